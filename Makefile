@@ -1,0 +1,52 @@
+# The menu. Every target works on a fresh machine: it makes its own virtual environment first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check fmt lint types arch lock clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## virtual environment with the locked dependencies
+
+$(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.ready ## embedded Postgres, simulated hub, daemon and a live picture; ARGS="--for 20 --json"
+	@$(BIN)/ingestor demo $(ARGS)
+
+test: $(VENV)/.ready ## everything, with a real Postgres and Microsoft's own client
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(VENV)/.ready ## what needs no more than a few seconds
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: lint types arch ## everything that must hold before a commit
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+fmt: $(VENV)/.ready ## format, and fix what is safe to fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+arch: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+lock: ## re-resolve the lock files (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo --group dev pyproject.toml -o requirements-dev.txt
+
+clean: ## remove what can be made again
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

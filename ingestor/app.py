@@ -1,0 +1,1 @@
+"""The composition root: the one module that names concrete adapters together."""

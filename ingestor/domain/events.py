@@ -1,0 +1,115 @@
+"""Business facts decoded from hub records; immutable, exact, and without any I/O.
+
+Field sets follow the vendor's pages for `GetBalances` and `GetPairs`. Amounts are `Decimal` with the digits
+of the wire; names are kept as received.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One asset of a balance snapshot. The exposure block is optional on the wire."""
+
+    name: str
+    available: Decimal
+    allocated: Decimal
+    current_exposure: Decimal | None = None
+    max_exposure: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceSnapshot:
+    """`account.balances.snapshot`: the whole account as of `sequence`."""
+
+    user_id: str
+    sequence: int
+    assets: tuple[Asset, ...]
+    deleted: bool = False
+    base_currency: str | None = None
+    total_current_exposure: Decimal | None = None
+    total_max_exposure: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One tradable pair and its limits; sizes in base units, quote sizes in quote units."""
+
+    name: str
+    asset: str
+    currency: str
+    min_size: Decimal | None
+    max_size: Decimal | None
+    min_quote_size: Decimal | None = None
+    max_quote_size: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairList:
+    """`execution.pairs`: all pairs; it has no sequence and no time of its own."""
+
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HubError:
+    """`preChecksError` or any subject that ends in `error`: the hub refused a command."""
+
+    message: str
+    """Scrubbed of anything that looks like a credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unhandled:
+    """A subject or hub target we do not project. Its bytes are kept all the same."""
+
+
+class Reason(StrEnum):
+    """Why an event was quarantined. Shown in `report`, so the words are part of the contract."""
+
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_A_HUB_MESSAGE = "not_a_hub_message"
+    NOT_AN_ENVELOPE = "not_an_envelope"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    DUPLICATE_KEY = "duplicate_key"
+    DUPLICATE_NAME = "duplicate_name"
+    """The same asset or pair stands twice in one payload: which one counts is not for us to guess."""
+    BAD_SEQUENCE = "bad_sequence"
+    BAD_NUMBER = "bad_number"
+    """NaN, an infinity, or more digits or exponent than the limits allow."""
+    BAD_NAME = "bad_name"
+    """Empty, too long, or not storable: NUL or a lone surrogate."""
+    TOO_DEEP = "too_deep"
+    TOO_LARGE = "too_large"
+    TOO_MANY = "too_many"
+    """More assets, pairs or arguments than the limits allow."""
+    REFUSED_BY_DATABASE = "refused_by_database"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An event that cannot be applied. Its bytes are kept; nothing of it becomes state."""
+
+    reason: Reason
+    detail: str
+    """For people: where and what, at most 300 characters, control characters escaped."""
+
+
+Body = BalanceSnapshot | PairList | HubError | Unhandled | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One element of a record's `arguments`; a record has at least one, even if it is unreadable."""
+
+    position: int
+    """0-based index in `arguments`; 0 for a record that could not be read so far."""
+    subject: str | None
+    """As received; None where there is none or it is unusable as text."""
+    client_id: str | None
+    """The envelope's `clientId`: the correlation id of the command it answers, if any."""
+    body: Body

@@ -1,0 +1,57 @@
+"""The seams: what the pipeline needs of the outside, in one to four methods each.
+
+Adapters implement these; `tests/contracts` holds one suite of laws per port where more than one
+implementation exists.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from ingestor.domain.commands import ArgumentForm, Command
+from ingestor.domain.records import Record, SessionClosed, SessionOpened
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> datetime:
+        """Wall clock, UTC, aware."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds; never goes back."""
+        ...
+
+
+class LinkListener(Protocol):
+    """What the link tells. Called from the link's threads; must not block for long and must not raise."""
+
+    def link_up(self, opened: SessionOpened) -> None:
+        """The handshake is done. From the supervisor thread, before any record of the session."""
+        ...
+
+    def records(self, records: Sequence[Record]) -> None:
+        """All the channel records of one frame, in order. From the receive thread."""
+        ...
+
+    def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
+        """A Completion arrived: without `error` the hub took the invocation. From the receive thread."""
+        ...
+
+    def link_down(self, closed: SessionClosed) -> None:
+        """The session is over; no record of it follows. From the supervisor thread."""
+        ...
+
+
+class Hub(Protocol):
+    """The one way to say something to the hub."""
+
+    def ask(self, session: UUID, command: Command, command_id: str, form: ArgumentForm) -> None:
+        """Send one invocation, with `command_id` as ClientId and as the protocol's invocationId.
+
+        Raises:
+            LinkDown: the session is not the live one, or the socket refused the bytes.
+        """
+        ...
