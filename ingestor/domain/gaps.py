@@ -1,0 +1,93 @@
+"""The gap ledger: every interval in which we may have missed something, and how it ended.
+
+A gap opens with the reason to believe that something may be missing, and waits for proof, one fresh snapshot
+for each kind of stream that it touches. It has exactly three ends: *healed* (a fresh answer proved the state
+again; the history in between stays unobserved), *explained* (nothing was missed that was ever announced) or
+*lost* (we asked, and the hub would not tell). A snapshot heals state, not history: the row stays either way.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from ingestor.domain.streams import EventKey, Kind
+
+
+class GapKind(StrEnum):
+    """Why we may have missed something."""
+
+    DISCONNECTED = "disconnected"
+    """There was no link: between two sessions, or before the first one."""
+    UNCLEAN_END = "unclean_end"
+    """The process died: from the last durable record on."""
+    SEQUENCE_SKIP = "sequence_skip"
+    """Sequence numbers were passed over."""
+    SHED = "shed"
+    """We dropped records ourselves, at a limit."""
+    UNDECODABLE = "undecodable"
+    """An event arrived that could not be read, and it may have been a newer state."""
+
+
+class GapEnd(StrEnum):
+    """How a gap ended."""
+
+    HEALED = "healed"
+    EXPLAINED = "explained"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One row of `ingest.gap`. (session, ordinal, position, kind) is its identity."""
+
+    kind: GapKind
+    session: UUID
+    ordinal: int
+    """Where in the session it begins: the first record that we may not have, or the one that revealed it."""
+    position: int
+    missed_from: datetime
+    missed_until: datetime | None
+    """From here on we heard the hub again; None while we don't."""
+    opened_at: datetime
+    cause: str
+    """What broke: a link cause, a limit, a quarantine reason, or `polling` and the like."""
+    obstacles: tuple[str, ...] = ()
+    """What stood in the way of coming back: the distinct causes of failed attempts."""
+    stream: Kind | None = None
+    user_id: str | None = None
+    first_missing: int | None = None
+    """Sequence numbers (`sequence_skip`) or ordinals (`shed`), inclusive."""
+    last_missing: int | None = None
+    end: GapEnd | None = None
+    ended_at: datetime | None = None
+    proof: EventKey | None = None
+    """The event that proved the state again."""
+    awaiting: frozenset[Kind] = frozenset()
+    """Kinds of stream that still need a fresh answer."""
+    line: int = 0
+    """Only an answer asked for after this line is proof."""
+
+
+def proven(gap: Gap, kind: Kind, asked_line: int, proof: EventKey, at: datetime) -> Gap:
+    """The gap after a fresh answer of this kind was found to agree with, or to become, our state."""
+    if kind not in gap.awaiting or asked_line <= gap.line or gap.missed_until is None:
+        return gap
+    awaiting = gap.awaiting - {kind}
+    if awaiting:
+        return replace(gap, awaiting=awaiting)
+    return replace(gap, awaiting=awaiting, end=GapEnd.HEALED, ended_at=at, proof=proof)
+
+
+def given_up(gap: Gap, kind: Kind, asked_line: int, at: datetime) -> Gap:
+    """The gap after the hub has finally not answered a command that would have proven this kind."""
+    if kind not in gap.awaiting or asked_line <= gap.line or gap.missed_until is None:
+        return gap
+    return replace(gap, end=GapEnd.LOST, ended_at=at)
+
+
+def bridged(gap: Gap, at: datetime, obstacles: tuple[str, ...]) -> Gap:
+    """The gap after the link came up: what follows is heard again, the proof is still to come."""
+    if gap.missed_until is not None:
+        return gap
+    return replace(gap, missed_until=at, obstacles=obstacles)

@@ -1,0 +1,299 @@
+"""Which snapshot becomes state: a pure function over (stream state, offered event).
+
+The theory. The hub numbers an account's balance snapshots but promises nothing about the numbers: not
+their scope, step or start, and not that they never begin again. It keeps nothing for us and sends nothing
+twice on request. FIX and the exchanges' feeds went through the same, and their experience gives these rules:
+
+* **Higher applies.** Every event is a full snapshot, so skipping numbers never harms the state. It may harm
+  the history: a skip that our own polling does not explain is a gap, and asks for a fresh snapshot.
+* **Equal is a duplicate only if the content is equal**, and then it is worth something: until its receipt,
+  nothing had changed. Equal with other content is a conflict: both are kept, the later receipt counts, and
+  someone is told.
+* **Lower never applies on its own word.** It is stale, or the counter has begun again. Only a fresh answer,
+  asked for after the doubt arose, can tell; if it is lower too, that is the second witness, and a new epoch
+  opens with both on record. Epochs in quick succession are two back ends behind one name: then we hold.
+* **Emptied lists are not believed at once.** A snapshot that loses most of what was there needs a second
+  answer that agrees.
+
+Streams without numbers (pairs) are ordered by arrival and deduplicated by content, under the last rule too.
+
+Nothing here reads a clock or does I/O; a decision is a value, and somebody else acts on it. The numbers in
+the comments are the rows of the rules table in `ingestor/ARCHITECTURE.md`.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ingestor.domain.commands import Cause
+from ingestor.domain.streams import (
+    Doubt,
+    EventKey,
+    Mark,
+    Resolution,
+    StreamState,
+    Suspicion,
+    Watermark,
+)
+
+
+class Outcome(StrEnum):
+    """What became of an event: exactly one per event (I1)."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    CONFLICT = "conflict"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+    IGNORED = "ignored"
+    SHED = "shed"
+
+
+class EpochCause(StrEnum):
+    """Why an epoch was opened."""
+
+    FIRST_SEEN = "first_seen"
+    SUSPECTED_SERVER_RESET = "suspected_server_reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an operator may set (`[sequence]` in the configuration)."""
+
+    reset_confirmations: int = 2
+    """Witnesses needed before a lower sequence is believed, the event that raised the doubt included."""
+    epochs_per_hour: int = 3
+    """More than this many resets in an hour are not followed: the stream holds its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An event as the sequencer sees it."""
+
+    key: EventKey
+    received_at: datetime
+    line: int
+    """The writer's count of items at this event."""
+    sequence: int
+    """Ignored by `decide_by_arrival`."""
+    content: bytes
+    deleted: bool
+    shrinks: bool
+    """Most of what the current version holds is missing from this one (rule 15)."""
+    asked_line: int | None
+    """Line at which the command that this event answers was asked; None for a push."""
+    replayed: bool = False
+    """Fed again from the raw log: it can enrich the history but raises no doubts (rule 17)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Sequence numbers that were passed over."""
+
+    first: int
+    last: int
+    explained: bool
+    """By our own polling or by a disconnection, both recorded elsewhere: nothing needs to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochOpened:
+    """A counter was seen to begin (again)."""
+
+    cause: EpochCause
+    epoch: int
+    first_sequence: int
+    previous_sequence: int | None
+    witnesses: tuple[EventKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtRaised:
+    suspicion: Suspicion
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtResolved:
+    suspicion: Suspicion
+    resolution: Resolution
+
+
+Note = Skip | EpochOpened | DoubtRaised | DoubtResolved
+"""A fact that goes on record with the decision."""
+
+Notes = tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    outcome: Outcome
+    state: StreamState
+    notes: Notes = ()
+    ask: Cause | None = None
+    """A fresh snapshot is needed, and why."""
+    degraded: bool = False
+    """The stream holds its state until a person decides (rule 11)."""
+
+
+_HOUR = timedelta(hours=1)
+
+
+def decide(state: StreamState, offer: Offer, policy: Policy) -> Decision:
+    """The decision for an event that carries the source's sequence (balances)."""
+    held = state.watermark
+    if held is None:  # rule 1
+        opened = EpochOpened(EpochCause.FIRST_SEEN, 1, offer.sequence, None, (offer.key,))
+        return _apply(state, offer, Mark(1, offer.sequence, 0), (opened,))
+    if offer.sequence < held.mark.sequence:
+        return _lower(state, offer, policy, held)
+    # Rule 8: a fresh answer that is not lower refutes a reset; what was stale stays stale.
+    state, notes = _resolve(state, offer, Doubt.RESET, Resolution.REFUTED, needs_fresh=True)
+    if offer.sequence > held.mark.sequence:
+        return _higher(state, offer, held, notes)
+    if offer.content == held.content:
+        return _same(state, offer, held, notes)
+    if offer.replayed:
+        return Decision(Outcome.STALE, state, notes)
+    return _conflict(state, offer, held.mark, notes)
+
+
+def decide_by_arrival(state: StreamState, offer: Offer) -> Decision:
+    """The decision for a stream without a sequence (pairs): order of arrival, equality of content."""
+    held = state.watermark
+    if held is None:
+        opened = EpochOpened(EpochCause.FIRST_SEEN, 1, 1, None, (offer.key,))
+        return _apply(state, offer, Mark(1, 1, 0), (opened,))
+    if offer.content == held.content:
+        return _same(state, offer, held, ())
+    if offer.replayed:
+        return Decision(Outcome.STALE, state)
+    return _unless_emptied(state, offer, held.mark._replace(sequence=held.mark.sequence + 1), ())
+
+
+def _same(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> Decision:
+    """Rule 5: nothing has changed until now, and a fresh answer that says so ends the doubts."""
+    state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.CONFIRMED, needs_fresh=True)
+    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.REFUTED, needs_fresh=True)
+    if not offer.replayed and offer.received_at > held.confirmed_until:
+        state = replace(state, watermark=replace(held, confirmed_until=offer.received_at))
+    return Decision(Outcome.DUPLICATE, state, (*notes, *conflict, *emptied))
+
+
+def _higher(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> Decision:
+    """Rules 2, 3 and 4."""
+    mark = Mark(held.mark.epoch, offer.sequence, 0)
+    if offer.sequence == held.mark.sequence + 1:
+        return _unless_emptied(state, offer, mark, notes)
+    decision = _unless_emptied(state, offer, mark, notes)
+    if decision.outcome is not Outcome.APPLIED:
+        return decision  # the watermark has not moved: the skip is told when the confirming answer applies
+    # A skip is ours if we asked, or if the link was away in between: then its own gap row tells of it.
+    explained = offer.asked_line is not None or offer.key.session != held.event.session or offer.replayed
+    skip = Skip(held.mark.sequence + 1, offer.sequence - 1, explained)
+    return replace(decision, notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
+
+
+def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) -> Decision:
+    """Rules 7, 9, 10 and 11."""
+    if offer.replayed:
+        return Decision(Outcome.STALE, state)
+    suspicion = state.doubt(Doubt.RESET)
+    witness = (offer.key, offer.sequence)
+    notes: Notes = ()
+    if suspicion is None:
+        fresh = _is_fresh(offer, held.line)
+        suspicion = Suspicion(Doubt.RESET, offer.key, offer.received_at, offer.line, (witness,))
+        notes = (DoubtRaised(suspicion, offer.sequence),)
+    elif _is_fresh(offer, suspicion.line):
+        fresh = True
+        known = suspicion.witnesses[: policy.reset_confirmations - 1]
+        suspicion = replace(suspicion, witnesses=(*known, witness), line=offer.line)
+    else:  # late neighbours of the first witness prove nothing more
+        return Decision(Outcome.STALE, state)
+
+    state = state.doubting(suspicion)
+    if not fresh or len(suspicion.witnesses) < policy.reset_confirmations:
+        return Decision(Outcome.STALE, state, notes, Cause.SUSPICION)
+    recent = tuple(at for at in state.epochs if offer.received_at - at < _HOUR)
+    if len(recent) >= policy.epochs_per_hour:
+        return Decision(Outcome.STALE, state, notes, degraded=True)
+
+    opened = EpochOpened(
+        EpochCause.SUSPECTED_SERVER_RESET,
+        held.mark.epoch + 1,
+        offer.sequence,
+        held.mark.sequence,
+        tuple(key for key, _ in suspicion.witnesses),
+    )
+    state, reset = _resolve(state, offer, Doubt.RESET, Resolution.CONFIRMED)
+    state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
+    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.SUPERSEDED)
+    state = replace(state, epochs=(*recent, offer.received_at))
+    notes = (*notes, *reset, *conflict, *emptied, opened)
+    return _apply(state, offer, Mark(held.mark.epoch + 1, offer.sequence, 0), notes)
+
+
+def _conflict(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
+    """Rule 6: the later receipt wins, and a fresh answer is asked for unless this is one."""
+    mark = mark._replace(revision=mark.revision + 1)
+    if offer.shrinks:
+        return _unless_emptied(state, offer, mark, notes)
+    earlier = state.doubt(Doubt.CONFLICT)
+    state, ended = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
+    witness = ((offer.key, offer.sequence),)
+    suspicion = Suspicion(Doubt.CONFLICT, offer.key, offer.received_at, offer.line, witness)
+    notes = (*notes, *ended, DoubtRaised(suspicion, offer.sequence))
+    # An answer that agrees with neither is reported as a conflict of its own; asking again would only spin.
+    ask = None if earlier is not None and _is_fresh(offer, earlier.line) else Cause.SUSPICION
+    return replace(_apply(state.doubting(suspicion), offer, mark, notes), outcome=Outcome.CONFLICT, ask=ask)
+
+
+def _unless_emptied(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
+    """Apply, but hold a snapshot that lost most of its content until a second answer agrees (rule 15)."""
+    doubt = state.doubt(Doubt.MASS_DELETE)
+    if offer.shrinks and not offer.replayed:
+        if doubt is None:
+            witness = ((offer.key, offer.sequence),)
+            doubt = Suspicion(Doubt.MASS_DELETE, offer.key, offer.received_at, offer.line, witness)
+            notes = (*notes, DoubtRaised(doubt, offer.sequence))
+            return Decision(Outcome.HELD, state.doubting(doubt), notes, Cause.SUSPICION)
+        if not _is_fresh(offer, doubt.line):
+            return Decision(Outcome.HELD, state, notes)
+    agreed = Resolution.CONFIRMED if offer.shrinks else Resolution.REFUTED
+    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, agreed)
+    state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
+    return _apply(state, offer, mark, (*notes, *emptied, *conflict))
+
+
+def _resolve(
+    state: StreamState, offer: Offer, sort: Doubt, resolution: Resolution, *, needs_fresh: bool = False
+) -> tuple[StreamState, Notes]:
+    """End the doubt of this sort, if there is one (and if this event is a fresh answer, where it must be)."""
+    suspicion = state.doubt(sort)
+    if suspicion is None or (needs_fresh and not _is_fresh(offer, suspicion.line)):
+        return state, ()
+    return state.trusting(sort), (DoubtResolved(suspicion, resolution),)
+
+
+def _is_fresh(offer: Offer, line: int) -> bool:
+    """Whether this event answers a command that was asked after that line."""
+    return offer.asked_line is not None and offer.asked_line > line
+
+
+def _apply(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
+    valid_from = offer.received_at
+    if state.watermark is not None:
+        # A wall clock that steps back must not turn intervals inside out.
+        valid_from = max(valid_from, state.watermark.confirmed_until)
+    watermark = Watermark(
+        mark=mark,
+        content=offer.content,
+        event=offer.key,
+        valid_from=valid_from,
+        confirmed_until=valid_from,
+        deleted=offer.deleted,
+        line=offer.line,
+    )
+    return Decision(Outcome.APPLIED, replace(state, watermark=watermark), notes)
