@@ -1,0 +1,50 @@
+"""What two snapshots must share to be the same: a digest of the part that their sequence governs.
+
+The vendor does not say whether `sequence` moves when only exposure figures (marked to market) move, so those
+are left out. Amounts count by their value: `0.5`, `0.50` and `5E-1` are one amount, `-0` is `0`.
+
+The encoding is unambiguous: items end in NUL, which no name can hold (`decode` refuses it) and no number has.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from hashlib import sha256
+
+from ingestor.domain.events import BalanceSnapshot, PairList
+
+
+def balance_content(snapshot: BalanceSnapshot) -> bytes:
+    """32 bytes over `deleted` and each asset's name, available and allocated; the order does not matter."""
+    assets = [
+        f"{asset.name}\0{_canonical(asset.available)}\0{_canonical(asset.allocated)}\0"
+        for asset in snapshot.assets
+    ]
+    return _digest("deleted\0" if snapshot.deleted else "balances\0", assets)
+
+
+def pairs_content(listed: PairList) -> bytes:
+    """32 bytes over all fields of all pairs; the order does not matter. An absent limit is no number."""
+    pairs = [
+        "\0".join((pair.name, pair.asset, pair.currency, *map(_optional, sizes), ""))
+        for pair in listed.pairs
+        for sizes in ((pair.min_size, pair.max_size, pair.min_quote_size, pair.max_quote_size),)
+    ]
+    return _digest("pairs\0", pairs)
+
+
+def _digest(head: str, items: Iterable[str]) -> bytes:
+    return sha256((head + "".join(sorted(items))).encode()).digest()
+
+
+def _optional(value: Decimal | None) -> str:
+    return "" if value is None else _canonical(value)
+
+
+def _canonical(value: Decimal) -> str:
+    """The shortest plain notation of `value`. Not `normalize()`: that rounds to the context's 28 digits."""
+    if not value:
+        return "0"
+    text = str(value)
+    if "E" in text:
+        text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

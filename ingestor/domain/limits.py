@@ -1,0 +1,32 @@
+"""How big the things we read may be. Whatever is bigger is kept as bytes and rejected, never cut to fit."""
+
+from dataclasses import dataclass
+
+MAX_SEQUENCE = 2**63 - 1
+"""What a `bigint` holds. The vendor states no width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one record. The vendor documents none; these are far above everything its pages show."""
+
+    record_bytes: int = 1_048_576
+    depth: int = 32
+    """Nested arrays and objects, counted afresh inside a `data` that is a string."""
+    arguments: int = 1_000
+    """Envelopes in one record."""
+    assets: int = 5_000
+    pairs: int = 20_000
+    name_bytes: int = 64
+    """Of an asset, pair or currency, in UTF-8."""
+    user_id_bytes: int = 128
+    subject_chars: int = 200
+    client_id_chars: int = 64
+    """We send 36; a foreign one may be longer."""
+    digits: int = 40
+    """Significant digits of an amount, trailing zeros included: they are kept too."""
+    exponent: int = 40
+    """An amount's first digit stands for at most 10^exponent and at least 10^-exponent."""
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,149 @@
+"""The quick reading of one balance event, and the proofs that it equals the exact one.
+
+msgspec fills structs in C, with exact decimals, strict types and strict UTF-8. Three things it does not tell:
+that a key stood twice, that a field was unknown (whose inside it skips without a look), and that an amount
+stood in quotes, where `Decimal` takes more than JSON does. Counting tells:
+
+* each member of an object has one `:` of its own, and other colons can only stand inside strings. So the
+  bytes hold at least as many colons as there are members; if they hold exactly as many as the *known* members
+  that we got back, there was no unknown one and no second one.
+* each key, and each string that we got back, has two `"`. If there are no more, no amount was quoted.
+* the ids are most often hexadecimal, so a digit before an `e` is no rarity in them. If there are no more of
+  those in the bytes than in the ids, no number has an exponent.
+
+Escapes (`\\u003a` is a colon that does not count) and `null` (a member that looks like an absent one) would
+spoil the sums, so where they stand we give up. Giving up is always right: then `exact` reads the record.
+"""
+
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from msgspec import UNSET, DecodeError, Struct, UnsetType, json
+
+from ingestor.domain.events import Asset, BalanceSnapshot, Event
+from ingestor.domain.exact import correlation
+from ingestor.domain.limits import MAX_SEQUENCE, Limits
+
+
+class _Account(Struct, gc=False, rename="camel"):
+    user_id: str
+    sequence: int
+    assets: tuple[Asset, ...]
+    deleted: bool | UnsetType = UNSET
+    base_currency: str | UnsetType = UNSET
+    total_current_exposure: Decimal | UnsetType = UNSET
+    total_max_exposure: Decimal | UnsetType = UNSET
+
+
+class _Envelope(Struct, gc=False, rename="camel"):
+    channel: str
+    topic: str
+    subject: Literal["account.balances.snapshot"]
+    type: str
+    data: str | _Account
+    client_id: str | UnsetType | None = UNSET
+
+
+class _Record(Struct, gc=False):
+    type: Literal[1]
+    target: Literal["executionEvents"]
+    arguments: tuple[_Envelope]
+
+
+class _Outside(NamedTuple):
+    """What the bytes around the account hold: how many colons and quotes, and the id among the strings."""
+
+    colons: int
+    quotes: int
+    id: str
+
+
+_RECORD = json.Decoder(_Record)
+_ACCOUNT = json.Decoder(_Account)
+
+_FORM = bytes.maketrans(b"123456789.E", b"0000000000e")
+"""Shows only the form of numbers: digits and points as `0`, so that a long one is a long run of zeros."""
+
+
+def balance_event(raw: bytes, limits: Limits) -> Event | None:
+    """The one event of `raw`, if `raw` is a plain balance event; None if it is anything else or may be."""
+    try:
+        envelope = _RECORD.decode(raw).arguments[0]
+        client = envelope.client_id
+        colons = 8 if client is UNSET else 9  # three of the record, five or six of the envelope
+        data = envelope.data
+        if isinstance(data, str):
+            if raw.count(b":") != colons + data.count(":") or b"\\u003" in raw:
+                return None
+            inner = data.encode()
+            account = _ACCOUNT.decode(inner)
+            proven = _is_exact(account, inner, _Outside(0, 0, ""), limits)
+        else:
+            account = data
+            # of the keys, and of target, channel, topic, subject, type, clientId (a null one stops us anyway)
+            quotes = 2 * (colons + (5 if client is UNSET else 6))
+            proven = _is_exact(account, raw, _Outside(colons, quotes, client or ""), limits)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return Event(0, envelope.subject, correlation(client, limits), _snapshot(account)) if proven else None
+
+
+def _is_exact(account: _Account, text: bytes, outside: _Outside, limits: Limits) -> bool:
+    """Whether `account` is all that `text` says, but for what stands `outside`."""
+    if b"\\" in text or b"null" in text or not text.isascii():
+        return False
+    return (
+        _is_complete(account, text, outside)
+        and _has_plain_numbers(text, f'{account.user_id}"{outside.id}', limits)
+        and _is_within(account, limits)
+    )
+
+
+def _is_complete(account: _Account, text: bytes, outside: _Outside) -> bool:
+    assets = account.assets
+    members = 3 + 3 * len(assets)
+    members += (account.deleted is not UNSET) + (account.base_currency is not UNSET)
+    members += (account.total_current_exposure is not UNSET) + (account.total_max_exposure is not UNSET)
+    colons = text.count(b":") - outside.colons
+    if colons != members:
+        members += sum(
+            (each.current_exposure is not None) + (each.max_exposure is not None) for each in assets
+        )
+        if colons != members:
+            return False
+    strings = 1 + len(assets) + (account.base_currency is not UNSET)
+    return text.count(b'"') == outside.quotes + 2 * (members + strings)
+
+
+def _has_plain_numbers(text: bytes, ids: str, limits: Limits) -> bool:
+    """No exponents, and none so long that it could be above a limit. Names may look like such: then no."""
+    form = text.translate(_FORM)
+    in_ids = ids.encode().translate(_FORM).count(b"0e")
+    return form.count(b"0e") == in_ids and b"0" * (min(limits.digits, limits.exponent) + 1) not in form
+
+
+def _is_within(account: _Account, limits: Limits) -> bool:
+    """Sizes and names; the text is plain ASCII here, so characters are bytes, and all are storable."""
+    assets = account.assets
+    names = {each.name for each in assets}
+    return (
+        0 <= account.sequence <= MAX_SEQUENCE
+        and 0 < len(account.user_id) <= limits.user_id_bytes
+        and len(names) == len(assets) <= limits.assets
+        and "" not in names
+        and max(map(len, names), default=0) <= limits.name_bytes
+        and (account.base_currency is UNSET or 0 < len(account.base_currency) <= limits.name_bytes)
+    )
+
+
+def _snapshot(account: _Account) -> BalanceSnapshot:
+    base, current, most = account.base_currency, account.total_current_exposure, account.total_max_exposure
+    return BalanceSnapshot(
+        account.user_id,
+        account.sequence,
+        account.assets,
+        account.deleted is True,
+        None if base is UNSET else base,
+        None if current is UNSET else current,
+        None if most is UNSET else most,
+    )
