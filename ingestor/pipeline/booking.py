@@ -1,0 +1,407 @@
+"""From items to rows: the pure middle of the pipe.
+
+`Bookkeeper.book` takes the items of a batch in order, decodes them, lets the sequencer decide, and collects
+the rows of one transaction. It reads no clock and does no I/O: the same items on the same books give the same
+rows, which is what makes a refused batch repeatable and the projections replayable (I7).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+from uuid import UUID
+
+from ingestor.domain.commands import Cause, CommandAsked, CommandSettled
+from ingestor.domain.content import balance_content, pairs_content
+from ingestor.domain.decode import decode
+from ingestor.domain.events import (
+    BalanceSnapshot,
+    Event,
+    HubError,
+    PairList,
+    Reason,
+    Rejected,
+    Unhandled,
+)
+from ingestor.domain.gaps import Gap, GapEnd, GapKind
+from ingestor.domain.limits import DEFAULT_LIMITS, Limits
+from ingestor.domain.records import Item, Record, SessionClosed, SessionOpened, Shed
+from ingestor.domain.sequencer import (
+    Decision,
+    DoubtRaised,
+    DoubtResolved,
+    EpochOpened,
+    Note,
+    Offer,
+    Outcome,
+    Policy,
+    Skip,
+    decide,
+    decide_by_arrival,
+)
+from ingestor.domain.streams import EventKey, Kind, Resolution, StreamKey, Suspicion, Watermark
+from ingestor.pipeline.batch import (
+    Batch,
+    DeadLetterRow,
+    DoubtRow,
+    EpochRow,
+    OutcomeRow,
+    RawEventRow,
+    VersionRow,
+    WatermarkMove,
+)
+from ingestor.pipeline.books import Ask, Books, Stream
+from ingestor.pipeline.ledger import BOTH_KINDS, Ledger
+from ingestor.pipeline.projections import project_balances, project_pairs
+
+_KIND_OF_SUBJECT = {"account.balances.snapshot": Kind.BALANCES, "execution.pairs": Kind.PAIRS}
+_STATE_PROVEN = frozenset({Outcome.APPLIED, Outcome.DUPLICATE, Outcome.CONFLICT})
+
+
+@dataclass(frozen=True, slots=True)
+class BookingRules:
+    """What an operator may set, and what identifies this software in the rows."""
+
+    policy: Policy = field(default_factory=Policy)
+    limits: Limits = DEFAULT_LIMITS
+    mass_delete_share: float = 0.5
+    """A snapshot that loses more than this share of what was there needs a second answer (rule 15)."""
+    software_version: str = "unknown"
+
+
+class Bookkeeper:
+    """Books one batch on one set of books; made anew for each attempt."""
+
+    def __init__(self, books: Books, rules: BookingRules) -> None:
+        self.books = books
+        self._rules = rules
+        self._batch = Batch()
+        self._ledger = Ledger(books, self._batch)
+
+    def book(self, items: Sequence[Item], refused: Collection[tuple[UUID, int]] = ()) -> Batch:
+        """The rows for these items.
+
+        Args:
+            items: in order of arrival.
+            refused: (session, ordinal) of records whose projection the database has refused; they are
+                quarantined as `refused_by_database`.
+        """
+        for item in items:
+            self.books.line += 1
+            match item:
+                case Record():
+                    self._record(item, refused=(item.session, item.ordinal) in refused)
+                case SessionOpened():
+                    self._ledger.session_opened(item)
+                case SessionClosed():
+                    self._ledger.session_closed(item)
+                case CommandAsked():
+                    self._ledger.asked(item)
+                case CommandSettled():
+                    self._ledger.settled(item)
+                case Shed():
+                    self._ledger.shed(item)
+                case _:
+                    assert_never(item)
+        return self._batch
+
+    # --- records ---
+
+    def _record(self, record: Record, *, refused: bool) -> None:
+        self._ledger.advance(record.session, record.ordinal, record.ordinal, record.received_at, records=1)
+        self._batch.raw_events.append(
+            RawEventRow(
+                record.session, record.ordinal, record.received_at, record.size, record.sha256, record.raw
+            )
+        )
+        for event in decode(record.raw, self._rules.limits, truncated=record.sha256 is not None):
+            if refused and isinstance(event.body, BalanceSnapshot | PairList):
+                detail = "the database refused a value of this event"
+                event = replace(event, body=Rejected(Reason.REFUSED_BY_DATABASE, detail))  # noqa: PLW2901 - the same event, as the database sees it
+            self._event(record, event)
+
+    def _event(self, record: Record, event: Event) -> None:
+        ask = self._ledger.ask_for(event.client_id, record.session)
+        key = EventKey(record.session, record.ordinal, event.position)
+        match event.body:
+            case BalanceSnapshot() as snapshot:
+                self._balances(record, event, key, snapshot, ask)
+            case PairList() as listing:
+                self._pairs(record, event, key, listing, ask)
+            case Rejected() as rejected:
+                self._quarantine(record, event, rejected, ask)
+            case HubError() as error:
+                self._outcome(record, event, Outcome.IGNORED, reason="hub_error")
+                if ask is not None:
+                    self._batch.refused.append((ask.asked.command_id, error.message))
+                self._ledger.notice("hub_error_received", subject=event.subject, message=error.message)
+            case Unhandled():
+                self._outcome(record, event, Outcome.IGNORED, reason="unhandled_subject")
+                if ask is not None:
+                    self._batch.refused.append((ask.asked.command_id, "answered with an unknown subject"))
+            case _:
+                assert_never(event.body)
+
+    def _quarantine(self, record: Record, event: Event, rejected: Rejected, ask: Ask | None) -> None:
+        self._outcome(record, event, Outcome.QUARANTINED, reason=rejected.reason.value)
+        self._batch.dead_letters.append(
+            DeadLetterRow(
+                session_id=record.session,
+                ordinal=record.ordinal,
+                position=event.position,
+                received_at=record.received_at,
+                stage="store" if rejected.reason is Reason.REFUSED_BY_DATABASE else "decode",
+                reason=rejected.reason.value,
+                detail=rejected.detail,
+                subject=event.subject,
+                software_version=self._rules.software_version,
+            )
+        )
+        self._ledger.notice(
+            "event_quarantined", reason=rejected.reason.value, ordinal=record.ordinal, detail=rejected.detail
+        )
+        kind = _KIND_OF_SUBJECT.get((event.subject or "").lower())
+        touched = BOTH_KINDS if kind is None else frozenset({kind})
+        self._ledger.open_gap(
+            Gap(
+                kind=GapKind.UNDECODABLE,
+                session=record.session,
+                ordinal=record.ordinal,
+                position=event.position,
+                missed_from=record.received_at,
+                missed_until=record.received_at,
+                opened_at=record.received_at,
+                cause=rejected.reason.value,
+                stream=kind,
+                awaiting=touched,
+            )
+        )
+        if ask is None:
+            self._ledger.want(touched, Cause.UNDECODABLE)
+        else:  # the bounded retries of that command take care of it; asking anew each time would never end
+            self._batch.refused.append((ask.asked.command_id, f"unreadable answer: {rejected.reason.value}"))
+
+    def _balances(
+        self, record: Record, event: Event, key: EventKey, snapshot: BalanceSnapshot, ask: Ask | None
+    ) -> None:
+        stream_key = StreamKey(Kind.BALANCES, snapshot.user_id)
+        stream = self._stream(stream_key)
+        present = {asset.name for asset in snapshot.assets}
+        funded = [name for name, held in stream.holdings.items() if held.available or held.allocated]
+        gone = sum(name not in present for name in funded)
+        offer = Offer(
+            key=key,
+            received_at=record.received_at,
+            line=self.books.line,
+            sequence=snapshot.sequence,
+            content=balance_content(snapshot),
+            deleted=snapshot.deleted,
+            shrinks=self._loses_too_much(len(funded), gone),
+            asked_line=None if ask is None else ask.line,
+        )
+        decision = decide(stream.state, offer, self._rules.policy)
+        stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
+        self.books.streams[stream_key] = project_balances(self._batch, stream, snapshot, offer, decision)
+
+    def _pairs(self, record: Record, event: Event, key: EventKey, listing: PairList, ask: Ask | None) -> None:
+        stream_key = StreamKey(Kind.PAIRS, "")
+        stream = self._stream(stream_key)
+        present = {pair.name for pair in listing.pairs}
+        gone = sum(name not in present for name in stream.pairs)
+        offer = Offer(
+            key=key,
+            received_at=record.received_at,
+            line=self.books.line,
+            sequence=0,
+            content=pairs_content(listing),
+            deleted=False,
+            shrinks=self._loses_too_much(len(stream.pairs), gone),
+            asked_line=None if ask is None else ask.line,
+        )
+        decision = decide_by_arrival(stream.state, offer)
+        stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
+        self.books.streams[stream_key] = project_pairs(self._batch, stream, listing, offer, decision)
+
+    def _loses_too_much(self, had: int, gone: int) -> bool:
+        return had > 0 and gone > had * self._rules.mass_delete_share
+
+    def _stream(self, key: StreamKey) -> Stream:
+        stream = self.books.streams.get(key)
+        if stream is not None:
+            return stream
+        others = [each for each in self.books.streams if each.kind is key.kind]
+        if others:  # rule 13: the key now belongs to someone else, or to more than one
+            self._ledger.notice("unknown_user_seen", kind=key.kind.value, known_users=len(others))
+        return Stream()
+
+    def _book_decision(
+        self,
+        record: Record,
+        event: Event,
+        stream_key: StreamKey,
+        stream: Stream,
+        offer: Offer,
+        decision: Decision,
+        ask: Ask | None,
+    ) -> Stream:
+        """Rows for the decision itself; the projections follow."""
+        old, new = stream.state.watermark, decision.state.watermark
+        became_version = new is not None and new.event == offer.key
+        self._outcome(record, event, decision.outcome, stream_key, offer, new if became_version else None)
+        if new is not None and new is not old:
+            self._move_watermark(stream_key, old, new)
+            if became_version:
+                self._batch.versions.append(
+                    VersionRow(
+                        kind=stream_key.kind.value,
+                        user_id=stream_key.user_id,
+                        valid_from=new.valid_from,
+                        epoch=new.mark.epoch,
+                        sequence=new.mark.sequence,
+                        revision=new.mark.revision,
+                        session_id=record.session,
+                        ordinal=record.ordinal,
+                        position=event.position,
+                        received_at=record.received_at,
+                        deleted=new.deleted,
+                        previous_confirmed_until=None if old is None else old.confirmed_until,
+                    )
+                )
+        for note in decision.notes:
+            self._note(record, stream_key, offer, note)
+        if ask is not None:
+            self._ledger.answer(ask, record)
+            if decision.outcome in _STATE_PROVEN:
+                self._ledger.proof(stream_key.kind, ask, offer.key, record.received_at)
+        if decision.ask is not None:
+            self._ledger.want((stream_key.kind,), decision.ask)
+        if decision.degraded:
+            self._ledger.notice("stream_degraded", kind=stream_key.kind.value, sequence=offer.sequence)
+        return replace(stream, state=decision.state)
+
+    def _note(self, record: Record, stream_key: StreamKey, offer: Offer, note: Note) -> None:
+        match note:
+            case Skip():
+                self._skip(record, stream_key, offer, note)
+            case EpochOpened():
+                self._epoch(record, stream_key, note)
+            case DoubtRaised():
+                self._doubt(record, stream_key, note.suspicion, None)
+            case DoubtResolved():
+                self._doubt(record, stream_key, note.suspicion, note.resolution)
+            case _:
+                assert_never(note)
+
+    def _doubt(
+        self, record: Record, stream_key: StreamKey, suspicion: Suspicion, resolution: Resolution | None
+    ) -> None:
+        """The row is written when the doubt is raised, and again, complete, when it is resolved."""
+        sequence = suspicion.witnesses[0][1]
+        resolved = resolution is not None
+        self._batch.doubts.append(
+            DoubtRow(
+                doubt=suspicion.doubt.value,
+                session_id=suspicion.raised_by.session,
+                ordinal=suspicion.raised_by.ordinal,
+                position=suspicion.raised_by.position,
+                kind=stream_key.kind.value,
+                user_id=stream_key.user_id,
+                sequence=sequence,
+                raised_at=suspicion.raised_at,
+                resolution=None if resolution is None else resolution.value,
+                resolved_at=record.received_at if resolved else None,
+                resolved_by_session_id=record.session if resolved else None,
+                resolved_by_ordinal=record.ordinal if resolved else None,
+            )
+        )
+        facts = {"doubt": suspicion.doubt.value, "kind": stream_key.kind.value, "sequence": sequence}
+        if resolution is None:
+            self._ledger.notice("doubt_raised", **facts)
+        else:
+            self._ledger.notice("doubt_resolved", **facts, resolution=resolution.value)
+
+    def _skip(self, record: Record, stream_key: StreamKey, offer: Offer, skip: Skip) -> None:
+        gap = Gap(
+            kind=GapKind.SEQUENCE_SKIP,
+            session=record.session,
+            ordinal=record.ordinal,
+            position=offer.key.position,
+            missed_from=record.received_at,
+            missed_until=record.received_at,
+            opened_at=record.received_at,
+            cause="polling" if offer.asked_line is not None else "pushed",
+            stream=stream_key.kind,
+            user_id=stream_key.user_id,
+            first_missing=skip.first,
+            last_missing=skip.last,
+        )
+        if skip.explained:
+            self._ledger.write_gap(replace(gap, end=GapEnd.EXPLAINED, ended_at=record.received_at))
+        else:
+            self._ledger.open_gap(replace(gap, awaiting=frozenset({stream_key.kind})))
+
+    def _epoch(self, record: Record, stream_key: StreamKey, opened: EpochOpened) -> None:
+        first, last = opened.witnesses[0], opened.witnesses[-1]
+        self._batch.epochs.append(
+            EpochRow(
+                kind=stream_key.kind.value,
+                user_id=stream_key.user_id,
+                epoch=opened.epoch,
+                opened_at=record.received_at,
+                cause=opened.cause.value,
+                first_sequence=opened.first_sequence,
+                previous_sequence=opened.previous_sequence,
+                first_witness_session_id=first.session,
+                first_witness_ordinal=first.ordinal,
+                last_witness_session_id=last.session,
+                last_witness_ordinal=last.ordinal,
+                witnesses=len(opened.witnesses),
+            )
+        )
+        self._ledger.notice(
+            "epoch_opened",
+            kind=stream_key.kind.value,
+            epoch=opened.epoch,
+            cause=opened.cause.value,
+            first_sequence=opened.first_sequence,
+            previous_sequence=opened.previous_sequence,
+        )
+
+    # --- the rows that every event or record adds to ---
+
+    def _outcome(
+        self,
+        record: Record,
+        event: Event,
+        outcome: Outcome,
+        stream_key: StreamKey | None = None,
+        offer: Offer | None = None,
+        version: Watermark | None = None,
+        *,
+        reason: str | None = None,
+    ) -> None:
+        sequence = None
+        if offer is not None and stream_key is not None and stream_key.kind is Kind.BALANCES:
+            sequence = offer.sequence
+        self._batch.outcomes.append(
+            OutcomeRow(
+                record.session,
+                record.ordinal,
+                event.position,
+                record.received_at,
+                outcome.value,
+                reason,
+                event.subject,
+                event.client_id,
+                None if stream_key is None else stream_key.kind.value,
+                None if stream_key is None else stream_key.user_id,
+                None if version is None else version.mark.epoch,
+                sequence if version is None else version.mark.sequence,
+                None if version is None else version.mark.revision,
+            )
+        )
+        self._batch.counts[outcome.value] += 1
+
+    def _move_watermark(self, key: StreamKey, old: Watermark | None, new: Watermark) -> None:
+        earlier = self._batch.watermarks.get(key)
+        base = (None if old is None else old.mark) if earlier is None else earlier.old
+        self._batch.watermarks[key] = WatermarkMove(key, base, new)

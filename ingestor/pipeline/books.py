@@ -1,0 +1,84 @@
+"""What the writer knows between two batches, and what must be loaded to go on after a restart."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from ingestor.domain.commands import CommandAsked
+from ingestor.domain.events import Pair
+from ingestor.domain.gaps import Gap
+from ingestor.domain.streams import StreamKey, StreamState
+
+
+class Holding(NamedTuple):
+    """What the newest version says of one asset."""
+
+    available: Decimal
+    allocated: Decimal
+    reported: bool
+    """False: an earlier version named the asset, this one does not (absent is not the same as zero)."""
+
+
+class Exposure(NamedTuple):
+    current: Decimal | None
+    maximum: Decimal | None
+
+
+class ExposureTotal(NamedTuple):
+    base_currency: str | None
+    current: Decimal | None
+    maximum: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A stream's state and the content of its newest version. Values are replaced, never changed in place."""
+
+    state: StreamState = field(default_factory=StreamState)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    exposures: dict[str, Exposure] = field(default_factory=dict)
+    exposure_total: ExposureTotal | None = None
+    pairs: dict[str, Pair] = field(default_factory=dict)
+    """Listed ones only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A command that may still be answered."""
+
+    asked: CommandAsked
+    line: int
+    settled: bool = False
+    """Its end is on record; a late answer still counts as an answer, but does not change that row."""
+
+
+@dataclass(slots=True)
+class Books:
+    """Everything a decision may depend on. Owned by the writer; copied before each batch, so that a batch
+    the database refuses can be decided anew."""
+
+    streams: dict[StreamKey, Stream] = field(default_factory=dict)
+    asks: dict[str, Ask] = field(default_factory=dict)
+    open_gaps: tuple[Gap, ...] = ()
+    line: int = 0
+    """Count of items seen; orders events against asks without a clock."""
+    account_since: datetime | None = None
+    """When this account was first ingested: the start of its first gap."""
+    left_open: tuple["LeftOpen", ...] = ()
+    """Sessions that a dead process left open, to be closed through the front door."""
+    ever_connected: bool = False
+
+    def copy(self) -> "Books":
+        """A snapshot to return to. Shallow: all values held are immutable or replaced as a whole."""
+        return replace(self, streams=dict(self.streams), asks=dict(self.asks))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """A session without an end, as found at start."""
+
+    session: UUID
+    committed_ordinal: int
+    last_heard_at: datetime

@@ -1,0 +1,112 @@
+"""Rows for the tables that people report from: what changed between one version and the next."""
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from ingestor.domain.events import BalanceSnapshot, PairList
+from ingestor.domain.sequencer import Decision, Offer, Outcome
+from ingestor.domain.streams import EventKey, Watermark
+from ingestor.pipeline.batch import BalanceRow, Batch, ExposureRow, ExposureTotalRow, PairRow
+from ingestor.pipeline.books import Exposure, ExposureTotal, Holding, Stream
+
+_ZERO = Decimal(0)
+
+
+def project_balances(
+    batch: Batch, stream: Stream, snapshot: BalanceSnapshot, offer: Offer, decision: Decision
+) -> Stream:
+    """Add the rows by which this snapshot differs from the stream's content; returns the new content."""
+    version = decision.state.watermark
+    if version is not None and version.event == offer.key:
+        stream = replace(stream, holdings=_holdings(batch, stream, snapshot, version))
+    elif decision.outcome is not Outcome.DUPLICATE:
+        return stream
+    if (
+        snapshot.total_current_exposure is None
+        and snapshot.base_currency is None
+        and not any(asset.current_exposure is not None for asset in snapshot.assets)
+    ):
+        return stream  # the optional block is not there: nothing is known, so nothing changes
+    # The watermark's time never steps back, and at this point the snapshot has just set or confirmed it.
+    observed_at = offer.received_at if version is None else version.confirmed_until
+    return _exposures(batch, stream, snapshot, offer.key, observed_at)
+
+
+def _holdings(
+    batch: Batch, stream: Stream, snapshot: BalanceSnapshot, version: Watermark
+) -> dict[str, Holding]:
+    holdings = dict(stream.holdings)
+    missing = set(holdings)
+    changed: list[tuple[str, Holding]] = []
+    for asset in snapshot.assets:
+        now = Holding(asset.available, asset.allocated, reported=True)
+        if holdings.get(asset.name) != now:
+            changed.append((asset.name, now))
+        missing.discard(asset.name)
+    gone = Holding(_ZERO, _ZERO, reported=False)
+    # Rule 16: an asset that is not named any more is zero from here on, and known to be unreported.
+    changed.extend((name, gone) for name in sorted(missing) if holdings[name].reported)
+    epoch, sequence, revision = version.mark
+    for name, now in changed:
+        holdings[name] = now
+        batch.balances.append(
+            BalanceRow(
+                snapshot.user_id,
+                name,
+                version.valid_from,
+                epoch,
+                sequence,
+                revision,
+                now.available,
+                now.allocated,
+                now.reported,
+            )
+        )
+    return holdings
+
+
+def _exposures(
+    batch: Batch, stream: Stream, snapshot: BalanceSnapshot, key: EventKey, observed_at: datetime
+) -> Stream:
+    """Exposure moves with prices, so it is recorded as observed, whether or not the sequence moved."""
+    exposures = dict(stream.exposures)
+    for asset in snapshot.assets:
+        now = Exposure(asset.current_exposure, asset.max_exposure)
+        if exposures.get(asset.name, Exposure(None, None)) != now:
+            exposures[asset.name] = now
+            batch.exposures.append(ExposureRow(snapshot.user_id, asset.name, observed_at, *key, *now))
+    total = ExposureTotal(
+        snapshot.base_currency, snapshot.total_current_exposure, snapshot.total_max_exposure
+    )
+    if stream.exposure_total != total:
+        batch.exposure_totals.append(ExposureTotalRow(snapshot.user_id, observed_at, *key, *total))
+    return replace(stream, exposures=exposures, exposure_total=total)
+
+
+def project_pairs(
+    batch: Batch, stream: Stream, listing: PairList, offer: Offer, decision: Decision
+) -> Stream:
+    """Add the rows by which this list differs from the stream's content; returns the new content."""
+    version = decision.state.watermark
+    if version is None or version.event != offer.key:
+        return stream
+    listed = {pair.name: pair for pair in listing.pairs}
+    unlisted = [pair for name, pair in stream.pairs.items() if name not in listed]
+    changed = [(pair, True) for pair in listing.pairs if stream.pairs.get(pair.name) != pair]
+    for pair, is_listed in (*changed, *((pair, False) for pair in unlisted)):
+        batch.pairs.append(
+            PairRow(
+                pair.name,
+                version.valid_from,
+                *version.mark,
+                pair.asset,
+                pair.currency,
+                pair.min_size,
+                pair.max_size,
+                pair.min_quote_size,
+                pair.max_quote_size,
+                is_listed,
+            )
+        )
+    return replace(stream, pairs=listed)
