@@ -61,7 +61,7 @@ def schema_state(engine: Engine) -> SchemaState:
         found = context.get_current_revision()
     directory = ScriptDirectory.from_config(_config())
     known = [script.revision for script in directory.walk_revisions()]
-    pending = ()
+    pending: tuple[str, ...] = ()
     if found is None or found in known:
         steps = reversed(list(directory.iterate_revisions("head", found or "base")))
         pending = tuple(f"{step.revision} {step.doc}" for step in steps)
