@@ -1,0 +1,237 @@
+"""Settings: which source wins, what is refused, and what a refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from ingestor.config import Environment, Settings, load
+from ingestor.domain.errors import BadConfiguration
+
+
+def toml(directory: Path, text: str) -> Path:
+    path = directory / "ingestor.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(**arguments: object) -> str:
+    with pytest.raises(BadConfiguration) as caught:
+        load(**{"environ": {}, **arguments})  # type: ignore[arg-type]
+    assert caught.value.exit_code == 78
+    return str(caught.value)
+
+
+def test_without_any_source_all_values_are_defaults(tmp_path: Path) -> None:
+    loaded = load(environ={"XDG_CONFIG_HOME": str(tmp_path)})
+    assert loaded.settings == Settings()
+    assert loaded.origin("hub.url") == "default"
+    assert loaded.settings.hub.address.startswith("https://publicapi.sandbox.")
+
+
+def test_flags_beat_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = toml(
+        tmp_path,
+        "account = 'file'\n[hub]\nenvironment = 'production'\n[log]\nlevel = 'error'\nformat='json'\n",
+    )
+    loaded = load(
+        file,
+        overrides={"account": "flag"},
+        environ={"INGESTOR_ACCOUNT": "variable", "INGESTOR_LOG__LEVEL": "debug"},
+    )
+    assert loaded.settings.account == "flag"
+    assert loaded.settings.log.level == "debug"
+    assert loaded.settings.log.format == "json"
+    assert loaded.settings.hub.environment is Environment.PRODUCTION
+    assert loaded.origin("account") == "command line"
+    assert loaded.origin("log.level") == "environment variable INGESTOR_LOG__LEVEL"
+    assert loaded.origin("hub.environment") == f"{file}:3"
+    assert loaded.origin("drain.deadline_seconds") == "default"
+
+
+def test_the_environment_of_the_process_alone_does_not_change_a_bare_settings_object(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INGESTOR_ACCOUNT", "elsewhere")
+    assert Settings().account == "main"
+
+
+@pytest.mark.parametrize("variable", ["CONFIGURATION_DIRECTORY", "XDG_CONFIG_HOME", "HOME"])
+def test_the_file_is_found_in_its_usual_places(tmp_path: Path, variable: str) -> None:
+    below = {"CONFIGURATION_DIRECTORY": "", "XDG_CONFIG_HOME": "ingestor", "HOME": ".config/ingestor"}[
+        variable
+    ]
+    (tmp_path / below).mkdir(parents=True, exist_ok=True)
+    file = toml(tmp_path / below, "account = 'found'\n")
+    loaded = load(environ={variable: str(tmp_path)})
+    assert (loaded.settings.account, loaded.file) == ("found", file)
+
+
+def test_a_variable_can_name_the_file_and_the_flag_goes_before_it(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    by_variable = toml(tmp_path / "a", "account = 'a'\n")
+    by_flag = toml(tmp_path / "b", "account = 'b'\n")
+    environ = {"INGESTOR_CONFIG": str(by_variable)}
+    assert load(environ=environ).settings.account == "a"
+    assert load(by_flag, environ=environ).settings.account == "b"
+
+
+def test_a_file_that_was_asked_for_and_is_missing_is_an_error(tmp_path: Path) -> None:
+    assert "no configuration file" in refused(config_file=tmp_path / "missing.toml")
+
+
+def test_all_mistakes_are_named_at_once_with_key_origin_and_fix(tmp_path: Path) -> None:
+    file = toml(tmp_path, "acount = 'x'\n\n[hub]\n# a comment\nping_interval_seconds = 'often'\n")
+    text = refused(
+        config_file=file,
+        overrides={"drain.deadline_seconds": -1},
+        environ={"INGESTOR_HUB__PING_INTERVAL_SECOND": "1", "INGESTOR_LOG__LEVEL": "loud"},
+    )
+    assert "5 settings are wrong" in text
+    assert f"acount: there is no such setting\n  why: set by {file}:1\n  fix: did you mean account?" in text
+    assert f"set by {file}:5" in text
+    assert "did you mean INGESTOR_HUB__PING_INTERVAL_SECONDS?" in text
+    assert "set by environment variable INGESTOR_LOG__LEVEL" in text
+    assert "one of debug, info, warning, error" in text
+    assert "drain.deadline_seconds" in text
+    assert "command line" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "guess"),
+    [
+        ("hub.pings", None),
+        ("writer.max_bytes", "inbox.max_bytes"),
+        ("databse.url", "hub.url"),
+        ("snapshots.attempt", "snapshots.attempts"),
+    ],
+)
+def test_an_unknown_key_gets_a_suggestion_where_there_is_a_near_one(given: str, guess: str | None) -> None:
+    text = refused(overrides={given: 1})
+    assert (f"did you mean {guess}?" in text) if guess else ("did you mean" not in text)
+
+
+@pytest.mark.parametrize(
+    "variable", ["INGESTOR_HUB_URL", "INGESTOR_hub__url", "ingestor_hub__url", "INGESTOR_HUB__URL_"]
+)
+def test_a_misspelt_variable_is_refused_and_the_right_one_suggested(variable: str) -> None:
+    text = refused(environ={variable: "https://hub.example.net"})
+    assert variable in text
+    assert "did you mean INGESTOR_HUB__URL?" in text
+
+
+def test_an_empty_variable_is_refused_rather_than_taken_for_a_value() -> None:
+    assert "is empty" in refused(environ={"INGESTOR_HUB__CA_FILE": ""})
+
+
+@pytest.mark.parametrize("name", ["hub.api_key", "hub.token", "key"])
+def test_a_key_among_the_settings_is_refused_and_not_repeated(name: str) -> None:
+    text = refused(overrides={name: "sk-canary-9f8e7d6c"})
+    assert "secrets are not settings" in text
+    assert "canary" not in text
+
+
+def test_no_refusal_repeats_a_database_url() -> None:
+    for url in ("mysql://u:canary-pw@h/d", "postgresql://u:canary/pw@h/d", "postgresql://u:canary-pw@h:x/d"):
+        text = refused(environ={"INGESTOR_DATABASE__URL": url})
+        assert "canary" not in text
+        assert "database.url" in text
+
+
+def test_broken_toml_names_the_line_and_quotes_nothing(tmp_path: Path) -> None:
+    file = toml(tmp_path, "account = 'x'\n[database]\nurl = \"canary-pw\n")
+    text = refused(config_file=file)
+    assert f"{file}:3" in text
+    assert "canary" not in text
+
+
+def test_the_line_is_right_below_dotted_keys_and_quoted_names(tmp_path: Path) -> None:
+    file = toml(
+        tmp_path, '\nhub.environment = "production"\n"log".level = "error"\n\n[ drain ] # end\n"x" = 1\n'
+    )
+    text = refused(config_file=file)
+    assert f"drain.x: there is no such setting\n  why: set by {file}:6" in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hub.example.net/x",
+        "ws://10.0.0.1/x",
+        "http://127.0.0.1.example.net/",
+        "ftp://hub.example.net/",
+        "hub.example.net",
+        "https://",
+        "https://user:pw@hub.example.net/",
+        "https://hub.example.net/?access_token=x",
+        "https://hub.example.net:port/",
+        "https://hub.example.net/\nx",
+    ],
+)
+def test_a_hub_address_that_could_expose_the_key_is_refused(url: str) -> None:
+    assert "hub.url" in refused(overrides={"hub.url": url})
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/x", "wss://h/x", "http://localhost:1/x", "ws://127.0.0.9/x", "http://[::1]:80/x"]
+)
+def test_encrypted_addresses_and_loopback_are_accepted(url: str) -> None:
+    loaded = load(overrides={"hub.url": url + "/"}, environ={})
+    assert loaded.settings.hub.address == url
+
+
+def test_the_presets_are_the_vendors_hubs() -> None:
+    production = load(overrides={"hub.environment": "production"}, environ={}).settings
+    assert production.hub.address == "https://publicapi.hercle.financial/ExecutionLiveServer/v1"
+    assert Settings().hub.address == "https://publicapi.sandbox.hercle.financial/ExecutionLiveServer/v1"
+
+
+def test_the_custom_environment_needs_an_address() -> None:
+    assert "set hub.url" in refused(overrides={"hub.environment": "custom"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("account", "Main"),
+        ("account", "a" * 33),
+        ("account", ""),
+        ("account", "main\n"),
+        ("hub.receive_deadline_seconds", float("nan")),
+        ("hub.receive_deadline_seconds", float("inf")),
+        ("hub.receive_deadline_seconds", 9),
+        ("hub.ping_interval_seconds", True),
+        ("hub.max_record_bytes", 17 * 1024 * 1024),
+        ("hub.ca_file", "relative.pem"),
+        ("database.statement_deadline_seconds", 16),
+        ("database.password_file", "/x"),
+        ("snapshots.balances_interval_seconds", 14),
+        ("inbox.max_records", 0),
+        ("writer.linger_milliseconds", 1.5),
+        ("sequence.reset_confirmations", 1),
+        ("sequence.mass_delete_share", 1.01),
+        ("log.format", "xml"),
+    ],
+)
+def test_values_outside_their_range_are_refused(key: str, value: object) -> None:
+    assert key.split(".", maxsplit=1)[0] in refused(overrides={key: value})
+
+
+def test_a_server_and_a_private_postgres_exclude_each_other() -> None:
+    text = refused(overrides={"database.url": "postgresql:///x", "database.embedded_directory": "/var/x"})
+    assert "database.embedded_directory" in text
+
+
+def test_dsn_is_another_name_for_url_but_not_beside_it() -> None:
+    url = load(environ={"INGESTOR_DATABASE__DSN": "postgres://u@h/d"}).settings.database.url
+    assert url is not None
+    assert url.get_secret_value() == "postgresql+psycopg://u@h/d"
+    both = {"INGESTOR_DATABASE__DSN": "postgres://u@h/d", "INGESTOR_DATABASE__URL": "postgres://u@h/d"}
+    assert "given twice" in refused(environ=both)
+
+
+def test_settings_are_frozen_and_show_no_password() -> None:
+    settings = load(environ={"INGESTOR_DATABASE__URL": "postgresql://u:canary-pw@h/d"}).settings
+    assert "canary" not in repr(settings)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.account = "other"

@@ -1,0 +1,146 @@
+"""Secrets: where they are taken from, that they are read anew, and that descriptions hold none."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from ingestor.config import (
+    EmbeddedDatabase,
+    ExternalDatabase,
+    Settings,
+    database_password,
+    database_target,
+    load,
+    resolve_key,
+)
+from ingestor.domain.errors import BadConfiguration
+
+
+def secret_file(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def with_key_file(path: Path) -> Settings:
+    return load(overrides={"hub.key_file": str(path)}, environ={}).settings
+
+
+def test_credential_goes_before_key_file_goes_before_variable(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    secret_file(credentials / "hercle_api_key", "from-credential", 0o444)
+    settings = with_key_file(secret_file(tmp_path / "key", "from-file"))
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials), "HERCLE_API_KEY": "from-variable"}
+
+    assert resolve_key(settings, environ).read() == "from-credential"
+    del environ["CREDENTIALS_DIRECTORY"]
+    assert resolve_key(settings, environ).read() == "from-file"
+    assert resolve_key(Settings(), environ).read() == "from-variable"
+
+
+def test_the_description_names_the_source_and_never_the_value(tmp_path: Path) -> None:
+    settings = with_key_file(secret_file(tmp_path / "key", "canary-1234"))
+    source = resolve_key(settings, {})
+    assert str(tmp_path / "key") in source.describe()
+    assert "canary" not in source.describe() + repr(source)
+    assert "HERCLE_API_KEY" in resolve_key(Settings(), {"HERCLE_API_KEY": "canary-1234"}).describe()
+
+
+def test_a_rotated_key_is_seen_without_a_restart_and_white_space_is_stripped(tmp_path: Path) -> None:
+    path = secret_file(tmp_path / "key", "\ufeff old-key \n")
+    source = resolve_key(with_key_file(path), {})
+    assert source.read() == "old-key"
+    secret_file(path, "new-key\n")
+    assert source.read() == "new-key"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o604, 0o777])
+def test_a_key_file_open_to_others_is_refused_with_the_fix(tmp_path: Path, mode: int) -> None:
+    path = secret_file(tmp_path / "key", "canary-1234", mode)
+    with pytest.raises(BadConfiguration, match="chmod 0600") as caught:
+        resolve_key(with_key_file(path), {})
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o640, 0o440])
+def test_a_key_file_for_owner_and_group_is_accepted(tmp_path: Path, mode: int) -> None:
+    assert resolve_key(with_key_file(secret_file(tmp_path / "key", "k", mode)), {}).read() == "k"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "Bearer canary", "canary\ncanary", "canary\x00", "canäry"])
+def test_a_key_that_cannot_be_one_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
+    path = secret_file(tmp_path / "key", text)
+    with pytest.raises(BadConfiguration, match=r"key (is empty|cannot be one)") as caught:
+        resolve_key(with_key_file(path), {})
+    assert "can" not in str(caught.value).replace("cannot", "")
+
+
+def test_a_missing_key_names_all_places_to_put_one() -> None:
+    with pytest.raises(BadConfiguration, match="LoadCredential=hercle_api_key") as caught:
+        resolve_key(Settings(), {})
+    assert "hub.key_file" in str(caught.value)
+    assert "HERCLE_API_KEY" in str(caught.value)
+
+
+def test_a_missing_key_file_is_not_passed_over_for_a_weaker_source(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="No such file"):
+        resolve_key(with_key_file(tmp_path / "missing"), {"HERCLE_API_KEY": "weaker"})
+
+
+def test_the_database_password_comes_from_credential_then_file_then_url(tmp_path: Path) -> None:
+    url = "postgresql://u:p%40ss@h/d"
+    secret_file(tmp_path / "database_password", "from-credential")
+    path = secret_file(tmp_path / "pw", "from/file@x")
+    settings = load(overrides={"database.url": url, "database.password_file": str(path)}, environ={}).settings
+    in_url = load(overrides={"database.url": url}, environ={}).settings
+
+    def read(settings: Settings, environ: dict[str, str]) -> str | None:
+        source = database_password(settings, environ)
+        return source.read() if source else None
+
+    assert read(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from-credential"
+    assert read(settings, {}) == "from/file@x"
+    assert read(in_url, {}) == "p@ss"
+    assert read(load(overrides={"database.url": "postgresql:///d"}, environ={}).settings, {}) is None
+    assert read(Settings(), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:old@h:5433/d?sslmode=require", ("u", "h", 5433, "d")),
+        ("postgresql://u@h/d", ("u", "h", None, "d")),
+        ("postgres:///d?host=/run/postgresql", (None, None, None, "d")),
+    ],
+)
+def test_the_password_finds_its_place_in_the_url(
+    tmp_path: Path, url: str, expected: tuple[str | None, str | None, int | None, str]
+) -> None:
+    path = secret_file(tmp_path / "pw", "a/b@c:d%e?f")
+    settings = load(overrides={"database.url": url, "database.password_file": str(path)}, environ={}).settings
+    target = database_target(settings, {})
+    assert isinstance(target, ExternalDatabase)
+    parsed = make_url(target.url)
+    assert parsed.password == "a/b@c:d%e?f"
+    assert (parsed.username or None, parsed.host or None, parsed.port, parsed.database) == expected
+    assert parsed.drivername == "postgresql+psycopg"
+    assert "a%2Fb" not in target.describe() + repr(target)
+
+
+def test_without_a_url_a_private_postgres_below_the_state_directory_is_meant(tmp_path: Path) -> None:
+    assert database_target(Settings(), {"STATE_DIRECTORY": "/var/lib/ingestor"}) == EmbeddedDatabase(
+        Path("/var/lib/ingestor/postgres")
+    )
+    assert database_target(Settings(), {"XDG_DATA_HOME": "/data"}) == EmbeddedDatabase(
+        Path("/data/ingestor/postgres")
+    )
+    chosen = load(overrides={"database.embedded_directory": str(tmp_path)}, environ={}).settings
+    assert database_target(chosen, {}) == EmbeddedDatabase(tmp_path)
+
+
+def test_without_url_and_without_the_demo_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestor.config.targets.find_spec", lambda name: None)
+    with pytest.raises(BadConfiguration, match=r"hercle-ingestor\[demo\]"):
+        database_target(Settings(), {})
