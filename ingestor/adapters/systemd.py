@@ -1,0 +1,97 @@
+"""Tells systemd our state: one datagram a message, as in sd_notify(3). Without systemd, does nothing.
+
+Errors are never raised: a daemon must not stop because its supervisor did not listen.
+"""
+
+import socket
+from collections.abc import Mapping
+from typing import Self
+
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_LONGEST_STATUS = 200
+
+
+class Notifier:
+    """One process's line to its service manager."""
+
+    def __init__(self, address: str | None, watchdog_interval_seconds: float | None = None) -> None:
+        """
+        Args:
+            address: path of the manager's datagram socket, `@` for an abstract one; None sends nothing.
+            watchdog_interval_seconds: how often `watchdog()` should be called, half of what the unit allows;
+                None where no watchdog waits for this process.
+        """
+        self.watchdog_interval_seconds = watchdog_interval_seconds
+        self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
+        self._socket: socket.socket | None = None
+        self._failing = False
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], pid: int) -> Self:
+        """From $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID, as systemd sets them for process `pid`."""
+        address = environ.get("NOTIFY_SOCKET")
+        usable = address if address and address[0] in "/@" else None
+        microseconds = environ.get("WATCHDOG_USEC", "")
+        ours = environ.get("WATCHDOG_PID") in {None, "", str(pid)}
+        armed = (
+            bool(usable)
+            and ours
+            and microseconds.isascii()
+            and microseconds.isdigit()
+            and int(microseconds) > 0
+        )
+        return cls(usable, int(microseconds) / 2_000_000 if armed else None)
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is a service manager to tell."""
+        return self._address is not None
+
+    def ready(self, status: str) -> bool:
+        """The start is complete. Like all of these, returns whether the message was handed over."""
+        return self._send("READY=1", f"STATUS={_one_line(status)}")
+
+    def status(self, status: str) -> bool:
+        """The line that `systemctl status` shows."""
+        return self._send(f"STATUS={_one_line(status)}")
+
+    def watchdog(self) -> bool:
+        """Proof of life. Call it from the loop whose life matters, never from a timer of its own."""
+        return self._send("WATCHDOG=1")
+
+    def stopping(self, status: str) -> bool:
+        """The stop has begun."""
+        return self._send("STOPPING=1", f"STATUS={_one_line(status)}")
+
+    def extend_timeout(self, seconds: float) -> bool:
+        """Ask for this much more time to start or to stop, counted from now."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, *lines: str) -> bool:
+        if self._address is None:
+            return False
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)  # a manager that does not read must not hold up the loop
+            self._socket.sendto("\n".join(lines).encode(), self._address)
+        except OSError as error:
+            if not self._failing:
+                log.warning("notify_failed", error=str(error))
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
+
+def _one_line(text: str) -> str:
+    """Each line of a datagram is an assignment; a line break in a status must not become one."""
+    return "".join(character if character.isprintable() else " " for character in text)[:_LONGEST_STATUS]

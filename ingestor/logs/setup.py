@@ -1,0 +1,155 @@
+"""Wires structlog and the standard library's logging into one handler on standard error.
+
+Library loggers join by structlog's `ProcessorFormatter`: their sentence becomes the fact `message` of the
+event `library_logged`, because foreign text is a value and never an event's name.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any, TextIO
+
+import structlog
+from typing_extensions import override
+
+from ingestor.logs.redaction import redact
+from ingestor.logs.rendering import Console, LineRenderer, Render, as_json
+
+_QUIET = (
+    "SignalRCoreClient",
+    "apscheduler",
+    "sqlalchemy",
+    "alembic",
+    "psycopg",
+    "urllib3",
+    "websocket",
+    "asyncio",
+)
+"""Libraries that tell frames, headers, parameters or every tick below WARNING."""
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("ingestor.logs")
+
+
+def configure(
+    level: str = "info",
+    format: str = "auto",  # noqa: A002 - the setting's name
+    stream: TextIO | None = None,
+) -> None:
+    """Send all records to `stream`; may be called again, the last call counts.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
+        stream: standard error where not given; standard output belongs to data.
+    """
+    stream = sys.stderr if stream is None else stream
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    handler = LineHandler(stream)
+    handler.addFilter(_quieten)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, _name_foreign_record],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _name_exception,
+                structlog.processors.format_exc_info,
+                LineRenderer(_renderer(format, stream), redact, priorities=_is_journal(stream)),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, LineHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # a second call, with the settings read, must reach loggers in use
+    )
+    sys.excepthook = _process_crashed
+    threading.excepthook = _thread_died
+    sys.unraisablehook = _exception_ignored
+
+
+def _renderer(format: str, stream: TextIO) -> Render:  # noqa: A002
+    terminal = stream.isatty()
+    if format == "console" or (format == "auto" and terminal):
+        return Console(colours=terminal and "NO_COLOR" not in os.environ)
+    return as_json
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether this very stream is the journal's: $JOURNAL_STREAM is inherited by redirected children too."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _name_foreign_record(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**event, "event": "library_logged", "message": event.get("event", "")}
+
+
+def _name_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The class as a fact of its own: it survives any shortening, and can be searched for."""
+    given = event.get("exc_info")
+    error = given[1] if isinstance(given, tuple) else given if isinstance(given, BaseException) else None
+    if error is None and given is True:
+        error = sys.exception()
+    if error is not None:
+        event["exception_type"] = f"{type(error).__module__}.{type(error).__qualname__}"
+    return event
+
+
+def _quieten(record: logging.LogRecord) -> bool:
+    """A second lock on the door: signalrcore sets its logger's level itself."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] not in _QUIET
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Unlike the library's, never prints the record's arguments: nobody has redacted them."""
+        try:
+            self.stream.write(f'{{"level": "error", "event": "log_record_lost", "line": {record.lineno}}}\n')
+        except (OSError, ValueError):
+            return  # the stream itself is gone; there is nowhere left to say so
+
+
+def _process_crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    log.critical("process_crashed", exc_info=(kind, error, trace))
+
+
+def _thread_died(arguments: threading.ExceptHookArgs) -> None:
+    if issubclass(arguments.exc_type, SystemExit):
+        return
+    error = arguments.exc_value
+    name = arguments.thread.name if arguments.thread else None
+    log.critical("thread_died", thread=name, exc_info=(arguments.exc_type, error, arguments.exc_traceback))
+
+
+def _exception_ignored(arguments: "sys.UnraisableHookArgs") -> None:
+    error = arguments.exc_value
+    where = type(arguments.object).__name__
+    log.error("exception_ignored", where=where, exc_info=(arguments.exc_type, error, arguments.exc_traceback))
