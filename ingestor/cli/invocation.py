@@ -1,0 +1,94 @@
+"""What is said on the command line about settings, wherever on it: `--config`, `--set`, `--debug`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ingestor.config import Loaded
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One call of the program; commands get it by `@click.pass_obj`."""
+
+    config_file: Path | None = None
+    overrides: dict[str, object] = field(default_factory=dict)
+    debug: bool = False
+
+    def load(self, overrides: Mapping[str, object] | None = None) -> "Loaded":
+        """The settings; `overrides` of the command itself are weaker than `--set`.
+
+        Raises:
+            BadConfiguration: with every mistake that was found.
+        """
+        from ingestor.config import load  # noqa: PLC0415 - pydantic, only where settings are needed
+
+        return load(self.config_file, {**(overrides or {}), **self.overrides})
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def settings_options(command: _Command) -> _Command:
+    """Adds the options that every command understands."""
+    command = click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_keep_debug,
+        help="Show the traceback of a failure.",
+    )(command)
+    command = click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        expose_value=False,
+        callback=_keep_overrides,
+        help="Set one setting, e.g. log.level=debug. Stronger than environment and file.",
+    )(command)
+    return click.option(
+        "--config",
+        "-c",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep_config_file,
+        help="TOML file to read instead of those in the usual places.",
+    )(command)
+
+
+def _invocation(context: click.Context) -> Invocation:
+    return context.ensure_object(Invocation)
+
+
+def _keep_config_file(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        _invocation(context).config_file = value
+
+
+def _keep_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        _invocation(context).debug = True
+
+
+def _keep_overrides(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    for assignment in values:
+        key, separator, value = assignment.partition("=")
+        if not separator:
+            raise click.BadParameter("write it as KEY=VALUE", ctx=context, param=parameter)
+        if key in {"database.url", "database.dsn"} and _has_password(value):
+            message = f"{key} holds a password, and everyone on this machine can read command lines"
+            raise click.BadParameter(
+                f"{message}; use database.password_file or the environment", ctx=context, param=parameter
+            )
+        _invocation(context).overrides[key] = value
+
+
+def _has_password(url: str) -> bool:
+    login, at, _ = url.partition("://")[2].rpartition("@")
+    return ("password=" in url.lower()) or (bool(at) and ":" in login)

@@ -1,0 +1,264 @@
+"""The command line: light to start, and honest about failures."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+import ingestor
+from ingestor import logs
+from ingestor.cli.errors import present
+from ingestor.cli.exits import Exit
+from ingestor.cli.main import COMMANDS, program, run
+from ingestor.domain.errors import (
+    BadConfiguration,
+    CredentialRefused,
+    Fatal,
+    LinkDown,
+    OutcomeUnknown,
+    SchemaMismatch,
+    Transient,
+)
+from ingestor.logs.redaction import Redactor
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {
+    "sqlalchemy",
+    "pydantic",
+    "pydantic_settings",
+    "signalrcore",
+    "rich",
+    "structlog",
+    "alembic",
+    "psycopg",
+}
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("INGESTOR_", "HERCLE_", "CREDENTIALS_", "CONFIGURATION_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("ingestor.logs.redaction._of_this_process", Redactor())
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_no_library_but_click(option: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.argv = ['ingestor', {option!r}]\n"
+        "from ingestor.__main__ import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('\\nMODULES', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = process("-c", code)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.partition("MODULES")[2].split())
+    assert "click" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_module_runs_and_tells_its_version() -> None:
+    done = process("-m", "ingestor", "--version")
+    assert (done.stdout, done.stderr, done.returncode) == (f"ingestor {ingestor.__version__}\n", "", 0)
+
+
+def test_the_version_is_the_packages() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == ingestor.__version__
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_of_the_table_exists_and_explains_itself(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([name, "--help"]) == 0
+    assert "Usage: ingestor" in capsys.readouterr().out
+    context = click.Context(program)
+    command = program.get_command(context, name)
+    assert command is not None
+    assert command.get_short_help_str(200) == COMMANDS[name].summary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["confg"], "Did you mean config?"),
+        (["config", "--confg", "x"], "No such option"),
+        (["zzz"], "There is no command 'zzz'."),
+        (["config", "explain"], "Missing argument 'KEY'"),
+        (["config", "show", "--set", "account"], "KEY=VALUE"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_exit_2_with_three_lines(
+    arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == Exit.USAGE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    what, why, fix = shown.err.splitlines()
+    assert what.startswith("error: ")
+    assert hint in what
+    assert why.startswith("  why: Usage: ingestor")
+    assert re.search("see `ingestor.* --help`", fix)
+
+
+def test_no_command_at_all_is_exit_2_with_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == Exit.USAGE
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err[:15]) == ("", "Usage: ingestor")
+
+
+def test_config_example_is_data_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "example"]) == 0
+    shown = capsys.readouterr()
+    assert tomllib.loads(shown.out)["account"] == "main"
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_options_are_understood_before_and_after_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: bool
+) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("account = 'filed'\n")
+    options = ["--config", str(file), "--set", "log.level=debug"]
+    assert run([*options, "config", "show"] if before else ["config", "show", *options]) == 0
+    values = tomllib.loads(capsys.readouterr().out)
+    assert (values["account"], values["log"]["level"]) == ("filed", "debug")
+
+
+def test_config_explain_of_a_wrong_key_suggests_the_right_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "explain", "drain.deadline"]) == Exit.CONFIGURATION
+    assert "did you mean drain.deadline_seconds?" in capsys.readouterr().err
+    assert run(["config", "explain", "drain.deadline_seconds"]) == 0
+    assert "INGESTOR_DRAIN__DEADLINE_SECONDS" in capsys.readouterr().out
+
+
+def test_config_validate_tells_key_source_and_database_but_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HERCLE_API_KEY", "canary-key")
+    monkeypatch.setenv("INGESTOR_DATABASE__URL", "postgresql://u:canary-pw@h/d")
+    assert run(["config", "validate"]) == 0
+    shown = capsys.readouterr()
+    assert "environment variable HERCLE_API_KEY" in shown.out
+    assert "postgresql+psycopg://u:********@h/d" in shown.out
+    assert "canary" not in shown.out + shown.err
+
+
+def test_config_validate_refuses_what_is_missing_unless_told_not_to_look(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["config", "validate"]) == Exit.CONFIGURATION
+    assert "there is no Hercle API key" in capsys.readouterr().err
+    assert run(["config", "validate", "--no-environment"]) == 0
+    assert run(["config", "validate", "--set", "hub.ca_file=/nonexistent"]) == Exit.CONFIGURATION
+    assert "\n  why: set by command line\n  fix: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "postgresql://h/d?password=canary"])
+def test_a_password_on_the_command_line_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "show", "--set", f"database.url={url}"]) == Exit.USAGE
+    shown = capsys.readouterr()
+    assert "everyone on this machine" in shown.err
+    assert "canary" not in shown.err + shown.out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadConfiguration("x"), 78),
+        (SchemaMismatch("x"), 78),
+        (CredentialRefused("x"), 77),
+        (Fatal("x"), 70),
+        (LinkDown("x"), 69),
+        (Transient("x"), 69),
+        (OutcomeUnknown("x"), 69),
+        (OSError(errno.EMFILE, "too many"), 71),
+        (MemoryError(), 71),
+        (FileExistsError(errno.EEXIST, "x"), 73),
+        (OSError(errno.EROFS, "x"), 73),
+        (OSError(errno.ENOSPC, "x"), 74),
+        (PermissionError(errno.EACCES, "x"), 74),
+        (ValueError("x"), 70),
+        (ExceptionGroup("x", [ValueError()]), 70),
+    ],
+)
+def test_each_class_of_failure_has_its_code_and_three_lines(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert present(error, debug=False) == code
+    what, why, fix = capsys.readouterr().err.splitlines()
+    assert re.match("error: .", what)
+    assert re.match("  why: .", why)
+    assert re.match("  fix: .", fix)
+
+
+def test_a_traceback_is_shown_only_on_debug_and_secrets_never(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.register_secret("canary-0123456789")
+    with pytest.raises(ValueError, match="canary") as caught:
+        raise_with("canary-0123456789\x1b[2J")
+    present(caught.value, debug=False)
+    quiet = capsys.readouterr().err
+    present(caught.value, debug=True)
+    loud = capsys.readouterr().err
+    assert "Traceback" not in quiet
+    assert "in raise_with" in loud
+    assert "canary" not in quiet + loud
+    assert "\x1b" not in quiet + loud
+
+
+def raise_with(text: str) -> None:
+    raise ValueError(text)
+
+
+def test_a_configuration_error_tells_every_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INGESTOR_ACOUNT", "x")
+    assert run(["config", "show", "--set", "log.level=loud"]) == 78
+    shown = capsys.readouterr().err
+    assert "2 settings are wrong" in shown
+    assert "INGESTOR_ACCOUNT" in shown
+    assert "log.level" in shown
+
+
+def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingestor.cli.config.example", interrupted)
+    assert run(["config", "example"]) == 130
+
+
+def test_a_reader_that_has_gone_is_141_and_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "ingestor", "config", "example"]
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    os.close(writer)
+    assert (done.stderr, done.returncode) == ("", Exit.BROKEN_PIPE)
+
+
+def test_the_shell_can_ask_for_completions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_INGESTOR_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "ingestor con")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    done = process("-m", "ingestor")
+    assert (done.stdout.strip(), done.returncode) == ("plain,config", 0)
