@@ -313,11 +313,18 @@ class Bookkeeper:
                 resolved_by_ordinal=record.ordinal if resolved else None,
             )
         )
-        facts = {"doubt": suspicion.doubt.value, "kind": stream_key.kind.value, "sequence": sequence}
         if resolution is None:
-            self._ledger.notice("doubt_raised", **facts)
+            self._ledger.notice(
+                "doubt_raised", doubt=suspicion.doubt.value, kind=stream_key.kind.value, sequence=sequence
+            )
         else:
-            self._ledger.notice("doubt_resolved", **facts, resolution=resolution.value)
+            self._ledger.notice(
+                "doubt_resolved",
+                doubt=suspicion.doubt.value,
+                kind=stream_key.kind.value,
+                sequence=sequence,
+                resolution=resolution.value,
+            )
 
     def _skip(self, record: Record, stream_key: StreamKey, offer: Offer, skip: Skip) -> None:
         gap = Gap(

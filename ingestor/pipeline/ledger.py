@@ -114,11 +114,11 @@ class Ledger:
         key = (gap.session, gap.ordinal, gap.position, gap.kind.value)
         first_seen = key not in self._batch.gaps
         self._batch.gaps[key] = gap
-        facts = {"gap": gap.kind.value, "cause": gap.cause, "missed_from": gap.missed_from.isoformat()}
+        since = gap.missed_from.isoformat()
         if gap.end is not None:
-            self.notice("gap_ended", **facts, end=gap.end.value)
+            self.notice("gap_ended", gap=gap.kind.value, cause=gap.cause, since=since, ending=gap.end.value)
         elif first_seen and gap.line == self._books.line:
-            self.notice("gap_opened", **facts)
+            self.notice("gap_opened", gap=gap.kind.value, cause=gap.cause, since=since)
 
     # --- commands ---
 

@@ -5,12 +5,15 @@ implementation exists.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from ingestor.domain.commands import ArgumentForm, Command
 from ingestor.domain.records import Record, SessionClosed, SessionOpened
+from ingestor.pipeline.batch import Batch
+from ingestor.pipeline.books import Books
 
 
 class Clock(Protocol):
@@ -54,4 +57,47 @@ class Hub(Protocol):
         Raises:
             LinkDown: the session is not the live one, or the socket refused the bytes.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One turn of the writer, for `ingest.heartbeat`."""
+
+    process_id: UUID
+    pid: int
+    host: str
+    started_at: datetime
+    beat_at: datetime
+    link_state: str
+    link_obstacle: str | None
+    last_heard_at: datetime | None
+    inbox_records: int
+    inbox_bytes: int
+    balances_interval: timedelta
+    pairs_interval: timedelta
+    stopped_at: datetime | None = None
+
+
+class Store(Protocol):
+    """Where batches become durable. One owner, one thread.
+
+    Every method raises the classes of `domain.errors`: `Transient` (try the same again), `OutcomeUnknown`
+    (ask `holds` first), `DataRefused` (one row is to blame), `StateMoved` (decide again) or `Fatal`.
+    """
+
+    def open(self) -> Books:
+        """What must be known to go on from the last commit."""
+        ...
+
+    def write(self, batch: Batch) -> None:
+        """Commit all of it or nothing."""
+        ...
+
+    def holds(self, batch: Batch) -> bool:
+        """Whether this batch has been committed."""
+        ...
+
+    def beat(self, beat: Beat) -> None:
+        """Record a turn."""
         ...

@@ -39,6 +39,15 @@ def is_logger(node: ast.expr) -> bool:
 def calls_in(source: str, place: str) -> Iterator[Call]:
     for node in ast.walk(ast.parse(source)):
         match node:
+            case ast.Call(func=ast.Attribute(attr="notice"), args=[ast.Constant(value=str(name))]):
+                # Told by the writer when the batch commits, at the level that the catalogue gives.
+                yield Call(
+                    place=f"{place}:{node.lineno}",
+                    level=LOG_EVENTS[name].level if name in LOG_EVENTS else "",
+                    name=name,
+                    facts=frozenset(item.arg for item in node.keywords if item.arg),
+                    open_ended=any(item.arg is None for item in node.keywords),
+                )
             case ast.Call(func=ast.Attribute(value=receiver, attr=method)) if is_logger(receiver):
                 if method not in METHODS | {"log"}:
                     continue

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ingestor.adapters.postgres.tables import SCHEMA
 
@@ -57,8 +57,13 @@ def upgrade(engine: Engine) -> SchemaState:
 def schema_state(engine: Engine) -> SchemaState:
     """Where the database stands."""
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-        found = context.get_current_revision()
+        return schema_state_of(connection)
+
+
+def schema_state_of(connection: Connection) -> SchemaState:
+    """The same on a connection that is there already."""
+    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    found = context.get_current_revision()
     directory = ScriptDirectory.from_config(_config())
     known = [script.revision for script in directory.walk_revisions()]
     pending: tuple[str, ...] = ()

@@ -1,0 +1,67 @@
+"""A limit on how long a database may keep the writer waiting.
+
+A frozen server still acknowledges packets, so neither keepalives nor TCP timeouts notice it, and libpq waits
+for ever. This guard cuts the socket instead; the writer then sees a lost connection and tries again.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from ingestor.pipeline.ports import Clock
+
+
+class DeadlineGuard:
+    """One thread for the life of the process; a write only sets and clears two fields."""
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._watched: tuple[float, psycopg.Connection] | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(self, connection: psycopg.Connection) -> Iterator[None]:
+        """Cut this connection if the block takes longer than the limit."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="database deadline", daemon=True)
+            self._thread.start()
+        with self._lock:
+            self._watched = (self._clock.monotonic() + self._seconds, connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched = None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds / 10):
+            with self._lock:
+                if self._watched is None:
+                    continue
+                deadline, connection = self._watched
+                if self._clock.monotonic() < deadline or connection.closed:
+                    continue
+                self._watched = None
+                _cut(connection)
+
+
+def _cut(connection: psycopg.Connection) -> None:
+    """Shut the socket down under libpq: whoever waits on it wakes with an error."""
+    copy = socket.socket(fileno=os.dup(connection.fileno()))
+    try:
+        copy.shutdown(socket.SHUT_RDWR)
+    finally:
+        copy.close()

@@ -1,0 +1,182 @@
+"""Reads for `ingestor status`, `check` and `demo`: a few rows each, none of which disturbs the writer."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, func, select
+
+from ingestor.adapters.postgres import tables as t
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """The newest heartbeat of the account's process."""
+
+    pid: int
+    host: str
+    software_version: str
+    started_at: datetime
+    beat_at: datetime
+    seconds_since_beat: float
+    link_state: str
+    link_obstacle: str | None
+    last_heard_at: datetime | None
+    inbox_records: int
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """Where one stream stands."""
+
+    kind: str
+    user_id: str
+    epoch: int
+    sequence: int
+    valid_from: datetime
+    confirmed_until: datetime
+    seconds_since_confirmed: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    """All that `ingestor status` tells of an account."""
+
+    account: str
+    process: ProcessStatus | None
+    streams: tuple[StreamStatus, ...]
+    open_gaps: int
+    dead_letters: int
+    last_session_opened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTotals:
+    """Whole-table counts, for the demo's closing document."""
+
+    received: int
+    committed: int
+    shed: int
+    outcomes: dict[str, int]
+    sessions: int
+    commands_answered: int
+    gaps: dict[str, dict[str, int]]
+    """kind, then ending (`open` where there is none yet), then count"""
+    balance_rows: int
+    pair_rows: int
+    events_without_outcome: int
+
+
+def account_status(engine: Engine, account: str) -> AccountStatus:
+    """Raises sqlalchemy's errors as they come; the caller knows what it wanted to say."""
+    with engine.connect() as connection:
+        return AccountStatus(
+            account=account,
+            process=_process(connection, account),
+            streams=_streams(connection, account),
+            open_gaps=_count(
+                connection, select(t.gap).where(t.gap.c.account == account, t.gap.c.ending.is_(None))
+            ),
+            dead_letters=_count(connection, select(t.dead_letter).where(t.dead_letter.c.account == account)),
+            last_session_opened_at=connection.scalar(
+                select(func.max(t.session.c.opened_at)).where(t.session.c.account == account)
+            ),
+        )
+
+
+def account_totals(engine: Engine, account: str) -> AccountTotals:
+    """Counts everything of one account. Scans; not for a big database."""
+    with engine.connect() as connection:
+        s = t.session.c
+        sessions = connection.execute(
+            select(
+                func.count(),
+                func.coalesce(func.sum(func.coalesce(s.received, s.committed_ordinal)), 0),
+                func.coalesce(func.sum(s.shed_records), 0),
+            ).where(s.account == account)
+        ).one()
+        outcomes = connection.execute(
+            select(t.outcome.c.outcome, func.count())
+            .where(t.outcome.c.account == account)
+            .group_by("outcome")
+        )
+        g = t.gap.c
+        gaps: dict[str, dict[str, int]] = {}
+        for kind, ending, count in connection.execute(
+            select(g.kind, func.coalesce(g.ending, "open"), func.count())
+            .where(g.account == account)
+            .group_by(g.kind, g.ending)
+            .order_by(g.kind, g.ending)
+        ):
+            gaps.setdefault(kind, {})[ending] = count
+        r, o = t.raw_event.c, t.outcome.c
+        judged = select(o.ordinal).where(
+            o.account == r.account, o.session_id == r.session_id, o.ordinal == r.ordinal
+        )
+        return AccountTotals(
+            received=int(sessions[1]),
+            committed=_count(connection, select(t.raw_event).where(r.account == account)),
+            shed=int(sessions[2]),
+            outcomes=dict(sorted(Counter({row[0]: row[1] for row in outcomes}).items())),
+            sessions=sessions[0],
+            commands_answered=_count(
+                connection,
+                select(t.command).where(t.command.c.account == account, t.command.c.outcome == "answered"),
+            ),
+            gaps=gaps,
+            balance_rows=_count(connection, select(t.balance).where(t.balance.c.account == account)),
+            pair_rows=_count(connection, select(t.pair).where(t.pair.c.account == account)),
+            events_without_outcome=_count(
+                connection, select(t.raw_event).where(r.account == account, ~judged.exists())
+            ),
+        )
+
+
+def _process(connection: Connection, account: str) -> ProcessStatus | None:
+    h = t.heartbeat.c
+    row = connection.execute(
+        select(t.heartbeat, func.extract("epoch", func.clock_timestamp() - h.beat_at).label("silence")).where(
+            h.account == account
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    return ProcessStatus(
+        pid=row.pid,
+        host=row.host,
+        software_version=row.software_version,
+        started_at=row.started_at,
+        beat_at=row.beat_at,
+        seconds_since_beat=float(row.silence),
+        link_state=row.link_state,
+        link_obstacle=row.link_obstacle,
+        last_heard_at=row.last_heard_at,
+        inbox_records=row.inbox_records,
+        stopped_at=row.stopped_at,
+    )
+
+
+def _streams(connection: Connection, account: str) -> tuple[StreamStatus, ...]:
+    w = t.watermark.c
+    age = func.extract("epoch", func.clock_timestamp() - w.confirmed_until).label("age")
+    rows = connection.execute(
+        select(t.watermark, age).where(w.account == account).order_by(w.kind, w.user_id)
+    )
+    return tuple(
+        StreamStatus(
+            kind=row.kind,
+            user_id=row.user_id,
+            epoch=row.epoch,
+            sequence=row.sequence,
+            valid_from=row.valid_from,
+            confirmed_until=row.confirmed_until,
+            seconds_since_confirmed=float(row.age),
+        )
+        for row in rows
+    )
+
+
+def _count(connection: Connection, rows: Select[Any]) -> int:
+    return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0

@@ -1,0 +1,286 @@
+"""Batches into Postgres: one transaction, one round trip, all or nothing.
+
+All statements of a batch are sent at once (libpq's pipeline mode), with their guards among them: a guard that
+does not hold raises inside the server, and nothing of the batch stays. So there is no question to ask before
+writing, and no answer to wait for but that of COMMIT.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.types.numeric import Int8BinaryDumper
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from ingestor.adapters.postgres import statements
+from ingestor.adapters.postgres.deadline import DeadlineGuard
+from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
+from ingestor.adapters.postgres.loading import load_books, require_schema
+from ingestor.domain.errors import BadConfiguration
+from ingestor.domain.gaps import Gap
+from ingestor.pipeline.batch import Batch, WatermarkMove
+from ingestor.pipeline.books import Books
+from ingestor.pipeline.ports import Beat, Clock
+
+
+class PostgresStore:
+    """`ports.Store` on one connection. Owned by the writer's thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        account: str,
+        environment: str,
+        software_version: str,
+        transaction_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._engine = engine
+        self._account = account
+        self._environment = environment
+        self._software_version = software_version
+        self._clock = clock
+        self._guard = DeadlineGuard(transaction_seconds, clock)
+        self._connection: Connection | None = None
+
+    def open(self) -> Books:
+        """Connect, refuse a schema that is not ours, and load what is needed to go on.
+
+        Raises:
+            Transient: the database cannot be reached now.
+            SchemaMismatch: missing, older or newer schema.
+            BadConfiguration: the account belongs to another environment.
+        """
+        with self._translated() as connection:
+            require_schema(connection)
+            now = self._clock.now()
+            self._raw(connection).execute(
+                statements.REGISTER_ACCOUNT, (self._account, self._environment, now)
+            )
+            books, environment = load_books(connection, self._account)
+            if environment != self._environment:
+                raise BadConfiguration(
+                    f"account {self._account!r} in this database belongs to environment {environment!r}, but "
+                    f"hub.environment is {self._environment!r}. Numbers of two environments must not mix: "
+                    "name another account (setting account) or use another database"
+                )
+            self._raw(connection).execute(statements.ABANDON_DOUBTS, (now, self._account))
+            self._raw(connection).execute(statements.SETTLE_LEFT_COMMANDS, (now, self._account))
+            return books
+
+    def write(self, batch: Batch) -> None:
+        """Commit a batch.
+
+        Raises:
+            DataRefused: a value is refused; nothing was written.
+            StateMoved: a session or stream stands elsewhere than the batch assumes; nothing was written.
+            OutcomeUnknown: the connection died; the batch may have been committed: see `holds`.
+            Transient: nothing was written; the same batch may be written again.
+            Fatal: see its text.
+        """
+        with self._translated() as connection:
+            raw = self._raw(connection)
+            with raw.pipeline(), raw.cursor(binary=True) as cursor:
+                cursor.execute("BEGIN")
+                self._write(cursor, batch)
+                cursor.execute("COMMIT")
+
+    def holds(self, batch: Batch) -> bool:
+        """Whether a batch whose outcome was unknown has been committed."""
+        if not batch.progress:
+            return False  # only facts, and those are written so that twice is as good as once
+        with self._translated() as connection:
+            rows = (
+                self._raw(connection)
+                .execute(statements.COMMITTED, (self._account, list(batch.progress)))
+                .fetchall()
+            )
+        committed: dict[UUID, int] = dict(rows)
+        return all(
+            committed.get(session, 0) >= progress.last_ordinal for session, progress in batch.progress.items()
+        )
+
+    def beat(self, beat: Beat) -> None:
+        """Record that the writer turns. Raises as `write` does."""
+        with self._translated() as connection:
+            self._raw(connection).execute(
+                statements.BEAT,
+                (
+                    self._account,
+                    beat.process_id,
+                    beat.pid,
+                    beat.host,
+                    self._software_version,
+                    beat.started_at,
+                    beat.beat_at,
+                    beat.link_state,
+                    beat.link_obstacle,
+                    beat.last_heard_at,
+                    beat.inbox_records,
+                    beat.inbox_bytes,
+                    beat.balances_interval,
+                    beat.pairs_interval,
+                    beat.stopped_at,
+                ),
+            )
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._guard.close()
+        self._drop()
+
+    # --- the rows ---
+
+    def _write(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
+        account = self._account
+        for opened in batch.opened:
+            cursor.execute(
+                statements.OPEN_SESSION,
+                (
+                    account,
+                    opened.session,
+                    opened.opened_at,
+                    opened.url,
+                    opened.attempts,
+                    list(opened.obstacles),
+                    self._software_version,
+                ),
+            )
+        if batch.progress:
+            columns = _columns(list(batch.progress.values()))
+            cursor.execute(statements.ADVANCE_SESSIONS, (*columns, account, len(batch.progress)))
+        for rows in (
+            batch.raw_events,
+            batch.outcomes,
+            batch.versions,
+            batch.balances,
+            batch.exposures,
+            batch.exposure_totals,
+            batch.pairs,
+            batch.epochs,
+            batch.dead_letters,
+            list({row[:4]: row for row in batch.doubts}.values()),
+            list(batch.commands.values()),
+        ):
+            if rows:
+                cursor.execute(statements.INSERTS[type(rows[0])], (account, *_columns(rows)))
+        self._watermarks(cursor, list(batch.watermarks.values()))
+        for gap in batch.gaps.values():
+            cursor.execute(statements.WRITE_GAP, (account, *_gap_values(gap)))
+        for closed in batch.closed:
+            cursor.execute(
+                statements.CLOSE_SESSION,
+                (
+                    closed.closed_at,
+                    closed.last_heard_at,
+                    closed.received,
+                    closed.end.value,
+                    closed.cause,
+                    closed.detail,
+                    account,
+                    closed.session,
+                ),
+            )
+
+    def _watermarks(self, cursor: psycopg.Cursor[Any], moves: Sequence[WatermarkMove]) -> None:
+        moved = [(*_stream(move), *move.old, *_watermark(move)) for move in moves if move.old is not None]
+        begun = [(*_stream(move), *_watermark(move)) for move in moves if move.old is None]
+        if moved:
+            cursor.execute(statements.MOVE_WATERMARKS, (*_columns(moved), self._account, len(moved)))
+        if begun:
+            cursor.execute(statements.BEGIN_WATERMARKS, (self._account, *_columns(begun), len(begun)))
+
+    # --- the connection ---
+
+    @contextmanager
+    def _translated(self) -> Iterator[Connection]:
+        """The live connection, with every error turned into one of ours, and a broken link dropped."""
+        connection = self._connect()
+        raw = self._raw(connection)
+        try:
+            with self._guard.watch(raw):
+                yield connection
+        except (psycopg.Error, DBAPIError, UnicodeError, OverflowError) as raised:
+            error = raised.orig if isinstance(raised, DBAPIError) else raised
+            broken = raw.closed
+            if not broken and raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                broken = not _rolled_back(raw)
+            if broken:
+                self._drop()
+            raise at_write(error, broken=broken) from None
+
+    def _connect(self) -> Connection:
+        if self._connection is not None:
+            if not self._raw(self._connection).closed:
+                return self._connection
+            self._drop()
+        try:
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.Error):
+                raise at_connect(error.orig) from None
+            raise DatabaseUnavailable(f"the database cannot be reached: {error.orig}", 69) from None
+        raw = self._raw(self._connection)
+        # One integer width, so that a statement has one plan whatever the size of its numbers.
+        raw.adapters.register_dumper(int, Int8BinaryDumper)
+        raw.prepare_threshold = 0
+        return self._connection
+
+    def _raw(self, connection: Connection) -> psycopg.Connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101 - the engine's dialect is psycopg
+        return driver
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.invalidate()
+            connection.close()
+
+
+def _rolled_back(raw: psycopg.Connection) -> bool:
+    try:
+        raw.rollback()
+    except psycopg.Error:
+        return False
+    return not raw.closed
+
+
+def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Rows turned into one list per column."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _stream(move: WatermarkMove) -> tuple[str, str]:
+    return (move.stream.kind.value, move.stream.user_id)
+
+
+def _watermark(move: WatermarkMove) -> tuple[Any, ...]:
+    new = move.new
+    return (*new.mark, new.content, *new.event, new.valid_from, new.confirmed_until, new.deleted)
+
+
+def _gap_values(gap: Gap) -> tuple[Any, ...]:
+    return (
+        gap.session,
+        gap.ordinal,
+        gap.position,
+        gap.kind.value,
+        gap.missed_from,
+        gap.missed_until,
+        gap.opened_at,
+        gap.cause,
+        list(gap.obstacles),
+        None if gap.stream is None else gap.stream.value,
+        gap.user_id,
+        gap.first_missing,
+        gap.last_missing,
+        sorted(kind.value for kind in gap.awaiting),
+        None if gap.end is None else gap.end.value,
+        gap.ended_at,
+        None if gap.proof is None else gap.proof.session,
+        None if gap.proof is None else gap.proof.ordinal,
+    )

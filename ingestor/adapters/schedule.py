@@ -1,0 +1,50 @@
+"""The schedule of snapshots, by APScheduler: a table of (interval, job); a job only enqueues a wish.
+
+APScheduler 3.11 drops a job that is a second late, stops an interval job when the wall clock is set back, and
+goes silent when one hangs. So: no grace limit, runs that pile up count as one, jobs do nothing that could
+hang, its complaints become log events, and the command desk has a monotonic guard beside it.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from ingestor.domain.commands import Cause, Command
+
+log = structlog.get_logger()
+
+
+class SnapshotSchedule:
+    """Asks for each command every so many seconds."""
+
+    def __init__(
+        self, ask: Callable[[Command, Cause], None], interval_seconds: Mapping[Command, float]
+    ) -> None:
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+        )
+        for command, seconds in interval_seconds.items():
+            self._scheduler.add_job(
+                ask,
+                IntervalTrigger(seconds=seconds, timezone=UTC),
+                (command, Cause.SCHEDULE),
+                id=command.value,
+            )
+        self._scheduler.add_listener(_complain, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+
+    def start(self) -> None:
+        """Begin; the first runs come one interval from now, because link-up asks anyway."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """End it. First of all things to be stopped: it has nothing to lose."""
+        self._scheduler.shutdown(wait=False)
+
+
+def _complain(event: JobEvent) -> None:
+    log.warning("schedule_disturbed", job=event.job_id, code=event.code)

@@ -1,0 +1,248 @@
+"""The writer: one thread that owns decoding, sequencing and commit, so nothing there needs a lock.
+
+Its loop is the sentence that this software is about: take what has arrived, book it, commit it, and only
+then tell anyone. There is no timer in it: it takes what is there as soon as it is free, so a quiet stream
+commits at once and a flood commits by the thousand.
+
+Trouble has three answers, given by the class of the error. *Transient*: the same batch again, for as long as
+it takes, while the inbox holds what arrives. *Data*: halve the batch until the one record that the database
+refuses stands alone, quarantine it, commit its neighbours. *Anything else*: stop; the process ends and is
+restarted.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from uuid import UUID
+
+import structlog
+
+from ingestor.domain.backoff import full_jitter
+from ingestor.domain.errors import DataRefused, Fatal, OutcomeUnknown, StateMoved, Transient
+from ingestor.domain.records import Item, Record, SessionClosed, SessionEnd
+from ingestor.pipeline.batch import Batch
+from ingestor.pipeline.booking import BookingRules, Bookkeeper
+from ingestor.pipeline.books import Books
+from ingestor.pipeline.desk import CommandDesk
+from ingestor.pipeline.inbox import Inbox
+from ingestor.pipeline.ports import Beat, Clock, Store
+from ingestor.pipeline.telemetry import LOG_EVENTS
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class WriterRules:
+    """`[writer]` of the configuration."""
+
+    max_records: int = 1_000
+    max_bytes: int = 8 * 1024 * 1024
+    turn_seconds: float = 1.0
+    """An idle writer turns this often, to show that it can."""
+    beat_seconds: float = 5.0
+    retry_cap_seconds: float = 5.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the writer has done, for status, watchdog and demo. Other threads read single fields of it."""
+
+    turned_at: float = 0.0
+    """Monotonic time of the last turn of the loop: alive, though perhaps waiting for the database."""
+    committed_at: datetime | None = None
+    committed_records: int = 0
+    batches: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    answered: int = 0
+    retrying: str | None = None
+    """Why the current batch is not committed yet."""
+
+
+class Writer:
+    """Thread-safe `start`, `finish` and `alive`; all else happens in its own thread."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        store: Store,
+        desk: CommandDesk,
+        clock: Clock,
+        beat: Callable[[], Beat],
+        rules: WriterRules,
+        booking: BookingRules,
+        chance: Random,
+    ) -> None:
+        self._inbox = inbox
+        self._store = store
+        self._desk = desk
+        self._clock = clock
+        self._make_beat = beat
+        self._rules = rules
+        self._booking = booking
+        self._chance = chance
+        self._books = Books()
+        self._finishing = threading.Event()
+        self._abandon = threading.Event()
+        self._next_beat = 0.0
+        self._failure: BaseException | None = None
+        self.progress = Progress()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def start(self, books: Books) -> None:
+        """Go on from what the store has loaded. Sessions that a dead process left open are closed first."""
+        self._books = books
+        now = self._clock.now()
+        for left in books.left_open:
+            self._inbox.put(
+                SessionClosed(
+                    session=left.session,
+                    closed_at=now,
+                    last_heard_at=left.last_heard_at,
+                    received=left.committed_ordinal,
+                    end=SessionEnd.UNCLEAN,
+                    cause="process_died",
+                )
+            )
+        books.left_open = ()
+        self._thread.start()
+
+    def finish(self, timeout: float) -> bool:
+        """Write all that the inbox holds, then end. False if it took longer than `timeout` seconds."""
+        self._finishing.set()
+        self._inbox.close()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._abandon.set()
+            self._thread.join(1.0)
+            return False
+        return self._failure is None
+
+    def abandon(self) -> None:
+        """Give up on a database that is away: what is held stays unwritten."""
+        self._abandon.set()
+
+    def alive(self) -> bool:
+        """False once the thread has ended, for whatever reason."""
+        return self._thread.is_alive()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread, if it was not asked to."""
+        return self._failure
+
+    def _run(self) -> None:
+        try:
+            while self._turn():
+                pass
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends the process with it
+            self._failure = error
+
+    def _turn(self) -> bool:
+        items = self._inbox.take(self._rules.max_records, self._rules.max_bytes, self._rules.turn_seconds)
+        self.progress.turned_at = self._clock.monotonic()
+        if items:
+            self._commit(items)
+        self._beat()
+        return bool(items) or not self._finishing.is_set()
+
+    def _commit(self, items: Sequence[Item], refused: frozenset[tuple[UUID, int]] = frozenset()) -> None:
+        """Book and commit these items; on a refused value, in halves."""
+        books, batch = self._book(items, refused)
+        delay = 1
+        unknown = False
+        while True:
+            self.progress.turned_at = self._clock.monotonic()
+            try:
+                if not (unknown and self._store.holds(batch)):
+                    unknown = False
+                    self._store.write(batch)
+                break
+            except DataRefused as error:
+                self._without_the_refused(items, refused, error)
+                return
+            except StateMoved as error:
+                log.warning("state_moved", error=str(error))
+                self._reload()
+                books, batch = self._book(items, refused)
+            except Transient as error:
+                unknown = unknown or isinstance(error, OutcomeUnknown)
+                self._wait(delay, error)
+                delay = min(delay + 1, 16)
+        self._books = books
+        self._published(items, batch)
+
+    def _book(self, items: Sequence[Item], refused: frozenset[tuple[UUID, int]]) -> tuple[Books, Batch]:
+        keeper = Bookkeeper(self._books.copy(), self._booking)
+        batch = keeper.book(items, refused)
+        return keeper.books, batch
+
+    def _without_the_refused(
+        self, items: Sequence[Item], refused: frozenset[tuple[UUID, int]], error: DataRefused
+    ) -> None:
+        if len(items) > 1:
+            middle = len(items) // 2
+            self._commit(items[:middle], refused)
+            self._commit(items[middle:], refused)
+            return
+        only = items[0]
+        if not isinstance(only, Record) or (only.session, only.ordinal) in refused:
+            raise Fatal(f"the database refuses what only we have written: {error}") from error
+        log.error("record_refused", ordinal=only.ordinal, error=str(error))
+        self._commit(items, refused | {(only.session, only.ordinal)})
+
+    def _reload(self) -> None:
+        """Another writer has moved a stream: take its state over, keep our own asks and gaps."""
+        loaded = self._retried(self._store.open)
+        self._books.streams = loaded.streams
+
+    def _retried(self, action: Callable[[], Books]) -> Books:
+        delay = 1
+        while True:
+            try:
+                return action()
+            except Transient as error:
+                self._wait(delay, error)
+                delay = min(delay + 1, 16)
+
+    def _wait(self, attempt: int, error: Transient) -> None:
+        if self.progress.retrying is None:
+            log.warning("commit_delayed", error=str(error), waiting_records=self._inbox.level.records)
+        self.progress.retrying = str(error)
+        pause = full_jitter(attempt, self._chance.random(), cap_seconds=self._rules.retry_cap_seconds)
+        if self._abandon.wait(pause):
+            raise Fatal(f"ended while the database was away: {error}") from error
+
+    def _published(self, items: Sequence[Item], batch: Batch) -> None:
+        """What follows from the commit, and never precedes it."""
+        progress = self.progress
+        if progress.retrying is not None:
+            log.info("commit_resumed")
+            progress.retrying = None
+        progress.committed_at = self._clock.now()
+        progress.committed_records += len(batch.raw_events)
+        progress.batches += 1
+        progress.outcomes.update(batch.counts)
+        progress.answered += len(batch.answered)
+        for command_id in batch.answered:
+            self._desk.answered(command_id)
+        for command_id, reason in batch.refused:
+            self._desk.refused(command_id, reason)
+        for want in batch.wants:
+            self._desk.ask(want.command, want.cause)
+        for notice in batch.notices:
+            tell = getattr(log, LOG_EVENTS[notice.event].level)
+            tell(notice.event, **notice.facts)
+        log.debug("batch_committed", items=len(items), records=len(batch.raw_events))
+
+    def _beat(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._next_beat:
+            return
+        self._next_beat = now + self._rules.beat_seconds
+        try:
+            self._store.beat(self._make_beat())
+        except Transient as error:
+            log.debug("beat_missed", error=str(error))
