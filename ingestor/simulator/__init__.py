@@ -1,0 +1,55 @@
+"""A Hercle hub of our own: real HTTP, WebSocket and SignalR on loopback, with an account that trades by
+itself, a journal of what it sent, and faults on demand. Written from the protocol's specification and sharing
+no code with the client, so that a misunderstanding on one side cannot hide on the other.
+
+    with SimulatedHub(HubConfig(journal_path=path, changes_per_second=50, seed=7)) as hub:
+        hub.url, hub.config.api_key             # where clients connect, and with what
+        hub.wait_for_connections(1)
+        hub.account.change()                    # one change, pushed to all (unless push_balances is off)
+        hub.inject(Fault.RST)                   # at once
+        hub.inject(Fault.DROP, count=3)         # the next three records
+        hub.inject(Fault.NEGOTIATE_STATUS, status=429, headers={"Retry-After": "7"}, count=None)
+        hub.clear_faults()
+        hub.burst(10_000, records_per_frame=20)
+        hub.restart(after=1.0)                  # or go_away() … come_back()
+        hub.settle()                            # all said so far is with the sockets
+    hub.targets_seen, hub.bites                 # what was called, which faults really happened
+    read_journal(path).records                  # what was sent, to whom, and in spite of which fault
+
+* `HubConfig`: every switch, with units; `ArgumentForm`, `DataForm`, `HandlerForm` are what the vendor leaves
+  open.
+* `Fault`, and `Trouble` for a fault's particulars; `GarbageKind`, `BodyKind` are values of `kind`.
+* `read_journal(path) -> Journal`: `records` (`SentRecord`), `connections`, `commands`, `faults`, `seeds`.
+* `serve(config, stop_event, on_ready=None)`: a hub as a process of its own.
+"""
+
+from ingestor.simulator.config import ArgumentForm, DataForm, HandlerForm, HubConfig
+from ingestor.simulator.faults import BodyKind, Fault, GarbageKind, Trouble
+from ingestor.simulator.hub import SimulatedHub, serve
+from ingestor.simulator.journal import (
+    CommandLine,
+    ConnectionLine,
+    FaultLine,
+    Journal,
+    SentRecord,
+    read_journal,
+)
+
+__all__ = [
+    "ArgumentForm",
+    "BodyKind",
+    "CommandLine",
+    "ConnectionLine",
+    "DataForm",
+    "Fault",
+    "FaultLine",
+    "GarbageKind",
+    "HandlerForm",
+    "HubConfig",
+    "Journal",
+    "SentRecord",
+    "SimulatedHub",
+    "Trouble",
+    "read_journal",
+    "serve",
+]

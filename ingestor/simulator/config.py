@@ -1,0 +1,100 @@
+"""All switches of the simulated hub, the vendor's open questions among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ingestor.simulator.faults import Fault
+
+PATH = "/ExecutionLiveServer/v1"
+"""The hub's path, as at the vendor."""
+
+
+class ArgumentForm(StrEnum):
+    """Which shape of a command's arguments the hub can bind; the other one is a binding failure."""
+
+    POSITIONAL = "positional"
+    """`["id"]`"""
+    NESTED = "nested"
+    """`[["id"]]`, as the vendor's JavaScript samples send it."""
+    BOTH = "both"
+
+
+class DataForm(StrEnum):
+    """How an envelope carries its `data`."""
+
+    STRING = "string"
+    """JSON in a JSON string."""
+    NESTED = "nested"
+
+
+class HandlerForm(StrEnum):
+    """What a client's handler is called with."""
+
+    OBJECT = "object"
+    """`arguments: [envelope]`"""
+    LIST = "list"
+    """`arguments: [[envelope]]`"""
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """Defaults are an ASP.NET Core hub in good health with an account that moves only by hand."""
+
+    port: int = 0
+    """Port on 127.0.0.1; 0 takes a free one, which is then kept over restarts."""
+    api_key: str = field(default="simulated-key", repr=False)
+    """The bearer key that opens the hub."""
+    seed: int = 1
+    """Of the account's moves and of all dice; recorded in the journal."""
+    journal_path: Path | None = None
+    """Where the journal goes (appended to, parents must exist); None: no journal is kept."""
+    journal_fsync: bool = True
+    """Force the journal to disk before each send; off, it is only handed to the kernel."""
+    journal_bodies: bool = True
+    """Keep each record's text in the journal, not only its hash."""
+
+    user_id: str = "5f0c7a52-3a1e-4a5e-9d59-2b6f4f6e1d10"
+    """The account's `userId`."""
+    changes_per_second: float = 0.0
+    """Account changes per second; 0: only by `hub.account.change()`."""
+    pair_change_interval_s: float = 0.0
+    """Seconds between changes of the pair list; 0: only by `hub.account.change_pairs()`."""
+    first_sequence: int = 100
+    """The sequence of the state that the account starts with."""
+    sequence_step: int = 1
+    """How far one change moves the sequence."""
+    exposure: bool = True
+    """Balances carry the exposure block."""
+
+    push_balances: bool = True
+    """Each account change is pushed to every connection unasked."""
+    push_client_id: str | None = ""
+    """The envelope's `clientId` where no command is answered."""
+    argument_form: ArgumentForm = ArgumentForm.POSITIONAL
+    data_form: DataForm = DataForm.STRING
+    handler_form: HandlerForm = HandlerForm.OBJECT
+    event_before_completion: bool = True
+    """An answer's event comes before its Completion, as measured at ASP.NET Core; nothing promises it."""
+    one_connection_per_key: bool = False
+    """A new connection closes the older ones."""
+
+    ping_interval_s: float = 15.0
+    """A ping follows this many seconds of silence."""
+    client_timeout_s: float = 30.0
+    """A client that has pinged once and then says nothing for this long is closed."""
+    handshake_timeout_s: float = 15.0
+    send_timeout_s: float = 10.0
+    """A client that does not drain its socket for this long is cut, as Kestrel does."""
+    max_client_record_bytes: int = 32 * 1024
+    fragment_bytes: int = 0
+    """Messages above this size are sent in WebSocket fragments of this size; 0: never."""
+
+    rates: Mapping[Fault, float] = field(default_factory=dict)
+    """Chance, 0 to 1, that a fault bites at each of its moments."""
+    schedule: tuple[tuple[float, Fault, Mapping[str, Any]], ...] = ()
+    """(seconds after the start, fault, its particulars as for `hub.inject`)."""
+    misbehave: bool = False
+    """Now and then one of the milder faults: for demonstrations."""
