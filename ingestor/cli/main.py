@@ -33,6 +33,17 @@ _COMPLETION = "_INGESTOR_COMPLETE"
 """Set by the shell, to `bash_source` or the like, when it asks what could follow."""
 
 COMMANDS = {
+    "run": Entry("ingestor.cli.run", "run", "Run the daemon until it is asked to stop."),
+    "demo": Entry(
+        "ingestor.cli.demo",
+        "demo_command",
+        "Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.",
+    ),
+    "hub": Entry("ingestor.cli.hub", "hub", "Serve a simulated hub on loopback until interrupted."),
+    "status": Entry(
+        "ingestor.cli.status", "status_command", "Tell how the account stands, with the daemon up or down."
+    ),
+    "db": Entry("ingestor.cli.db", "db", "Upgrade the database's schema, or tell where it stands."),
     "config": Entry("ingestor.cli.config", "config", "Show, explain and validate settings."),
 }
 

@@ -53,7 +53,7 @@ LOG_EVENTS: dict[str, LogEvent] = {
     ),
     "daemon_started": LogEvent(
         "info",
-        ("version", "account", "hub", "key", "resumed_streams"),
+        ("version", "account", "hub", "resumed_streams"),
         "All threads run; the link is being made.",
         "None needed.",
     ),

@@ -1,7 +1,7 @@
 """The account behind the hub: exact balances that move by seeded trades, and a list of pairs.
 
-Every change is one step of `sequence`. Each asset has a scale of its own, and sums are exact: all arithmetic is
-on Decimals that stay well within their context's precision. Thread-safe.
+Every change is one step of `sequence`. Each asset has a scale of its own, and sums are exact: all arithmetic
+is on Decimals that stay well within their context's precision. Thread-safe.
 """
 
 import threading

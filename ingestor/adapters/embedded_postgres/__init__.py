@@ -25,6 +25,15 @@ two locks, and `postgres-X.Y/` when the binaries had to be copied to where that 
 
 from ingestor.adapters.embedded_postgres.binaries import AUTO, SYSTEM, WHEEL, find_binaries
 from ingestor.adapters.embedded_postgres.locks import DirectoryInUse
-from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, StartFailed
+from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, StartFailed, address_of_running
 
-__all__ = ["AUTO", "SYSTEM", "WHEEL", "DirectoryInUse", "EmbeddedPostgres", "StartFailed", "find_binaries"]
+__all__ = [
+    "AUTO",
+    "SYSTEM",
+    "WHEEL",
+    "DirectoryInUse",
+    "EmbeddedPostgres",
+    "StartFailed",
+    "address_of_running",
+    "find_binaries",
+]

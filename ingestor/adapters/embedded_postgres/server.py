@@ -359,3 +359,19 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def address_of_running(directory: Path, database: str = "ingestor") -> str | None:
+    """SQLAlchemy's address of a database of the server that runs on this directory, whoever started it.
+
+    None if none runs there. Lines 4 and 5 of Postgres' `postmaster.pid` are port and socket directory.
+    """
+    pid_file = directory.absolute() / "data" / "postmaster.pid"
+    try:
+        lines = pid_file.read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    if len(lines) < 5 or not _answers(Path(lines[4]) / f".s.PGSQL.{lines[3]}"):
+        return None
+    host = quote(lines[4], safe="/")
+    return f"postgresql+psycopg://postgres@/{quote(database, safe='')}?host={host}&port={lines[3]}"

@@ -1,4 +1,4 @@
-"""The composition root: the one module that names concrete adapters together.
+"""The daemon's parts and how they are plugged together.
 
 Read top to bottom it says what is plugged in where: settings become plain values, values become adapters,
 adapters meet the pipeline. The order of `start` is the order of need, that of `stop` its reverse.
@@ -8,30 +8,27 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from uuid import uuid4
 
 import structlog
 
+from ingestor import __version__
 from ingestor.adapters.clock import SystemClock
-from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
 from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
 from ingestor.adapters.postgres.failures import DatabaseUnavailable
-from ingestor.adapters.postgres.migrate import SchemaState, upgrade
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
-from ingestor.adapters.systemd import Notifier
-from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target, resolve_key
+from ingestor.config import Settings
 from ingestor.domain.backoff import full_jitter
 from ingestor.domain.commands import Command
 from ingestor.domain.errors import BadConfiguration, CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
 from ingestor.domain.sequencer import Policy
+from ingestor.logs import register_secret
 from ingestor.pipeline.booking import BookingRules
 from ingestor.pipeline.books import Books
 from ingestor.pipeline.desk import CommandDesk, DeskRules
@@ -41,43 +38,6 @@ from ingestor.pipeline.ports import Beat
 from ingestor.pipeline.writer import Writer, WriterRules
 
 log = structlog.get_logger()
-
-__all__ = ["Ingestor", "Notifier", "database", "upgrade_database"]
-
-
-def software_version() -> str:
-    """The installed distribution's version."""
-    try:
-        return version("hercle-ingestor")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def upgrade_database(url: str) -> SchemaState:
-    """Bring the schema at this SQLAlchemy URL up to date; returns where it stood before."""
-    engine = make_engine(url, DatabaseTiming(statement_seconds=600, transaction_seconds=600))
-    try:
-        return upgrade(engine)
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def database(settings: Settings) -> Iterator[str]:
-    """The SQLAlchemy URL of the configured database; the private Postgres runs while the block does.
-
-    The private one is ours alone, so its schema is kept up to date here; an operator's database is
-    upgraded by `ingestor db upgrade` only.
-    """
-    target = database_target(settings)
-    match target:
-        case ExternalDatabase():
-            yield target.url
-        case EmbeddedDatabase():
-            with EmbeddedPostgres(target.directory) as server:
-                url = server.ensure_database("ingestor")
-                upgrade_database(url)
-                yield url
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +57,7 @@ class Picture:
 class Ingestor:
     """The daemon's parts, wired. `start` once, `stop` once."""
 
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, url: str, key: Callable[[], str]) -> None:
         clock = SystemClock()
         chance = random.SystemRandom()
         self._settings = settings
@@ -111,13 +71,13 @@ class Ingestor:
             self._engine,
             settings.account,
             settings.hub.environment.value,
-            software_version(),
+            __version__,
             settings.database.transaction_deadline_seconds,
             clock,
         )
         self._link = HubLink(
             url=settings.hub.address,
-            key=lambda: resolve_key(settings).read(),
+            key=lambda: _kept_secret(key()),
             listener=intake,
             clock=clock,
             timing=_link_timing(settings),
@@ -156,7 +116,7 @@ class Ingestor:
                 policy=Policy(settings.sequence.reset_confirmations, settings.sequence.max_epochs_per_hour),
                 limits=Limits(record_bytes=settings.hub.max_record_bytes),
                 mass_delete_share=settings.sequence.mass_delete_share,
-                software_version=software_version(),
+                software_version=__version__,
             ),
             chance,
         )
@@ -182,10 +142,9 @@ class Ingestor:
         self._schedule.start()
         log.info(
             "daemon_started",
-            version=software_version(),
+            version=__version__,
             account=self._settings.account,
             hub=self._settings.hub.address,
-            key=resolve_key(self._settings).describe(),
             resumed_streams=len(books.streams),
         )
 
@@ -287,6 +246,12 @@ class Ingestor:
             self._store.beat(replace(self._beat(), stopped_at=self._clock.now()))
         except IngestorError as error:
             log.warning("beat_missed", error=str(error))
+
+
+def _kept_secret(value: str) -> str:
+    """Whatever is used as a key must not be readable in any log line from then on."""
+    register_secret(value)
+    return value
 
 
 def _inbox_limits(settings: Settings) -> InboxLimits:

@@ -1,0 +1,55 @@
+"""`ingestor db`: the schema of the configured database."""
+
+import json
+
+import click
+
+from ingestor.app import database_beside, schema_at, upgrade_database
+from ingestor.cli.exits import Exit
+from ingestor.cli.invocation import Invocation, settings_options
+
+
+@click.group()
+def db() -> None:
+    """Upgrade the database's schema, or tell where it stands."""
+
+
+@db.command("upgrade")
+@settings_options
+@click.pass_obj
+def upgrade_command(invocation: Invocation) -> int:
+    """Bring the schema up to date. Safe to run twice, also at once."""
+    with database_beside(invocation.load().settings) as url:
+        before = upgrade_database(url)
+    if not before.pending:
+        click.echo(f"schema: at {before.found}, nothing to do")
+    for step in before.pending:
+        click.echo(f"schema: {step}")
+    return Exit.OK
+
+
+@db.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@settings_options
+@click.pass_obj
+def status_command(invocation: Invocation, *, as_json: bool) -> int:
+    """Tell the schema's revision and what an upgrade would do. Exits with 78 if it does not fit."""
+    with database_beside(invocation.load().settings) as url:
+        state = schema_at(url)
+    if as_json:
+        document = {
+            "found": state.found,
+            "wanted": state.wanted,
+            "pending": state.pending,
+            "fits": state.fits,
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(f"database: {state.found or 'no schema'}\nsoftware: {state.wanted}")
+        for step in state.pending:
+            click.echo(f"pending:  {step}")
+        if state.newer:
+            click.echo("fix:      install the newer software that this schema belongs to")
+        elif state.pending:
+            click.echo("fix:      ingestor db upgrade")
+    return Exit.OK if state.fits else Exit.CONFIGURATION
