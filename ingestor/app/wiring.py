@@ -85,6 +85,8 @@ class Ingestor:
                 message_bytes=settings.hub.max_message_bytes, record_bytes=settings.hub.max_record_bytes
             ),
             chance=chance,
+            negotiation=settings.hub.negotiate.value,
+            ca_file=settings.hub.ca_file,
         )
         intervals = {
             Command.GET_BALANCES: settings.snapshots.balances_interval_seconds,
@@ -169,8 +171,12 @@ class Ingestor:
 
     def dead(self) -> str | None:
         """The name of a thread that has ended although nobody asked it to."""
-        parts = {"link": self._link, "writer": self._writer, "command desk": self._desk}
-        return next((name for name, part in parts.items() if not part.alive()), None)
+        alive = {
+            "link": self._link.alive(),
+            "writer": self._writer.alive(),
+            "command desk": self._desk.alive(),
+        }
+        return next((name for name, lives in alive.items() if not lives), None)
 
     def failure(self) -> BaseException | None:
         """What ended it, where it is known."""

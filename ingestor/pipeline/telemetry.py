@@ -129,6 +129,30 @@ LOG_EVENTS: dict[str, LogEvent] = {
         "The hub sent an error event.",
         "Read the message; a missing permission needs another key.",
     ),
+    "link_attempt_failed": LogEvent(
+        "warning",
+        ("cause", "detail", "attempts"),
+        "An attempt to connect failed; the next one follows after a pause.",
+        "For http_401 and http_403 check the key; else `ingestor check` names the fix.",
+    ),
+    "link_closed": LogEvent(
+        "info",
+        (),
+        "We closed the link.",
+        "None needed.",
+    ),
+    "link_lost": LogEvent(
+        "warning",
+        ("cause", "detail"),
+        "A session ended although nobody asked; the next attempt follows.",
+        "None, unless it repeats: see `report.session` for its causes.",
+    ),
+    "link_up": LogEvent(
+        "info",
+        ("session", "attempts"),
+        "The hub answered the handshake: a session begins, and both snapshots are asked for.",
+        "None needed.",
+    ),
     "notify_failed": LogEvent(
         "warning",
         ("error",),

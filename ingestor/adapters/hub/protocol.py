@@ -1,0 +1,151 @@
+"""Frames taken apart: the raw tap, and the few records that the link itself must understand.
+
+Every record that is, or may be, meant for the application (an invocation of any target, and whatever cannot
+be read as a hub message) becomes a `Record` with its place in the session, untouched. Pings, completions and
+Close records are the link's own. One unreadable record costs itself and nothing around it.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from signalrcore.protocol.json_hub_protocol import JsonHubProtocol
+
+from ingestor.adapters.hub.causes import LinkCause, LinkFailure
+from ingestor.adapters.hub.websocket import Oversized
+from ingestor.domain.records import Record
+
+_END = b"\x1e"
+_INVOCATION_HEAD = b'{"type":1,'
+"""How System.Text.Json begins every invocation: seen so, no look inside is needed."""
+
+_COMPLETION, _CLOSE = 3, 7
+_OWN_TYPES = range(2, 10)
+"""Everything but an invocation: stream items, completions, pings, Close, acks."""
+
+
+class HubProtocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyped
+    """What signalrcore writes: version 1, said explicitly, and no credentials inside messages."""
+
+    def __init__(self) -> None:
+        super().__init__(version=1)
+
+    def encode(self, message: object) -> str:
+        """One record. signalrcore would copy the Authorization header into each invocation."""
+        if hasattr(message, "headers"):
+            message.headers = {}
+        return f"{self.encoder.encode(message)}{self.record_separator}"
+
+
+class _Handshake(msgspec.Struct):
+    error: str | None = None
+
+
+class _Outer(msgspec.Struct, rename="camel"):
+    """What the link needs of a record; msgspec passes over the rest without building it."""
+
+    type: int
+    invocation_id: str | None = None
+    error: str | None = None
+    allow_reconnect: bool | None = None
+
+
+_handshake = msgspec.json.Decoder(_Handshake).decode
+_outer = msgspec.json.Decoder(_Outer).decode
+
+
+class Receiver:
+    """One session's incoming side. Lives in signalrcore's receive thread."""
+
+    def __init__(
+        self,
+        session: UUID,
+        now: Callable[[], datetime],
+        record_limit: int,
+        head_limit: int,
+        *,
+        on_handshake: Callable[[str | None], None],
+        on_records: Callable[[Sequence[Record]], None],
+        on_completion: Callable[[str, str | None], None],
+    ) -> None:
+        self._session = session
+        self._now = now
+        self._record_limit = record_limit
+        self._head_limit = head_limit
+        self._on_handshake = on_handshake
+        self._on_records = on_records
+        self._on_completion = on_completion
+        self._shaken = False
+        self._pending: list[Record] = []
+        self.ordinal = 0
+        """The last one given."""
+        self.ignored = 0
+        """Records of a type that the protocol does not know, or that we have no use for."""
+
+    def frame(self, frame: bytes | Oversized) -> None:
+        """Take one message apart. Raises LinkFailure on a refused handshake or a Close record."""
+        if isinstance(frame, Oversized):
+            self._give(frame.head, frame.size, frame.sha256, self._now())
+            return
+        if not self._shaken:
+            frame = self._shake(frame)
+            if not frame:
+                return
+        now = self._now()
+        for piece in frame.split(_END):
+            if piece:
+                self._piece(piece, now)
+
+    def flush(self) -> None:
+        """Hand over what has been taken apart so far: called before the socket is waited for."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            self._on_records(pending)
+
+    def _shake(self, frame: bytes) -> bytes:
+        head, _, rest = frame.partition(_END)
+        try:
+            answer = _handshake(head)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            raise LinkFailure(
+                LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is unreadable"
+            ) from None
+        if answer.error:
+            raise LinkFailure(LinkCause.HANDSHAKE_ERROR, answer.error[:200])
+        self._shaken = True
+        self._on_handshake(answer.error)
+        return rest
+
+    def _piece(self, piece: bytes, now: datetime) -> None:
+        if piece.startswith(_INVOCATION_HEAD):
+            self._record(piece, now)
+            return
+        try:
+            outer = _outer(piece)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            self._record(piece, now)  # the writer will say what is wrong with it
+            return
+        if outer.type == _COMPLETION and outer.invocation_id is not None:
+            self._on_completion(outer.invocation_id, outer.error)
+        elif outer.type == _CLOSE:
+            self.flush()
+            again = "" if outer.allow_reconnect is None else f", allowReconnect {outer.allow_reconnect}"
+            raise LinkFailure(
+                LinkCause.CLOSED_BY_HUB, f"Close record{again}: {outer.error or 'no error'}"[:200]
+            )
+        elif outer.type in _OWN_TYPES:
+            self.ignored += 1
+        else:
+            self._record(piece, now)
+
+    def _record(self, piece: bytes, now: datetime) -> None:
+        if len(piece) > self._record_limit:
+            self._give(piece[: self._head_limit], len(piece), hashlib.sha256(piece).digest(), now)
+        else:
+            self._give(piece, len(piece), None, now)
+
+    def _give(self, raw: bytes, size: int, sha256: bytes | None, now: datetime) -> None:
+        self.ordinal += 1
+        self._pending.append(Record(self._session, self.ordinal, now, raw, size, sha256))
