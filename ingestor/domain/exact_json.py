@@ -6,7 +6,7 @@ measured before anything is built.
 """
 
 import json
-import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -38,8 +38,6 @@ def _first_repeated(members: list[tuple[str, object]]) -> str:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=Object, parse_float=Number, parse_int=Number, parse_constant=Number
 )
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-"""The closing quote is optional so that an unended string is passed over once, not once per character."""
 
 
 def read(text: str, depth: int) -> object:
@@ -48,36 +46,39 @@ def read(text: str, depth: int) -> object:
     Raises:
         Refused: not JSON, or nested deeper than `depth`.
     """
-    if _is_deeper(text, depth):
-        raise Refused(Reason.TOO_DEEP, f"nested deeper than {depth} levels")
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Refused(Reason.NOT_JSON, f"{error.msg} at character {error.pos} of {len(text)}") from None
-
-
-def _is_deeper(text: str, depth: int) -> bool:
-    if text.count("[") + text.count("{") <= depth:
-        return False
-    level = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        first = text[match.start()]
-        if first in "[{":
-            level += 1
-            if level > depth:
-                return True
-        elif first in "]}":
-            level -= 1
-    return False
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP, "nested deeper than the reader can follow") from None
+    brackets = text.count("[") + text.count("{")
+    if brackets > depth and _is_deeper(value, depth):
+        raise Refused(Reason.TOO_DEEP, f"nested deeper than {depth} levels")
+    return value
 
 
 def repeated_key(value: object) -> str | None:
-    """The first key that stands twice in one object, anywhere in `value`; None if there is none."""
-    inner: list[object] = []
+    """A key that stands twice in one object, anywhere in `value`; None if there is none."""
+    found = [value]
+    for each in found:  # grows while it is walked
+        if isinstance(each, Object):
+            if each.repeated is not None:
+                return each.repeated
+            found.extend(each.values())
+        elif isinstance(each, list):
+            found.extend(each)
+    return None
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [member for each in level for member in _members(each)]
+    return any(isinstance(each, Object | list) for each in level)
+
+
+def _members(value: object) -> Iterable[object]:
     if isinstance(value, Object):
-        if value.repeated is not None:
-            return value.repeated
-        inner = list(value.values())
-    elif isinstance(value, list):
-        inner = value
-    return next((key for each in inner if (key := repeated_key(each)) is not None), None)
+        return value.values()
+    return value if isinstance(value, list) else ()

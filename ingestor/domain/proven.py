@@ -1,20 +1,21 @@
 """The quick reading of one balance event, and the proofs that it equals the exact one.
 
-msgspec fills structs in C, with exact decimals, strict types and strict UTF-8. Three things it does not tell:
+msgspec fills structs in C, with exact decimals, strict types and strict UTF-8. Some things it does not tell:
 that a key stood twice, that a field was unknown (whose inside it skips without a look), and that an amount
 stood in quotes, where `Decimal` takes more than JSON does. Counting tells:
 
 * each member of an object has one `:` of its own, and other colons can only stand inside strings. So the
   bytes hold at least as many colons as there are members; if they hold exactly as many as the *known* members
-  that we got back, there was no unknown one and no second one.
+  (and not null) ones that we got back, there was no unknown one and no second one.
 * each key, and each string that we got back, has two `"`. If there are no more, no amount was quoted.
 * the ids are most often hexadecimal, so a digit before an `e` is no rarity in them. If there are no more of
   those in the bytes than in the ids, no number has an exponent.
 
-Escapes (`\\u003a` is a colon that does not count) and `null` (a member that looks like an absent one) would
-spoil the sums, so where they stand we give up. Giving up is always right: then `exact` reads the record.
+Escapes would spoil the sums (`\\u003a` is a colon that does not count), so where they stand we give up.
+Giving up is always right: then `exact` reads the record.
 """
 
+import re
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
@@ -64,6 +65,9 @@ _ACCOUNT = json.Decoder(_Account)
 _FORM = bytes.maketrans(b"123456789.E", b"0000000000e")
 """Shows only the form of numbers: digits and points as `0`, so that a long one is a long run of zeros."""
 
+_MINUS_ZERO = re.compile(rb"-0[\s,}]")
+"""msgspec reads it as an integer first, and so loses its sign."""
+
 
 def balance_event(raw: bytes, limits: Limits) -> Event | None:
     """The one event of `raw`, if `raw` is a plain balance event; None if it is anything else or may be."""
@@ -80,8 +84,8 @@ def balance_event(raw: bytes, limits: Limits) -> Event | None:
             proven = _is_exact(account, inner, _Outside(0, 0, ""), limits)
         else:
             account = data
-            # of the keys, and of target, channel, topic, subject, type, clientId (a null one stops us anyway)
-            quotes = 2 * (colons + (5 if client is UNSET else 6))
+            strings = 5 + isinstance(client, str)  # target, channel, topic, subject, type, clientId
+            quotes = 2 * (colons + strings)
             proven = _is_exact(account, raw, _Outside(colons, quotes, client or ""), limits)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None
@@ -90,7 +94,7 @@ def balance_event(raw: bytes, limits: Limits) -> Event | None:
 
 def _is_exact(account: _Account, text: bytes, outside: _Outside, limits: Limits) -> bool:
     """Whether `account` is all that `text` says, but for what stands `outside`."""
-    if b"\\" in text or b"null" in text or not text.isascii():
+    if b"\\" in text or not text.isascii():
         return False
     return (
         _is_complete(account, text, outside)
@@ -116,10 +120,13 @@ def _is_complete(account: _Account, text: bytes, outside: _Outside) -> bool:
 
 
 def _has_plain_numbers(text: bytes, ids: str, limits: Limits) -> bool:
-    """No exponents, and none so long that it could be above a limit. Names may look like such: then no."""
+    """No exponent, no minus zero, none so long that it may be above a limit; nor names that look like it."""
     form = text.translate(_FORM)
-    in_ids = ids.encode().translate(_FORM).count(b"0e")
-    return form.count(b"0e") == in_ids and b"0" * (min(limits.digits, limits.exponent) + 1) not in form
+    if b"0e" in form and form.count(b"0e") != ids.encode().translate(_FORM).count(b"0e"):
+        return False
+    if b"-0" in text and _MINUS_ZERO.search(text):
+        return False
+    return b"0" * (min(limits.digits, limits.exponent) + 1) not in form
 
 
 def _is_within(account: _Account, limits: Limits) -> bool:

@@ -15,6 +15,10 @@ class Refused(Exception):
         self.reason = reason
         self.detail = detail
 
+    def inside(self, place: str) -> "Refused":
+        """The same refusal, seen from further out."""
+        return Refused(self.reason, f"{place} {self.detail}")
+
     def rejected(self) -> Rejected:
         return Rejected(self.reason, printable(self.detail, _DETAIL_CHARS))
 
