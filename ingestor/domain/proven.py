@@ -4,10 +4,11 @@ msgspec fills structs in C, with exact decimals, strict types and strict UTF-8. 
 that a key stood twice, that a field was unknown (whose inside it skips without a look), and that an amount
 stood in quotes, where `Decimal` takes more than JSON does. Counting tells:
 
-* each member of an object has one `:` of its own, and other colons can only stand inside strings. So the
-  bytes hold at least as many colons as there are members; if they hold exactly as many as the *known* members
-  (and not null) ones that we got back, there was no unknown one and no second one.
-* each key, and each string that we got back, has two `"`. If there are no more, no amount was quoted.
+* each key, and each string that we got back, has two quotes of its own. So the bytes hold at least as many as
+  the known (and not null) members that we got back need. If they hold exactly as many, there was no unknown
+  member, no second one, and no quoted amount.
+* around a `data` that is a string, quotes can be escaped in two ways; there the colons are counted: one for
+  each member, and those inside the string.
 * the ids are most often hexadecimal, so a digit before an `e` is no rarity in them. If there are no more of
   those in the bytes than in the ids, no number has an exponent.
 
@@ -52,9 +53,8 @@ class _Record(Struct, gc=False):
 
 
 class _Outside(NamedTuple):
-    """What the bytes around the account hold: how many colons and quotes, and the id among the strings."""
+    """What the bytes around the account hold: how many quotes, and the id among the strings."""
 
-    colons: int
     quotes: int
     id: str
 
@@ -74,19 +74,18 @@ def balance_event(raw: bytes, limits: Limits) -> Event | None:
     try:
         envelope = _RECORD.decode(raw).arguments[0]
         client = envelope.client_id
-        colons = 8 if client is UNSET else 9  # three of the record, five or six of the envelope
+        members = 8 if client is UNSET else 9  # three of the record, five or six of the envelope
         data = envelope.data
         if isinstance(data, str):
-            if raw.count(b":") != colons + data.count(":") or b"\\u003" in raw:
+            if raw.count(b":") != members + data.count(":") or b"\\u003" in raw:
                 return None
             inner = data.encode()
             account = _ACCOUNT.decode(inner)
-            proven = _is_exact(account, inner, _Outside(0, 0, ""), limits)
+            proven = _is_exact(account, inner, _Outside(0, ""), limits)
         else:
             account = data
             strings = 5 + isinstance(client, str)  # target, channel, topic, subject, type, clientId
-            quotes = 2 * (colons + strings)
-            proven = _is_exact(account, raw, _Outside(colons, quotes, client or ""), limits)
+            proven = _is_exact(account, raw, _Outside(2 * (members + strings), client or ""), limits)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return Event(0, envelope.subject, correlation(client, limits), _snapshot(account)) if proven else None
@@ -104,19 +103,14 @@ def _is_exact(account: _Account, text: bytes, outside: _Outside, limits: Limits)
 
 
 def _is_complete(account: _Account, text: bytes, outside: _Outside) -> bool:
-    assets = account.assets
-    members = 3 + 3 * len(assets)
-    members += (account.deleted is not UNSET) + (account.base_currency is not UNSET)
+    named = account.base_currency is not UNSET
+    members = 3 + 3 * len(account.assets) + (account.deleted is not UNSET) + named
     members += (account.total_current_exposure is not UNSET) + (account.total_max_exposure is not UNSET)
-    colons = text.count(b":") - outside.colons
-    if colons != members:
-        members += sum(
-            (each.current_exposure is not None) + (each.max_exposure is not None) for each in assets
-        )
-        if colons != members:
-            return False
-    strings = 1 + len(assets) + (account.base_currency is not UNSET)
-    return text.count(b'"') == outside.quotes + 2 * (members + strings)
+    strings = 1 + len(account.assets) + named
+    unexplained = text.count(b'"') - outside.quotes - 2 * (members + strings)
+    return unexplained == 0 or unexplained == 2 * sum(
+        (each.current_exposure is not None) + (each.max_exposure is not None) for each in account.assets
+    )
 
 
 def _has_plain_numbers(text: bytes, ids: str, limits: Limits) -> bool:

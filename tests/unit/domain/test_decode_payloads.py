@@ -82,6 +82,11 @@ def test_optional_fields_may_be_absent_or_null_and_unknown_ones_there(form: Form
 
 
 @pytest.mark.parametrize("form", [in_string, as_value])
+def test_an_empty_base_currency_names_none(form: Form) -> None:
+    assert balances(form(account(more=',"baseCurrency":""'))).base_currency is None
+
+
+@pytest.mark.parametrize("form", [in_string, as_value])
 def test_an_account_without_assets_is_an_account(form: Form) -> None:
     assert balances(form(account())).assets == ()
 
@@ -130,6 +135,16 @@ def test_what_is_not_an_exact_amount_is_rejected_by_asset_and_field(form: Form, 
         body = read(form(account(more=f',"{field}":{amount}')))
         assert isinstance(body, Rejected), body
         assert (body.reason, body.detail.startswith(field)) == (Reason.BAD_NUMBER, True)
+
+
+@pytest.mark.parametrize(("digits", "exponent"), [(9, 3), (4, 9)])
+@pytest.mark.parametrize("amount", ["12345", "12345.0", "12345e0", '"12345"'])
+def test_digits_and_exponent_have_a_limit_each(amount: str, digits: int, exponent: int) -> None:
+    raw = in_string(account(asset(available=amount), user_id='"u"'))
+    body = read(raw, Limits(digits=digits, exponent=exponent))
+    assert isinstance(body, Rejected), body
+    assert body.reason is Reason.BAD_NUMBER
+    assert isinstance(read(raw, Limits(digits=9, exponent=9)), BalanceSnapshot)
 
 
 @pytest.mark.parametrize("amount", ["01", "+1", ".5", "5.", "-", "0x10", "1e", "nan", "'1'"])

@@ -21,6 +21,12 @@ from tests.support.hub_records import (
 
 GOOD = in_string(account(asset()))
 ENVELOPE = envelope(account(asset()))
+TWICE_WITH_AN_ESCAPED_COLON = (
+    envelope(quoted(account(asset())))
+    .replace('"topic":', '"topic":"","topic":')
+    .replace(r"\"userId\":", r"\"userId\"\u003a")
+)
+"""Written to cheat whoever only counts colons."""
 
 
 def only(events: tuple[Event, ...]) -> Event:
@@ -153,6 +159,7 @@ def test_more_arguments_than_the_limit_are_one_rejected_event() -> None:
         (ENVELOPE.replace('"topic"', r'"top\u0069c":0,"topic"'), Reason.DUPLICATE_KEY),
         (ENVELOPE.replace('"topic"', '"x":[{"y":{"z":1,"z":1}}],"topic"'), Reason.DUPLICATE_KEY),
         (ENVELOPE.replace('"data"', '"datum"'), Reason.MISSING_FIELD),
+        (TWICE_WITH_AN_ESCAPED_COLON, Reason.DUPLICATE_KEY),
     ],
 )
 def test_an_argument_that_is_no_envelope_is_rejected(argument: str, reason: Reason) -> None:
