@@ -95,6 +95,11 @@ class SimulatedHub:
         return f"http://{HOST}:{self.port}{PATH}"
 
     @property
+    def listening(self) -> bool:
+        """False while it is away."""
+        return self._server.listening
+
+    @property
     def connections(self) -> int:
         """Connections whose handshake was answered and that are still open."""
         return len(self._server.connections)

@@ -66,6 +66,10 @@ class Server:
         self.errors: list[BaseException] = []
         """Mistakes of this program: what must never happen."""
 
+    @property
+    def listening(self) -> bool:
+        return self._runner is not None
+
     async def listen(self) -> None:
         """Open the door. Raises OSError if the port is taken."""
         app = web.Application()
@@ -81,6 +85,7 @@ class Server:
             raise
         self.port = runner.addresses[0][1]
         self._runner = runner
+        self._on_news()
 
     async def go_away(self, cause: str = "went_away") -> None:
         """Close the door and drop everybody without a word."""

@@ -1,0 +1,52 @@
+"""A hub to talk to, and Microsoft's client to judge it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingestor.simulator import HubConfig, SimulatedHub
+
+JUDGE = Path(__file__).parent.parent / "judge"
+
+StartHub = Callable[..., SimulatedHub]
+
+
+@pytest.fixture
+def journal_path(tmp_path: Path) -> Path:
+    return tmp_path / "hub.jsonl"
+
+
+@pytest.fixture
+def start_hub(journal_path: Path) -> Iterator[StartHub]:
+    """Starts a hub with these fields of HubConfig; it ends with the test, and its mistakes fail the test."""
+    with ExitStack() as stack:
+
+        def start(**fields: Any) -> SimulatedHub:
+            config = HubConfig(**{"journal_path": journal_path, "journal_fsync": False, **fields})
+            return stack.enter_context(SimulatedHub(config))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def judge() -> Path:
+    """The directory of the judge, with Microsoft's client installed exactly as locked."""
+    if os.environ.get("INGESTOR_NO_NODE") == "1":
+        pytest.skip("INGESTOR_NO_NODE=1: Microsoft's client was not asked")
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.fail(
+            "node and npm are needed: Microsoft's SignalR client judges the simulated hub. "
+            "Install Node.js 20 or newer, or set INGESTOR_NO_NODE=1 to do without that judgement."
+        )
+    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(command, cwd=JUDGE, capture_output=True, text=True, timeout=100, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"`npm ci` in tests/judge failed:\n{done.stdout}{done.stderr}")
+    return JUDGE

@@ -1,0 +1,116 @@
+"""The wire format, without a wire."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestor.simulator import protocol
+from ingestor.simulator.exact_json import dumps, loads
+from ingestor.simulator.protocol import Invocation, ProtocolViolation, Signal
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**11), max_value=10**11))
+def test_a_decimal_keeps_all_its_digits(amount: object) -> None:
+    text = dumps([amount])  # type: ignore[list-item]
+    assert "E" not in text
+    assert loads(text) == [amount] or amount == int(amount)  # type: ignore[call-overload]
+    assert text == f"[{amount:f}]"
+
+
+@pytest.mark.parametrize("value", [0.1, float("nan"), object(), (1,)])
+def test_what_would_lose_digits_or_is_not_json_is_refused(value: object) -> None:
+    with pytest.raises(TypeError):
+        dumps({"amount": value})  # type: ignore[dict-item]
+
+
+def test_records_are_found_wherever_frames_end() -> None:
+    records, rest = protocol.split_records(b'{"type":6}\x1e{"type":7}\x1e{"ty')
+    assert (records, rest) == ([b'{"type":6}', b'{"type":7}'], b'{"ty')
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_handshakes_of_these_versions_are_accepted(version: int) -> None:
+    assert protocol.handshake_refusal(f'{{"protocol":"json","version":{version}}}'.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (
+            b'{"protocol":"json","version":9}',
+            "The server does not support version 9 of the 'json' protocol.",
+        ),
+        (b'{"protocol":"nope","version":1}', "The protocol 'nope' is not supported."),
+        (b"junk", "An unexpected error occurred during connection handshake."),
+        (b"\xff", "An unexpected error occurred during connection handshake."),
+        (b"[]", "An unexpected error occurred during connection handshake."),
+        (b'{"protocol":"json"}', "An unexpected error occurred during connection handshake."),
+        (b'{"protocol":"json","version":true}', "An unexpected error occurred during connection handshake."),
+    ],
+)
+def test_other_handshakes_are_refused_in_the_words_of_asp_net_core(request_: bytes, text: str) -> None:
+    assert protocol.handshake_refusal(request_) == text
+
+
+@pytest.mark.parametrize(
+    ("record", "meaning"),
+    [
+        (b'{"type":6}', Signal.PING),
+        (b'{"type":7}', Signal.CLOSE),
+        (b'{"type":3,"invocationId":"1"}', Signal.IGNORED),
+        (b'{"type":99}', Signal.IGNORED),
+        (b'{"type":1,"target":"T","arguments":[]}', Invocation("T", [], None)),
+        (b'{"type":1,"target":"T","arguments":["a"],"invocationId":"7"}', Invocation("T", ["a"], "7")),
+        (
+            b'{"type":4,"target":"T","arguments":[],"invocationId":"7"}',
+            Invocation("T", [], "7", streaming=True),
+        ),
+    ],
+)
+def test_client_records_are_understood(record: bytes, meaning: Invocation | Signal) -> None:
+    assert protocol.parse_client_record(record) == meaning
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"",
+        b"junk",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"type":"1"}',
+        b'{"type":1,"target":"T"}',
+        b'{"type":1,"arguments":[]}',
+        b'{"type":1,"target":"T","arguments":[],"invocationId":7}',
+        b'{"type":1,"target":"T","arguments":[NaN]}',
+        b"[" * 100_000,
+    ],
+)
+def test_broken_client_records_are_violations(record: bytes) -> None:
+    with pytest.raises(ProtocolViolation):
+        protocol.parse_client_record(record)
+
+
+def test_a_close_record_leaves_out_what_is_not_said() -> None:
+    assert protocol.close() == b'{"type":7}\x1e'
+    assert (
+        protocol.close("bad", allow_reconnect=False) == b'{"type":7,"error":"bad","allowReconnect":false}\x1e'
+    )
+
+
+@given(st.binary(max_size=400), st.integers(min_value=1, max_value=200))
+def test_fragments_put_together_are_the_message(message: bytes, fragment_bytes: int) -> None:
+    frames = protocol.websocket_frames(message, fragment_bytes=fragment_bytes)
+    whole, opcodes, final = b"", [], False
+    while frames:
+        assert not final, "nothing may follow the final fragment"
+        final, size = bool(frames[0] & 0x80), frames[1]
+        head = 2
+        if size == 126:
+            size, head = int.from_bytes(frames[2:4], "big"), 4
+        opcodes.append(frames[0] & 0x0F)
+        whole, frames = whole + frames[head : head + size], frames[head + size :]
+    assert final
+    assert whole == message
+    assert opcodes == [1] + [0] * (len(opcodes) - 1)
