@@ -3,7 +3,7 @@ itself, a journal of what it sent, and faults on demand. Written from the protoc
 no code with the client, so that a misunderstanding on one side cannot hide on the other.
 
     with SimulatedHub(HubConfig(journal_path=path, changes_per_second=50, seed=7)) as hub:
-        hub.url, hub.config.api_key             # where clients connect, and with what
+        hub.url, hub.api_key                    # where clients connect, and with what
         hub.wait_for_connections(1)
         hub.account.change()                    # one change, pushed to all (unless push_balances is off)
         hub.inject(Fault.RST)                   # at once
@@ -12,6 +12,7 @@ no code with the client, so that a misunderstanding on one side cannot hide on t
         hub.clear_faults()
         hub.burst(10_000, records_per_frame=20)
         hub.restart(after=1.0)                  # or go_away() … come_back()
+        hub.change_key("another key")           # those who are in stay in
         hub.settle()                            # all said so far is with the sockets
     hub.targets_seen, hub.bites                 # what was called, which faults really happened
     read_journal(path).records                  # what was sent, to whom, and in spite of which fault

@@ -97,4 +97,4 @@ class HubConfig:
     schedule: tuple[tuple[float, Fault, Mapping[str, Any]], ...] = ()
     """(seconds after the start, fault, its particulars as for `hub.inject`)."""
     misbehave: bool = False
-    """Now and then one of the milder faults: for demonstrations."""
+    """Now and then one of the milder faults, from the first connection on: for demonstrations."""

@@ -6,6 +6,7 @@ so amounts are `Decimal` here from birth to wire, and floats are refused.
 
 import json
 from decimal import Decimal
+from json.encoder import encode_basestring
 
 Json = None | bool | int | Decimal | str | list["Json"] | dict[str, "Json"]
 
@@ -21,7 +22,7 @@ def dumps(value: Json) -> str:  # noqa: PLR0911 - one return for each kind of JS
         case bool():
             return "true" if value else "false"
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return encode_basestring(value)
         case int():
             return str(value)
         case Decimal():
@@ -31,7 +32,9 @@ def dumps(value: Json) -> str:  # noqa: PLR0911 - one return for each kind of JS
         case list():
             return "[" + ",".join(map(dumps, value)) + "]"
         case dict():
-            return "{" + ",".join(f"{json.dumps(key)}:{dumps(item)}" for key, item in value.items()) + "}"
+            return (
+                "{" + ",".join(f"{encode_basestring(key)}:{dumps(item)}" for key, item in value.items()) + "}"
+            )
     raise TypeError(f"not JSON: {type(value).__name__}")
 
 

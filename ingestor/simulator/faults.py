@@ -256,7 +256,8 @@ _BLEMISHES: Final = (
 def misbehaviour(seed: int) -> Iterator[tuple[float, Trouble]]:
     """The demo's mild faults, for ever: (seconds to wait, trouble).
 
-    A cut link comes 4 to 6 s after the start and then every 8 to 14 s; single records suffer in between.
+    A cut link comes 4 to 6 s after the first connection and then every 8 to 14 s; single records suffer in
+    between.
     """
     dice = Random(f"{seed}/misbehaviour")
     next_cut, now = dice.uniform(4, 6), 0.0

@@ -53,6 +53,7 @@ class SimulatedHub:
         """Listen. Raises OSError if the port is taken."""
         if self._thread is not None:
             raise RuntimeError("this hub has been started before; make a new one")
+        self._journal.open()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-hub", daemon=True)
         self._thread.start()
@@ -60,6 +61,7 @@ class SimulatedHub:
             self._call(self._open())
         except OSError:
             self._end_thread()
+            self._journal.close()
             raise
 
     def stop(self) -> None:
@@ -93,6 +95,11 @@ class SimulatedHub:
     def url(self) -> str:
         """`http://127.0.0.1:<port>/ExecutionLiveServer/v1`"""
         return f"http://{HOST}:{self.port}{PATH}"
+
+    @property
+    def api_key(self) -> str:
+        """The bearer key that opens the hub now."""
+        return self._server.api_key
 
     @property
     def listening(self) -> bool:
@@ -162,6 +169,10 @@ class SimulatedHub:
     def settle(self, timeout_s: float = 30.0) -> None:
         """Return when all that was to be said so far has been handed to the sockets."""
         self._call(self._settle(), timeout_s)
+
+    def change_key(self, api_key: str) -> None:
+        """Only `api_key` opens the hub from now on; those who are in stay in."""
+        self._server.api_key = api_key
 
     def go_away(self) -> None:
         """As when the server's process is terminated: everybody is dropped, new connections are refused."""
@@ -233,6 +244,7 @@ class SimulatedHub:
         await self._inject(trouble)
 
     async def _misbehave(self) -> None:
+        await self._server.first_connection.wait()
         for pause, trouble in misbehaviour(self.config.seed):
             await asyncio.sleep(pause)
             await self._inject(trouble)

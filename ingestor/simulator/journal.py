@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +100,18 @@ class Entry:
 
 
 class JournalWriter:
-    """Appends lines. Not thread-safe: it belongs to the hub's event loop. Without a path it does nothing."""
+    """Appends lines. Not thread-safe: it belongs to the hub's event loop. It does nothing before
+    `open()`, after `close()`, and without a path."""
 
     def __init__(self, path: Path | None, *, fsync: bool, bodies: bool) -> None:
-        self._file: IO[bytes] | None = None if path is None else path.open("ab")
+        self._path = path
+        self._file: IO[bytes] | None = None
         self._fsync = fsync
         self._bodies = bodies
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def open(self) -> None:
+        if self._path is not None:
+            self._file = self._path.open("ab")
 
     def close(self) -> None:
         if self._file is not None:

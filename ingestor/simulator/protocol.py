@@ -106,7 +106,7 @@ def _invocation(message: dict[str, Json], *, streaming: bool) -> Invocation:
 
 def invocation(target: str, arguments: list[Json]) -> bytes:
     """The server calls a client's handler. Without the terminator: this is what journals hash."""
-    return dumps({"type": 1, "target": target, "arguments": arguments}).encode()
+    return _utf8({"type": 1, "target": target, "arguments": arguments})
 
 
 def completion(invocation_id: str, error: str | None = None) -> bytes:
@@ -165,4 +165,9 @@ def _frame(payload: bytes, *, opcode: int, final: bool) -> bytes:
 
 
 def _record(message: dict[str, Json]) -> bytes:
-    return dumps(message).encode() + RECORD_END
+    return _utf8(message) + RECORD_END
+
+
+def _utf8(message: dict[str, Json]) -> bytes:
+    """Lone surrogates, which a client can send as escapes, have no UTF-8: question marks come back."""
+    return dumps(message).encode("utf-8", "replace")

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from random import sample
 from secrets import token_urlsafe
 from typing import Final
 
@@ -23,6 +24,11 @@ from ingestor.simulator.faults import BodyKind, Fault, FaultDesk, Stage, Trouble
 from ingestor.simulator.journal import CommandLine, JournalWriter, utc_now
 
 HOST: Final = "127.0.0.1"
+
+_OWN_PORTS: Final = range(20_000, 32_000)
+"""Below the ports that Linux and macOS give to outgoing connections. A hub that is away must not find its
+port taken by one of those, and a client that dials a closed port of that range could reach itself."""
+_PORT_TRIES: Final = 50
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,6 +65,10 @@ class Server:
         self.connections: list[Connection] = []
         """Those whose handshake was answered, oldest first."""
         self.connections_seen = 0
+        self.first_connection = asyncio.Event()
+        """Set from the first handshake on."""
+        self.api_key = config.api_key
+        """The bearer key that opens the hub from now on."""
         self.requests: Counter[str] = Counter()
         """HTTP requests: `negotiate`, `upgrade`."""
         self.targets_seen: Counter[str] = Counter()
@@ -71,21 +81,26 @@ class Server:
         return self._runner is not None
 
     async def listen(self) -> None:
-        """Open the door. Raises OSError if the port is taken."""
+        """Open the door. Raises OSError if the port is taken, or none is free."""
         app = web.Application()
         app.router.add_route("*", PATH, self._guarded(self._upgrade))
         app.router.add_route("*", f"{PATH}/negotiate", self._guarded(self._negotiate))
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()
-        site = web.TCPSite(runner, HOST, self.port, reuse_address=True)
-        try:
-            await site.start()
-        except OSError:
-            await runner.cleanup()
-            raise
-        self.port = runner.addresses[0][1]
-        self._runner = runner
-        self._on_news()
+        refusal = OSError(f"no free port on {HOST}")
+        for port in [self.port] if self.port else sample(_OWN_PORTS, _PORT_TRIES):
+            site = web.TCPSite(runner, HOST, port, reuse_address=True)
+            try:
+                await site.start()
+            except OSError as error:
+                refusal = error
+                continue
+            self.port = port
+            self._runner = runner
+            self._on_news()
+            return
+        await runner.cleanup()
+        raise refusal
 
     async def go_away(self, cause: str = "went_away") -> None:
         """Close the door and drop everybody without a word."""
@@ -107,8 +122,8 @@ class Server:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
-            except ConnectionError:
-                raise  # the client went away in the middle: its right
+            except ConnectionError:  # the client left in the middle of an answer: nobody will see this one
+                return web.Response(status=499)
             except Exception as error:
                 self.errors.append(error)
                 raise
@@ -120,7 +135,7 @@ class Server:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             key = request.query.get("access_token", "")
-        return hmac.compare_digest(key.encode(), self._config.api_key.encode())
+        return hmac.compare_digest(key.encode(), self.api_key.encode())
 
     async def _negotiate(self, request: web.Request) -> web.StreamResponse:
         self.requests["negotiate"] += 1
@@ -183,12 +198,16 @@ class Server:
 
     async def _host(self, request: web.Request) -> web.StreamResponse:
         connection = Connection(_new_id(), self._config, self._desk, self._journal, self._invoked)
-        if not await connection.open(request):
+        try:
+            if not await connection.open(request):
+                return connection.response
+        except ConnectionError:  # the client left in the middle of its handshake: its right
             return connection.response
         self._journal.opened(connection.name)
         if self._config.one_connection_per_key:
             self.say_to_all(Goodbye("superseded", protocol.close()))
         self.connections.append(connection)
+        self.first_connection.set()
         self.connections_seen += 1
         self._on_news()
         try:

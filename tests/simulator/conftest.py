@@ -1,5 +1,7 @@
 """A hub to talk to, and Microsoft's client to judge it."""
 
+import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -45,8 +47,23 @@ def judge() -> Path:
             "node and npm are needed: Microsoft's SignalR client judges the simulated hub. "
             "Install Node.js 20 or newer, or set INGESTOR_NO_NODE=1 to do without that judgement."
         )
-    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=JUDGE, capture_output=True, text=True, timeout=100, check=False)
-    if done.returncode != 0:
-        pytest.fail(f"`npm ci` in tests/judge failed:\n{done.stdout}{done.stderr}")
+    with (JUDGE / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test processes share the directory
+        if _installed() != _hashes(json.load(lock)):
+            command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(
+                command, cwd=JUDGE, capture_output=True, text=True, timeout=100, check=False
+            )
+            if done.returncode != 0:
+                pytest.fail(f"`npm ci` in tests/judge failed:\n{done.stdout}{done.stderr}")
     return JUDGE
+
+
+def _installed() -> dict[str, str]:
+    """What npm wrote down about its last complete installation here."""
+    record = JUDGE / "node_modules" / ".package-lock.json"
+    return _hashes(json.loads(record.read_text())) if record.exists() else {}
+
+
+def _hashes(lock: dict[str, Any]) -> dict[str, str]:
+    return {name: one["integrity"] for name, one in lock["packages"].items() if name}

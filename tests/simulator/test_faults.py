@@ -209,8 +209,9 @@ def test_a_restarted_hub_is_back_on_its_port_with_its_account(start_hub: StartHu
         hub.account.change()
         assert wire.sequence() == 101
         hub.restart(after=0.2)
-        with pytest.raises(ConnectionClosedError):
+        with pytest.raises(ConnectionClosedError) as closed:
             wire.frame()
+        assert closed.value.rcvd is None, "a terminated process says no goodbye"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=1)
     assert hub.wait_until(lambda one: one.listening)

@@ -12,6 +12,12 @@ from tests.simulator.wire import HANDSHAKE, dial, join, post
 BARE_FAILURE = "Failed to invoke 'GetBalances' due to an error on the server."
 
 
+def test_a_taken_port_is_an_error_at_the_start(start_hub: StartHub) -> None:
+    hub = start_hub()
+    with pytest.raises(OSError, match="in use"):
+        start_hub(port=hub.port)
+
+
 def test_negotiation_version_1_gives_a_token_that_opens_the_websocket_once(start_hub: StartHub) -> None:
     hub = start_hub()
     status, body, _ = post(f"{hub.url}/negotiate?negotiateVersion=1", hub.config.api_key)
@@ -51,6 +57,16 @@ def test_a_bad_key_gets_a_bare_401_at_both_doors(start_hub: StartHub) -> None:
     assert (status, body) == (401, b"")
     with pytest.raises(InvalidStatus, match="401"), dial(hub, key="wrong"):
         pass
+
+
+def test_a_key_can_be_changed_under_those_who_are_in(start_hub: StartHub) -> None:
+    hub = start_hub()
+    with join(hub) as wire:
+        hub.change_key("new-key")
+        assert post(f"{hub.url}/negotiate", hub.config.api_key)[0] == 401
+        assert post(f"{hub.url}/negotiate", hub.api_key)[0] == 200
+        wire.call("Nope")
+        assert wire.json()["type"] == 3
 
 
 def test_the_key_may_come_in_the_query_as_browsers_send_it(start_hub: StartHub) -> None:
@@ -178,6 +194,14 @@ def test_a_caller_without_invocation_id_hears_of_no_error(start_hub: StartHub) -
         wire.call("GetPairs", "x", invocation_id=None)
         wire.call("GetPairs", "y", invocation_id="1")
         assert [wire.json()["type"] for _ in range(3)] == [1, 1, 3]
+
+
+def test_half_a_character_in_a_name_is_answered_all_the_same(start_hub: StartHub) -> None:
+    with join(start_hub()) as wire:
+        wire.call("GetPairs", "\ud800")
+        assert wire.json()["arguments"][0]["clientId"] == "?"
+        wire.call("\udfff")
+        assert [wire.json()["type"], wire.json()["type"]] == [3, 3]
 
 
 def test_a_client_id_above_36_characters_is_a_prechecks_error(start_hub: StartHub) -> None:
