@@ -60,6 +60,8 @@ class Server:
         self._on_news = on_news
         self._ids: set[str] = set()
         self._runner: web.AppRunner | None = None
+        self._door = asyncio.Lock()
+        """Opening and closing take turns: restarts may overlap."""
         self.port = config.port
         """The port in use once listening; it stays the same from then on."""
         self.connections: list[Connection] = []
@@ -81,7 +83,22 @@ class Server:
         return self._runner is not None
 
     async def listen(self) -> None:
-        """Open the door. Raises OSError if the port is taken, or none is free."""
+        """Open the door unless it is open. Raises OSError if the port is taken, or none is free."""
+        async with self._door:
+            if self._runner is None:
+                self._runner = await self._open()
+                self._on_news()
+
+    async def go_away(self, cause: str = "went_away") -> None:
+        """Close the door and drop everybody without a word."""
+        async with self._door:
+            for connection in list(self.connections):
+                connection.cut(reset=False, cause=cause)
+            if self._runner is not None:
+                await self._runner.cleanup()
+                self._runner = None
+
+    async def _open(self) -> web.AppRunner:
         app = web.Application()
         app.router.add_route("*", PATH, self._guarded(self._upgrade))
         app.router.add_route("*", f"{PATH}/negotiate", self._guarded(self._negotiate))
@@ -89,26 +106,15 @@ class Server:
         await runner.setup()
         refusal = OSError(f"no free port on {HOST}")
         for port in [self.port] if self.port else sample(_OWN_PORTS, _PORT_TRIES):
-            site = web.TCPSite(runner, HOST, port, reuse_address=True)
             try:
-                await site.start()
+                await web.TCPSite(runner, HOST, port, reuse_address=True).start()
             except OSError as error:
                 refusal = error
-                continue
-            self.port = port
-            self._runner = runner
-            self._on_news()
-            return
+            else:
+                self.port = port
+                return runner
         await runner.cleanup()
         raise refusal
-
-    async def go_away(self, cause: str = "went_away") -> None:
-        """Close the door and drop everybody without a word."""
-        for connection in list(self.connections):
-            connection.cut(reset=False, cause=cause)
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
 
     def say_to_all(self, item: Frame | Goodbye) -> None:
         for connection in self.connections:

@@ -220,6 +220,17 @@ def test_a_restarted_hub_is_back_on_its_port_with_its_account(start_hub: StartHu
         assert (hub.port, wire.sequence()) == (port, 102)
 
 
+def test_restarts_may_overlap(start_hub: StartHub) -> None:
+    hub = start_hub()
+    for _ in range(3):
+        hub.restart(after=0.1)
+    assert hub.wait_until(lambda one: one.listening)
+    hub.come_back()
+    with join(hub):
+        assert hub.bites == {Fault.RESTART: 3}
+    hub.stop()
+
+
 def test_a_hub_can_go_away_and_come_back(start_hub: StartHub) -> None:
     hub = start_hub()
     for _ in range(3):
