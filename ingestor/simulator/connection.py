@@ -8,57 +8,18 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from ingestor.simulator import protocol
-from ingestor.simulator.commands import ChannelRecord
 from ingestor.simulator.config import HubConfig
-from ingestor.simulator.faults import Fault, FaultDesk, Stage, Trouble, spoil
+from ingestor.simulator.faults import Fault, FaultDesk, Stage
 from ingestor.simulator.journal import Entry, JournalWriter
+from ingestor.simulator.outbound import Control, Frame, Goodbye, Outbound, Outgoing, Ready
 
 _BATCH = 256
 _REORDER_HOLD_S = 0.3
 _CLOSE_ANSWER_TIMEOUT_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Channel records that share one WebSocket message."""
-
-    records: tuple[ChannelRecord, ...]
-    binary: bool = False
-    verbatim: bytes | None = None
-    """Bytes sent by hand, exactly so; faults leave them alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A Completion: no channel record, not in the journal."""
-
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Goodbye:
-    """The end, after all that was said before it."""
-
-    cause: str
-    record: bytes | None = None
-    code: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """Bytes of one message whose records are in the journal under `numbers`."""
-
-    message: bytes
-    numbers: list[int] = field(default_factory=list)
-    binary: bool = False
-
-
-_Outgoing = Frame | Control | Goodbye | _Ready
 
 
 class Connection:
@@ -87,9 +48,8 @@ class Connection:
             timeout=_CLOSE_ANSWER_TIMEOUT_S,
         )
         self._transport: asyncio.Transport | None = None
-        self._outbox: asyncio.Queue[_Outgoing] = asyncio.Queue()
-        self._held: list[tuple[int, bytes]] = []
-        self._n = 0
+        self._outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
+        self._outbound = Outbound(desk, self._muted, self._say_later)
         self._silent_until: float | None = None
         self._client_pinged = False
         self._cause: str | None = None
@@ -269,29 +229,26 @@ class Connection:
                 for _ in batch:
                     self._outbox.task_done()
 
-    async def _next_batch(self) -> list[_Outgoing]:
+    async def _next_batch(self) -> list[Outgoing]:
         """All that waits; pings and records held back too long come from here as well."""
-        interval = min(self._config.ping_interval_s, _REORDER_HOLD_S) if self._held else None
+        holding = self._outbound.holds_back
         try:
-            async with asyncio.timeout(interval or self._config.ping_interval_s):
+            async with asyncio.timeout(_REORDER_HOLD_S if holding else self._config.ping_interval_s):
                 batch = [await self._outbox.get()]
         except TimeoutError:
-            if not self._held:
-                await self._send(protocol.PING)
-                return []
-            held = [_Ready(raw + protocol.RECORD_END, [n]) for n, raw in self._held]
-            self._held.clear()
-            for item in held:
+            for item in self._outbound.release():
                 self._outbox.put_nowait(item)
+            if not holding:
+                await self._send(protocol.PING)
             return []
         while len(batch) < _BATCH and not self._outbox.empty():
             batch.append(self._outbox.get_nowait())
         return batch
 
-    async def _say_batch(self, batch: list[_Outgoing]) -> bool:
+    async def _say_batch(self, batch: list[Outgoing]) -> bool:
         """False once a goodbye has been said."""
         entries: list[Entry] = []
-        ready = [self._prepare(item, entries) if isinstance(item, Frame) else item for item in batch]
+        ready = [self._outbound.prepare(item, entries) if isinstance(item, Frame) else item for item in batch]
         if entries:
             self._journal.meant(self.name, entries)
         handed: list[int] = []
@@ -305,70 +262,15 @@ class Connection:
                         pass
                     case Control():
                         await self._send(item.message)
-                    case _Ready():
+                    case Ready():
                         if item.message and await self._send(item.message, binary=item.binary):
                             handed += item.numbers
         finally:
             self._journal.handed(self.name, handed)
         return True
 
-    def _prepare(self, frame: Frame, entries: list[Entry]) -> _Ready:
-        """Number the frame's records, let faults bite, and note all of it for the journal."""
-        if frame.verbatim is not None:
-            numbers = [
-                self._enter(record, entries, self._muted() or record.fault) for record in frame.records
-            ]
-            return _Ready(frame.verbatim, numbers, frame.binary)
-        kept: list[tuple[int, bytes]] = []
-        for record in frame.records:
-            kept += self._with_fault(record, entries)
-        message = b"".join(raw + protocol.RECORD_END for _, raw in kept)
-        return _Ready(message, [n for n, _ in kept])
-
-    def _with_fault(self, record: ChannelRecord, entries: list[Entry]) -> list[tuple[int, bytes]]:
-        """What of `record` goes onto the wire now, and with it what was held back for it."""
-        muted = self._muted()
-        if muted is not None:
-            self._enter(record, entries, muted)
-            return []
-        trouble = self._desk.take(Stage.RECORD)
-        fault = None if trouble is None else trouble.fault
-        if trouble is not None and fault is Fault.GARBAGE:
-            record = ChannelRecord(
-                spoil(record.raw, trouble.kind),
-                record.target,
-                record.subject,
-                record.sequence,
-                record.client_id,
-            )
-        mine = (self._enter(record, entries, None if fault is Fault.DUPLICATE else fault), record.raw)
-        if trouble is not None and fault is Fault.DELAY:
-            self._delay(mine, trouble)
-        if fault is Fault.REORDER:
-            self._held.append(mine)
-        if fault in {Fault.DROP, Fault.DELAY, Fault.REORDER}:
-            return []
-        now = [mine]
-        if fault is Fault.DUPLICATE:
-            now.append((self._enter(record, entries, fault), record.raw))
-        now += self._held
-        self._held.clear()
-        return now
-
-    def _delay(self, held: tuple[int, bytes], trouble: Trouble) -> None:
-        number, raw = held
-        late = _Ready(raw + protocol.RECORD_END, [number])
-        seconds = 0.5 if trouble.seconds is None else trouble.seconds
-        asyncio.get_running_loop().call_later(seconds, self._outbox.put_nowait, late)
-
-    def _enter(self, record: ChannelRecord, entries: list[Entry], fault: str | None) -> int:
-        self._n += 1
-        entries.append(
-            Entry(
-                self._n, record.raw, record.target, record.subject, record.sequence, record.client_id, fault
-            )
-        )
-        return self._n
+    def _say_later(self, seconds: float, item: Ready) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._outbox.put_nowait, item)
 
     def _muted(self) -> str | None:
         if self._silent_until is None:

@@ -16,9 +16,9 @@ from ingestor.simulator import protocol
 from ingestor.simulator.account import Account, Snapshot
 from ingestor.simulator.commands import ChannelRecord, balances_event
 from ingestor.simulator.config import PATH, HubConfig
-from ingestor.simulator.connection import Frame, Goodbye
 from ingestor.simulator.faults import STAGE_OF, Fault, FaultDesk, Stage, Trouble, describe, misbehaviour
 from ingestor.simulator.journal import JournalWriter
+from ingestor.simulator.outbound import Frame, Goodbye
 from ingestor.simulator.server import HOST, Server
 
 _T = TypeVar("_T")

@@ -18,10 +18,11 @@ from ingestor.simulator import protocol
 from ingestor.simulator.account import Account
 from ingestor.simulator.commands import answer, client_id_of
 from ingestor.simulator.config import PATH, HubConfig
-from ingestor.simulator.connection import Connection, Control, Frame, Goodbye
+from ingestor.simulator.connection import Connection
 from ingestor.simulator.exact_json import Json, dumps
 from ingestor.simulator.faults import BodyKind, Fault, FaultDesk, Stage, Trouble, describe
 from ingestor.simulator.journal import CommandLine, JournalWriter, utc_now
+from ingestor.simulator.outbound import Control, Frame, Goodbye
 
 HOST: Final = "127.0.0.1"
 

@@ -103,6 +103,23 @@ def test_a_rate_for_what_bites_at_once_is_refused() -> None:
         desk.set_rate(Fault.DROP, 2)
 
 
+def test_a_mistake_inside_the_hub_does_not_stay_there(start_hub: StartHub) -> None:
+    hub = start_hub()
+    with join(hub) as wire:
+        hub.inject(Fault.GARBAGE, kind="no such kind")
+        changes(hub, 1)
+        with pytest.raises(ConnectionClosed):
+            wire.frame()
+    with pytest.raises(RuntimeError, match="mistake") as raised:
+        hub.stop()
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+def test_an_unknown_particular_is_refused_at_once(start_hub: StartHub) -> None:
+    with pytest.raises(TypeError, match="colour"):
+        start_hub().inject(Fault.RST, colour="red")
+
+
 def test_a_fault_without_count_stays_until_it_is_cleared() -> None:
     desk = FaultDesk({}, 1)
     desk.add(Trouble(Fault.DROP, count=None))
