@@ -175,14 +175,24 @@ def test_a_silent_hub_says_nothing_and_keeps_tcp(start_hub: StartHub, journal_pa
         hub.inject(Fault.SILENCE)
         hub.account.change()
         wire.call("GetPairs", "x")
-        wire.socket.ping()
+        pong = wire.socket.ping()
         with pytest.raises(TimeoutError):
             drain_pings(wire, timeout=0.5)
+        assert not pong.is_set()
         assert hub.connections == 1
         with join(hub) as late:
             hub.account.change()
             assert late.sequence() == 102
     assert {(one.fault, one.handed) for one in read_journal(journal_path).records} >= {("silence", None)}
+
+
+def test_a_silent_hub_does_not_answer_a_goodbye_either(start_hub: StartHub) -> None:
+    hub = start_hub()
+    with join(hub) as wire:
+        hub.inject(Fault.SILENCE)
+        wire.socket.close()
+        assert wire.socket.protocol.close_rcvd is None
+        assert hub.wait_until(lambda one: one.connections == 0), "but it notices when TCP is gone"
 
 
 def drain_pings(wire: Wire, timeout: float) -> None:
