@@ -77,10 +77,10 @@ class Ingestor:
         )
         self._link = HubLink(
             url=settings.hub.address,
-            key=lambda: _kept_secret(key()),
+            key=lambda: kept_secret(key()),
             listener=intake,
             clock=clock,
-            timing=_link_timing(settings),
+            timing=link_timing(settings),
             limits=LinkLimits(
                 message_bytes=settings.hub.max_message_bytes, record_bytes=settings.hub.max_record_bytes
             ),
@@ -251,10 +251,10 @@ class Ingestor:
         try:
             self._store.beat(replace(self._beat(), stopped_at=self._clock.now()))
         except IngestorError as error:
-            log.warning("beat_missed", error=str(error))
+            log.debug("beat_missed", error=str(error))
 
 
-def _kept_secret(value: str) -> str:
+def kept_secret(value: str) -> str:
     """Whatever is used as a key must not be readable in any log line from then on."""
     register_secret(value)
     return value
@@ -275,7 +275,8 @@ def _database_timing(settings: Settings) -> DatabaseTiming:
     )
 
 
-def _link_timing(settings: Settings) -> LinkTiming:
+def link_timing(settings: Settings) -> LinkTiming:
+    """`[hub]` as the link takes it."""
     hub = settings.hub
     return LinkTiming(
         negotiate_seconds=hub.negotiate_deadline_seconds,

@@ -40,6 +40,11 @@ COMMANDS = {
         "Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.",
     ),
     "hub": Entry("ingestor.cli.hub", "hub", "Serve a simulated hub on loopback until interrupted."),
+    "check": Entry(
+        "ingestor.cli.check",
+        "check_command",
+        "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
+    ),
     "status": Entry(
         "ingestor.cli.status", "status_command", "Tell how the account stands, with the daemon up or down."
     ),

@@ -1,0 +1,37 @@
+"""`ingestor check`: is everything there that the daemon needs?"""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from ingestor import logs
+from ingestor.app.checks import Finding, check
+from ingestor.cli.exits import Exit
+from ingestor.cli.invocation import Invocation, settings_options
+
+
+@click.command("check")
+@click.option("--config-only", is_flag=True, help="Settings and key only; connect to nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@settings_options
+@click.pass_obj
+def check_command(invocation: Invocation, *, config_only: bool, as_json: bool) -> int:
+    """Try configuration, key, hub, database and schema once; each failing line says how to mend it."""
+    logs.configure(level="error")
+    findings: list[Finding] = []
+    for finding in check(invocation.load(), config_only=config_only):
+        findings.append(finding)
+        if not as_json:
+            _tell(finding)
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "findings": [asdict(each) for each in findings]}, indent=2))
+    return Exit.OK if ok else max(finding.exit_code for finding in findings)
+
+
+def _tell(finding: Finding) -> None:
+    mark = "ok  " if finding.ok else "FAIL"
+    click.echo(f"{mark} {finding.name:<14} {finding.what}  ({finding.seconds:.2f} s)")
+    if finding.fix is not None:
+        click.echo(f"     {'fix':<14} {finding.fix}")
