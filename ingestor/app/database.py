@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running
 from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
+from ingestor.adapters.postgres.failures import in_our_words
 from ingestor.adapters.postgres.migrate import SchemaState, schema_state, upgrade
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
 from ingestor.domain.errors import Transient
@@ -51,7 +52,8 @@ def upgrade_database(url: str) -> SchemaState:
     """Bring the schema at this address up to date; returns where it stood before."""
     engine = make_engine(url, DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_seconds=600))
     try:
-        return upgrade(engine)
+        with in_our_words():
+            return upgrade(engine)
     finally:
         engine.dispose()
 
@@ -60,6 +62,7 @@ def schema_at(url: str) -> SchemaState:
     """Where the schema at this address stands."""
     engine = make_engine(url, DatabaseTiming())
     try:
-        return schema_state(engine)
+        with in_our_words():
+            return schema_state(engine)
     finally:
         engine.dispose()

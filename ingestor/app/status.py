@@ -1,10 +1,7 @@
 """What can be read about an account without disturbing the process that ingests it."""
 
-import psycopg
-from sqlalchemy.exc import DBAPIError
-
 from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
-from ingestor.adapters.postgres.failures import at_connect, at_write
+from ingestor.adapters.postgres.failures import in_our_words
 from ingestor.adapters.postgres.queries import (
     AccountStatus,
     AccountTotals,
@@ -13,7 +10,6 @@ from ingestor.adapters.postgres.queries import (
 )
 from ingestor.app.database import database_beside
 from ingestor.config import Settings
-from ingestor.domain.errors import Transient
 
 __all__ = ["AccountStatus", "AccountTotals", "status", "totals_at"]
 
@@ -28,9 +24,8 @@ def status(settings: Settings) -> AccountStatus:
     with database_beside(settings) as url:
         engine = make_engine(url, DatabaseTiming())
         try:
-            return account_status(engine, settings.account)
-        except DBAPIError as error:
-            raise _told(error) from None
+            with in_our_words():
+                return account_status(engine, settings.account)
         finally:
             engine.dispose()
 
@@ -42,10 +37,3 @@ def totals_at(url: str, account: str) -> AccountTotals:
         return account_totals(engine, account)
     finally:
         engine.dispose()
-
-
-def _told(error: DBAPIError) -> Exception:
-    cause = error.orig
-    if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
-        return at_connect(cause)
-    return at_write(cause, broken=False) if cause is not None else Transient(str(error))

@@ -5,7 +5,11 @@ Three answers exist: try the same again (the outside is unwell), blame one row (
 missing table or column means that this is not our schema.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg
+from sqlalchemy.exc import DBAPIError
 
 from ingestor.domain.errors import (
     BadConfiguration,
@@ -42,6 +46,18 @@ def at_connect(error: psycopg.Error) -> IngestorError:
     if any(each in text for each in _CONFIGURATION_TEXTS):
         return DatabaseUnavailable(f"the database knows nothing of what is configured: {text}", 78)
     return DatabaseUnavailable(f"the database cannot be reached: {text}", 69)
+
+
+@contextmanager
+def in_our_words() -> Iterator[None]:
+    """For a look from outside the writer: SQLAlchemy's errors become ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        cause = error.orig
+        if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
+            raise at_connect(cause) from None
+        raise at_write(cause, broken=False) from None
 
 
 def at_write(error: BaseException | None, *, broken: bool) -> IngestorError:
