@@ -24,6 +24,8 @@ from ingestor.simulator import Fault, HubConfig, SimulatedHub
 
 ACCOUNT = "demo"
 _CUT_AFTER_SECONDS = 4.0
+_HEALING_SECONDS = 5.0
+_HEALING_TURNS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,22 @@ class Demo:
                 gaps=tuple(GapLine(*row) for row in gaps),
             )
 
+    def _open_gaps(self) -> int:
+        with self._engine.connect() as connection:
+            return connection.scalar(text("SELECT count(*) FROM report.gap WHERE is_open")) or 0
+
     def dead(self) -> str | None:
         """A part of the daemon that has ended by itself."""
         return self._ingestor.dead()
 
     def finish(self) -> AccountTotals:
-        """Stop hub faults and daemon in good order and count what is in the tables."""
+        """Let the hub behave until the gaps are healed, stop in good order, and count what is there."""
         self._hub.clear_faults()
+        patience = threading.Event()
+        for _ in range(_HEALING_TURNS):
+            if not self._open_gaps():
+                break
+            patience.wait(_HEALING_SECONDS / _HEALING_TURNS)
         self._ingestor.stop(drain_seconds=10.0)
         return account_totals(self._engine, ACCOUNT)
 
@@ -125,6 +136,7 @@ def demo(*, rate: float, seed: int, seconds: float | None) -> Iterator[Demo]:
     )
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingestor-demo-")))
+        directory.chmod(0o711)  # run by root, Postgres is another user who must get through
         server = stack.enter_context(EmbeddedPostgres(directory / "postgres"))
         url = server.ensure_database(DATABASE_NAME)
         upgrade_database(url)

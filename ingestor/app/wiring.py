@@ -123,6 +123,7 @@ class Ingestor:
             chance,
         )
         self._started = False
+        self._stopped = False
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
         """Load what the database knows, then listen. Waits for a database that is away until `stop` is set.
@@ -152,6 +153,9 @@ class Ingestor:
 
     def stop(self, drain_seconds: float) -> bool:
         """Stop listening, write what is held, say so in the heartbeat. False if not all was written."""
+        if self._stopped:
+            return True
+        self._stopped = True
         if not self._started:
             self._store.close()
             return True

@@ -1,0 +1,39 @@
+CREATE VIEW report.freshness AS
+SELECT
+    a.account,
+    kinds.kind,
+    w.user_id,
+    w.valid_from,
+    w.confirmed_until,
+    clock_timestamp() - w.confirmed_until AS age,
+    kinds.expected_every,
+    coalesce(w.confirmed_until > clock_timestamp() - 2 * kinds.expected_every, false) AS is_fresh,
+    h.link_state,
+    h.last_heard_at,
+    h.beat_at,
+    coalesce(h.stopped_at IS NULL AND h.beat_at > clock_timestamp() - interval '30 seconds', false) AS is_alive,
+    h.inbox_records,
+    (SELECT count(*) FROM ingest.gap AS g WHERE g.account = a.account AND g.ending IS NULL) AS open_gaps
+FROM ingest.account AS a
+LEFT JOIN ingest.heartbeat AS h ON h.account = a.account
+CROSS JOIN LATERAL (
+    VALUES ('balances', h.balances_interval), ('pairs', h.pairs_interval)
+) AS kinds (kind, expected_every)
+LEFT JOIN ingest.watermark AS w ON w.account = a.account AND w.kind = kinds.kind;
+
+COMMENT ON VIEW report.freshness IS
+    'How old is what we know? One row per account and kind of stream, also before the first answer.';
+COMMENT ON COLUMN report.freshness.account IS 'Name of the account.';
+COMMENT ON COLUMN report.freshness.kind IS 'balances or pairs.';
+COMMENT ON COLUMN report.freshness.user_id IS 'The hub''s user; empty for pairs, null before the first answer.';
+COMMENT ON COLUMN report.freshness.valid_from IS 'Since when the newest version holds.';
+COMMENT ON COLUMN report.freshness.confirmed_until IS 'When the hub last confirmed it.';
+COMMENT ON COLUMN report.freshness.age IS 'Time since then.';
+COMMENT ON COLUMN report.freshness.expected_every IS 'How often an answer is asked for.';
+COMMENT ON COLUMN report.freshness.is_fresh IS 'Confirmed within two intervals.';
+COMMENT ON COLUMN report.freshness.link_state IS 'State of the link at the last heartbeat.';
+COMMENT ON COLUMN report.freshness.last_heard_at IS 'When the last bytes came from the hub, as of the last heartbeat.';
+COMMENT ON COLUMN report.freshness.beat_at IS 'When the writer last turned.';
+COMMENT ON COLUMN report.freshness.is_alive IS 'The process beat within 30 seconds and has not stopped.';
+COMMENT ON COLUMN report.freshness.inbox_records IS 'Records that waited to be written.';
+COMMENT ON COLUMN report.freshness.open_gaps IS 'Gaps without an end.';

@@ -1,0 +1,23 @@
+"""The contract for analysts: views over what the private schema holds, with a comment on every column."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("CREATE SCHEMA report")
+    op.execute(
+        "COMMENT ON SCHEMA report IS 'For analysts: stable views. Grant USAGE on it and SELECT on its views.'"
+    )
+    for file in sorted((Path(__file__).parent.parent / "report").glob("*.sql")):
+        op.get_bind().exec_driver_sql(file.read_text())
+
+
+def downgrade() -> None:
+    op.execute("DROP SCHEMA report CASCADE")
