@@ -27,8 +27,8 @@ test: $(VENV)/.ready ## everything, with a real Postgres and Microsoft's own cli
 test-fast: $(VENV)/.ready ## what needs no more than a few seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-check: lint types arch ## everything that must hold before a commit
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+check: lint types arch ## everything that must hold before a commit; the domain's branches all covered
+	$(BIN)/python -m pytest -m "not slow" --cov=ingestor.domain --cov-branch --cov-report= --cov-fail-under=100 $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
