@@ -1,16 +1,17 @@
 """The statements of the hot path, as named values.
 
-Rows travel as one binary array per column (`%b`): a batch of a thousand rows is one statement with a dozen
-parameters, planned once. Plain `%s` arrays cost many times as much, because each text is escaped in Python.
+Few rows travel as one binary array per column (`%b`), many as binary COPY; decision 0008 has the figures.
 
 The column lists come from the row types in `pipeline.batch`, the array types from the tables, so that neither
 can drift from the schema unnoticed.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, Numeric, Table, Text
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import UUID
 
 from ingestor.adapters.postgres import tables
 from ingestor.pipeline.batch import (
@@ -26,6 +27,17 @@ from ingestor.pipeline.batch import (
     RawEventRow,
     VersionRow,
 )
+
+_TYPES = {
+    Text: "text",
+    UUID: "uuid",
+    BigInteger: "int8",
+    Integer: "int4",
+    DateTime: "timestamptz",
+    LargeBinary: "bytea",
+    Numeric: "numeric",
+    Boolean: "bool",
+}
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -43,6 +55,22 @@ def _insert(table: Table, row: type[Any], conflict: str = "") -> str:
         f"INSERT INTO {table.fullname} (account, {columns}) "  # noqa: S608 - names from our own row types
         f"SELECT %b::text, * FROM unnest({arrays}) AS given({columns}) {conflict}"
     ).rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyIn:
+    """COPY of many rows into one table; each is preceded by the account."""
+
+    statement: str
+    types: tuple[str, ...]
+
+
+def _copy(table: Table, row: type[Any]) -> CopyIn:
+    names = ("account", *row._fields)
+    return CopyIn(
+        f"COPY {table.fullname} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)",
+        tuple(_TYPES[type(table.c[name].type)] for name in names),
+    )
 
 
 def _complete(key: str, *columns: str) -> str:
@@ -77,6 +105,17 @@ INSERTS: dict[type[Any], str] = {
         CommandRow,
         _complete("account, command_id", "outcome", "settled_at", "answer_ordinal", "error"),
     ),
+}
+
+# What is written with every event; for these the way depends on how many there are.
+COPIES: dict[type[Any], CopyIn] = {
+    RawEventRow: _copy(tables.raw_event, RawEventRow),
+    OutcomeRow: _copy(tables.outcome, OutcomeRow),
+    VersionRow: _copy(tables.version, VersionRow),
+    BalanceRow: _copy(tables.balance, BalanceRow),
+    ExposureRow: _copy(tables.exposure, ExposureRow),
+    ExposureTotalRow: _copy(tables.exposure_total, ExposureTotalRow),
+    PairRow: _copy(tables.pair, PairRow),
 }
 
 OPEN_SESSION = """

@@ -25,6 +25,9 @@ from ingestor.pipeline.batch import Batch, WatermarkMove
 from ingestor.pipeline.books import Books
 from ingestor.pipeline.ports import Beat, Clock
 
+_COPY_FROM_RECORDS = 64
+"""From this many records on, COPY is cheaper than arrays in spite of its round trips (decision 0008)."""
+
 
 class PostgresStore:
     """`ports.Store` on one connection. Owned by the writer's thread."""
@@ -83,10 +86,21 @@ class PostgresStore:
         """
         with self._translated() as connection:
             raw = self._raw(connection)
-            with raw.pipeline(), raw.cursor(binary=True) as cursor:
-                cursor.execute("BEGIN")
-                self._write(cursor, batch)
-                cursor.execute("COMMIT")
+            with raw.cursor(binary=True) as cursor:
+                if len(batch.raw_events) < _COPY_FROM_RECORDS:
+                    with raw.pipeline():
+                        self._begin(cursor, batch)
+                        for rows in _event_rows(batch):
+                            self._insert(cursor, rows)
+                        self._end(cursor, batch)
+                    return
+                # COPY cannot travel in a pipeline: some round trips more, which a large batch pays for.
+                with raw.pipeline():
+                    self._begin(cursor, batch)
+                for rows in _event_rows(batch):
+                    self._copy(cursor, rows)
+                with raw.pipeline():
+                    self._end(cursor, batch)
 
     def holds(self, batch: Batch) -> bool:
         """Whether a batch whose outcome was unknown has been committed."""
@@ -134,8 +148,10 @@ class PostgresStore:
 
     # --- the rows ---
 
-    def _write(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
+    def _begin(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
+        """Open the transaction and refuse what does not continue from where its sessions stand."""
         account = self._account
+        cursor.execute("BEGIN")
         for opened in batch.opened:
             cursor.execute(
                 statements.OPEN_SESSION,
@@ -152,21 +168,31 @@ class PostgresStore:
         if batch.progress:
             columns = _columns(list(batch.progress.values()))
             cursor.execute(statements.ADVANCE_SESSIONS, (*columns, account, len(batch.progress)))
+
+    def _insert(self, cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
+        if rows:
+            cursor.execute(statements.INSERTS[type(rows[0])], (self._account, *_columns(rows)))
+
+    def _copy(self, cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
+        if not rows:
+            return
+        way = statements.COPIES[type(rows[0])]
+        head = (self._account,)
+        with cursor.copy(way.statement) as copy:
+            copy.set_types(way.types)
+            for row in rows:
+                copy.write_row(head + row)
+
+    def _end(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
+        """Write what is rare, move the watermarks, and commit."""
+        account = self._account
         for rows in (
-            batch.raw_events,
-            batch.outcomes,
-            batch.versions,
-            batch.balances,
-            batch.exposures,
-            batch.exposure_totals,
-            batch.pairs,
             batch.epochs,
             batch.dead_letters,
             list({row[:4]: row for row in batch.doubts}.values()),
             list(batch.commands.values()),
         ):
-            if rows:
-                cursor.execute(statements.INSERTS[type(rows[0])], (account, *_columns(rows)))
+            self._insert(cursor, rows)
         self._watermarks(cursor, list(batch.watermarks.values()))
         for gap in batch.gaps.values():
             cursor.execute(statements.WRITE_GAP, (account, *_gap_values(gap)))
@@ -184,6 +210,7 @@ class PostgresStore:
                     closed.session,
                 ),
             )
+        cursor.execute("COMMIT")
 
     def _watermarks(self, cursor: psycopg.Cursor[Any], moves: Sequence[WatermarkMove]) -> None:
         moved = [(*_stream(move), *move.old, *_watermark(move)) for move in moves if move.old is not None]
@@ -239,6 +266,19 @@ class PostgresStore:
             connection, self._connection = self._connection, None
             connection.invalidate()
             connection.close()
+
+
+def _event_rows(batch: Batch) -> tuple[Sequence[Any], ...]:
+    """What every event adds to, in the order of writing."""
+    return (
+        batch.raw_events,
+        batch.outcomes,
+        batch.versions,
+        batch.balances,
+        batch.exposures,
+        batch.exposure_totals,
+        batch.pairs,
+    )
 
 
 def _rolled_back(raw: psycopg.Connection) -> bool:
