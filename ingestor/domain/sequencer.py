@@ -24,6 +24,7 @@ the comments are the rows of the rules table in `ingestor/ARCHITECTURE.md`.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from ingestor.domain.commands import Cause
 from ingestor.domain.streams import (
@@ -67,8 +68,7 @@ class Policy:
     """More than this many resets in an hour are not followed: the stream holds its state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """An event as the sequencer sees it."""
 
     key: EventKey
@@ -126,8 +126,7 @@ Note = Skip | EpochOpened | DoubtRaised | DoubtResolved
 Notes = tuple[Note, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     outcome: Outcome
     state: StreamState
     notes: Notes = ()
@@ -177,7 +176,7 @@ def _same(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> De
     state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.CONFIRMED, needs_fresh=True)
     state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.REFUTED, needs_fresh=True)
     if not offer.replayed and offer.received_at > held.confirmed_until:
-        state = replace(state, watermark=replace(held, confirmed_until=offer.received_at))
+        state = state._replace(watermark=held._replace(confirmed_until=offer.received_at))
     return Decision(Outcome.DUPLICATE, state, (*notes, *conflict, *emptied))
 
 
@@ -192,7 +191,7 @@ def _higher(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> 
     # A skip is ours if we asked, or if the link was away in between: then its own gap row tells of it.
     explained = offer.asked_line is not None or offer.key.session != held.event.session or offer.replayed
     skip = Skip(held.mark.sequence + 1, offer.sequence - 1, explained)
-    return replace(decision, notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
+    return decision._replace(notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
 
 
 def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) -> Decision:
@@ -230,7 +229,7 @@ def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) ->
     state, reset = _resolve(state, offer, Doubt.RESET, Resolution.CONFIRMED)
     state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
     state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.SUPERSEDED)
-    state = replace(state, epochs=(*recent, offer.received_at))
+    state = state._replace(epochs=(*recent, offer.received_at))
     notes = (*notes, *reset, *conflict, *emptied, opened)
     return _apply(state, offer, Mark(held.mark.epoch + 1, offer.sequence, 0), notes)
 
@@ -247,7 +246,8 @@ def _conflict(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Dec
     notes = (*notes, *ended, DoubtRaised(suspicion, offer.sequence))
     # An answer that agrees with neither is reported as a conflict of its own; asking again would only spin.
     ask = None if earlier is not None and _is_fresh(offer, earlier.line) else Cause.SUSPICION
-    return replace(_apply(state.doubting(suspicion), offer, mark, notes), outcome=Outcome.CONFLICT, ask=ask)
+    applied = _apply(state.doubting(suspicion), offer, mark, notes)
+    return applied._replace(outcome=Outcome.CONFLICT, ask=ask)
 
 
 def _unless_emptied(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
@@ -296,4 +296,4 @@ def _apply(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decisi
         deleted=offer.deleted,
         line=offer.line,
     )
-    return Decision(Outcome.APPLIED, replace(state, watermark=watermark), notes)
+    return Decision(Outcome.APPLIED, state._replace(watermark=watermark), notes)

@@ -1,6 +1,6 @@
 """A stream is one ordered line of snapshots: (kind, user). This is what we know about where it stands."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -40,8 +40,7 @@ class Mark(NamedTuple):
     """0, and one more for each different content received under the same sequence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watermark:
+class Watermark(NamedTuple):
     """The newest version of a stream, changed only in the transaction that writes that version."""
 
     mark: Mark
@@ -91,8 +90,7 @@ class Suspicion:
     """(event, its sequence), oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamState:
+class StreamState(NamedTuple):
     """All that a decision depends on."""
 
     watermark: Watermark | None = None
@@ -110,8 +108,8 @@ class StreamState:
 
     def doubting(self, suspicion: Suspicion) -> "StreamState":
         """The same with this doubt open, in place of one of its sort."""
-        return replace(self, doubts=(*self.trusting(suspicion.doubt).doubts, suspicion))
+        return self._replace(doubts=(*self.trusting(suspicion.doubt).doubts, suspicion))
 
     def trusting(self, sort: Doubt) -> "StreamState":
         """The same without a doubt of this sort."""
-        return replace(self, doubts=tuple(each for each in self.doubts if each.doubt is not sort))
+        return self._replace(doubts=tuple(each for each in self.doubts if each.doubt is not sort))

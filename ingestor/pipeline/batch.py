@@ -184,7 +184,8 @@ class CommandRow(NamedTuple):
     error: str | None
 
 
-class SessionProgress(NamedTuple):
+@dataclass(slots=True)
+class SessionProgress:
     """What this batch adds to a session. The store refuses it unless it continues where that stands."""
 
     session_id: UUID

@@ -185,9 +185,6 @@ class Bookkeeper:
     ) -> None:
         stream_key = StreamKey(Kind.BALANCES, snapshot.user_id)
         stream = self._stream(stream_key)
-        present = {asset.name for asset in snapshot.assets}
-        funded = [name for name, held in stream.holdings.items() if held.available or held.allocated]
-        gone = sum(name not in present for name in funded)
         offer = Offer(
             key=key,
             received_at=record.received_at,
@@ -195,7 +192,7 @@ class Bookkeeper:
             sequence=snapshot.sequence,
             content=balance_content(snapshot),
             deleted=snapshot.deleted,
-            shrinks=self._loses_too_much(len(funded), gone),
+            shrinks=self._empties(stream, snapshot),
             asked_line=None if ask is None else ask.line,
         )
         decision = decide(stream.state, offer, self._rules.policy)
@@ -220,6 +217,14 @@ class Bookkeeper:
         decision = decide_by_arrival(stream.state, offer)
         stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
         self.books.streams[stream_key] = project_pairs(self._batch, stream, listing, offer, decision)
+
+    def _empties(self, stream: Stream, snapshot: BalanceSnapshot) -> bool:
+        """Whether most of the assets that hold something are missing from this snapshot (rule 15)."""
+        missing = stream.holdings.keys() - {asset.name for asset in snapshot.assets}
+        if not missing:
+            return False
+        funded = {name for name, held in stream.holdings.items() if held.available or held.allocated}
+        return self._loses_too_much(len(funded), len(funded & missing))
 
     def _loses_too_much(self, had: int, gone: int) -> bool:
         return had > 0 and gone > had * self._rules.mass_delete_share
@@ -276,7 +281,7 @@ class Bookkeeper:
             self._ledger.want((stream_key.kind,), decision.ask)
         if decision.degraded:
             self._ledger.notice("stream_degraded", kind=stream_key.kind.value, sequence=offer.sequence)
-        return replace(stream, state=decision.state)
+        return stream._replace(state=decision.state)
 
     def _note(self, record: Record, stream_key: StreamKey, offer: Offer, note: Note) -> None:
         match note:

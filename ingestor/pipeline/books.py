@@ -1,8 +1,10 @@
 """What the writer knows between two batches, and what must be loaded to go on after a restart."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -32,15 +34,14 @@ class ExposureTotal(NamedTuple):
     maximum: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(NamedTuple):
     """A stream's state and the content of its newest version. Values are replaced, never changed in place."""
 
-    state: StreamState = field(default_factory=StreamState)
-    holdings: dict[str, Holding] = field(default_factory=dict)
-    exposures: dict[str, Exposure] = field(default_factory=dict)
+    state: StreamState = StreamState()
+    holdings: Mapping[str, Holding] = MappingProxyType({})
+    exposures: Mapping[str, Exposure] = MappingProxyType({})
     exposure_total: ExposureTotal | None = None
-    pairs: dict[str, Pair] = field(default_factory=dict)
+    pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""
 
 

@@ -202,12 +202,10 @@ class Ledger:
         if known is None:
             self._batch.progress[session] = SessionProgress(session, first, last, records, shed, at)
             return
-        self._batch.progress[session] = known._replace(
-            last_ordinal=last,
-            records=known.records + records,
-            shed=known.shed + shed,
-            last_received_at=max(known.last_received_at, at),
-        )
+        known.last_ordinal = last
+        known.records += records
+        known.shed += shed
+        known.last_received_at = max(known.last_received_at, at)
 
     def notice(self, name: str, /, **facts: object) -> None:
         self._batch.notices.append(Notice(name, facts))

@@ -1,6 +1,5 @@
 """Rows for the tables that people report from: what changed between one version and the next."""
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -19,7 +18,7 @@ def project_balances(
     """Add the rows by which this snapshot differs from the stream's content; returns the new content."""
     version = decision.state.watermark
     if version is not None and version.event == offer.key:
-        stream = replace(stream, holdings=_holdings(batch, stream, snapshot, version))
+        stream = stream._replace(holdings=_holdings(batch, stream, snapshot, version))
     elif decision.outcome is not Outcome.DUPLICATE:
         return stream
     if (
@@ -37,13 +36,12 @@ def _holdings(
     batch: Batch, stream: Stream, snapshot: BalanceSnapshot, version: Watermark
 ) -> dict[str, Holding]:
     holdings = dict(stream.holdings)
-    missing = set(holdings)
     changed: list[tuple[str, Holding]] = []
     for asset in snapshot.assets:
         now = Holding(asset.available, asset.allocated, reported=True)
         if holdings.get(asset.name) != now:
             changed.append((asset.name, now))
-        missing.discard(asset.name)
+    missing = holdings.keys() - {asset.name for asset in snapshot.assets}
     gone = Holding(_ZERO, _ZERO, reported=False)
     # Rule 16: an asset that is not named any more is zero from here on, and known to be unreported.
     changed.extend((name, gone) for name in sorted(missing) if holdings[name].reported)
@@ -81,7 +79,7 @@ def _exposures(
     )
     if stream.exposure_total != total:
         batch.exposure_totals.append(ExposureTotalRow(snapshot.user_id, observed_at, *key, *total))
-    return replace(stream, exposures=exposures, exposure_total=total)
+    return stream._replace(exposures=exposures, exposure_total=total)
 
 
 def project_pairs(
@@ -109,4 +107,4 @@ def project_pairs(
                 is_listed,
             )
         )
-    return replace(stream, pairs=listed)
+    return stream._replace(pairs=listed)

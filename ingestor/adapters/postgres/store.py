@@ -7,6 +7,7 @@ writing, and no answer to wait for but that of COMMIT.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from typing import Any
 from uuid import UUID
 
@@ -166,7 +167,7 @@ class PostgresStore:
                 ),
             )
         if batch.progress:
-            columns = _columns(list(batch.progress.values()))
+            columns = _columns([astuple(each) for each in batch.progress.values()])
             cursor.execute(statements.ADVANCE_SESSIONS, (*columns, account, len(batch.progress)))
 
     def _insert(self, cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
