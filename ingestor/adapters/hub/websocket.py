@@ -11,6 +11,7 @@ import hashlib
 import os
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         try:
             self.sock = self._open()
             self._upgrade(self.sock)
+            # Silence is for the supervisor to judge, who knows how often a hub pings; a hub that does
+            # not take what we send is another matter.
+            self.sock.settimeout(None)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._connect_seconds))
         except LinkFailure:
             raise
         except TimeoutError:
@@ -256,6 +261,11 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         if not self._ended.is_set():
             self._ended.set()
             self._on_end(failure)
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
 
 
 def _check_upgrade(head: str, nonce: str) -> None:
