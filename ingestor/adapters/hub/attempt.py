@@ -11,10 +11,12 @@ from uuid import UUID
 
 from ingestor.adapters.hub.causes import LinkCause, LinkFailure
 from ingestor.adapters.hub.connection import OneShotConnection
+from ingestor.adapters.hub.credential import fits_a_header, without
+from ingestor.adapters.hub.line import Line
 from ingestor.adapters.hub.negotiate import negotiate, websocket_url
 from ingestor.adapters.hub.protocol import Receiver
 from ingestor.adapters.hub.states import LinkEvent
-from ingestor.adapters.hub.websocket import OneShotWebSocket
+from ingestor.adapters.hub.websocket import OneShotWebSocket, Reports
 from ingestor.domain.errors import IngestorError
 from ingestor.domain.records import Record
 from ingestor.pipeline.ports import Clock, LinkListener
@@ -30,6 +32,8 @@ class LinkTiming:
     receive_seconds: float = 35.0
     """Silence for longer means that the link is dead: a hub pings every 15 s."""
     ping_seconds: float = 10.0
+    send_seconds: float = 10.0
+    """For one message; a hub that takes nothing for so long is not there."""
     backoff_base_seconds: float = 1.0
     backoff_cap_seconds: float = 60.0
     refused_seconds: float = 300.0
@@ -70,22 +74,28 @@ class Attempt:
         self._listener = listener
         self._clock = clock
         self.session = _uuid7(clock.now())
-        self.events: queue.SimpleQueue[LinkEvent | LinkFailure | None] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[LinkEvent | BaseException | None] = queue.SimpleQueue()
         self.opened = threading.Event()
         self.up_since: float | None = None
         self.heard = self._clock.monotonic()
         self.heard_at: datetime | None = None
         self.delivering = False
+        self.told = 0
+        """The ordinal of the last record that the listener was given."""
+        self._gate = threading.Lock()
+        self._muted = False
         self._ended = False
+        self._key = ""
+        self._line = Line(way.url, way.tls)
         self._connection: OneShotConnection | None = None
-        self.receiver = Receiver(
+        self._receiver = Receiver(
             self.session,
             self._clock.now,
             way.limits.record_bytes,
             way.limits.head_bytes,
             on_handshake=self._handshake_answered,
             on_records=self._deliver,
-            on_completion=lambda command_id, error: listener.completed(self.session, command_id, error),
+            on_completion=self._complete,
         )
         self._connector = threading.Thread(target=self._connect, name="hub connector", daemon=True)
 
@@ -98,63 +108,106 @@ class Attempt:
             raise OSError("not connected")
         return self._connection
 
-    def end(self, seconds: float) -> list[threading.Thread]:
-        """Cut everything; gives the threads that did not end in time."""
-        self._ended = True
+    def announced(self) -> None:
+        """The listener knows of the session: its records may flow."""
         self.opened.set()
+
+    def without_key(self, text: str) -> str:
+        """`text` without any piece of the key that this attempt used."""
+        return without(self._key, text) if self._key else text
+
+    def say_goodbye(self) -> None:
+        """Tell the hub that we leave, if that can be done at once."""
         socket = None if self._connection is None else self._connection.socket
-        left: list[threading.Thread] = []
         if socket is not None:
-            socket.cut()
-            if not socket.release(seconds):
-                left.append(socket.recv_thread)
+            socket.say_goodbye()
+
+    def cut(self) -> None:
+        """End whatever this attempt is doing, from any thread."""
+        with self._gate:
+            self._ended = True
+            line = self._line
+        self.opened.set()
+        line.cut()
+
+    def end(self, seconds: float, keep_waiting: Callable[[], bool]) -> list[threading.Thread]:
+        """Cut everything; gives the threads that did not end in time.
+
+        A receive thread that is held up in the listener is waited for as long as `keep_waiting` says: what it
+        holds has been received, and belongs before the end of the session.
+        """
+        self.cut()
         self._connector.join(seconds)
-        if self._connector.is_alive():
-            left.append(self._connector)
-        return left
+        receiver = self._receive_thread()
+        if receiver is not None:
+            receiver.join(seconds)
+            while receiver.is_alive() and self.delivering and keep_waiting():
+                receiver.join(seconds / 4)
+        with self._gate:
+            self._muted = True
+        self._line.close()
+        return [each for each in (self._connector, receiver) if each is not None and each.is_alive()]
+
+    def _receive_thread(self) -> threading.Thread | None:
+        socket = None if self._connection is None else self._connection.socket
+        thread: threading.Thread | None = None if socket is None else socket.recv_thread
+        return thread
 
     # --- in the connector thread ---
 
     def _connect(self) -> None:
         try:
-            key = self._read_key()
-            url = self._target(key)
+            self._key = self._read_key()
+            url = self._target(self._key)
             self.events.put(LinkEvent.NEGOTIATED)
-            self._connection = OneShotConnection(url, key, self._way.tls, self._make_socket)
+            self._connection = OneShotConnection(url, self._key, self._way.tls, self._make_socket)
             self._connection.start()
-        except LinkFailure as failure:
-            self.events.put(failure)
-            return
-        if self._ended and self._connection.socket is not None:
-            self._connection.socket.cut()  # nobody waits for it any more
-        self.events.put(LinkEvent.UPGRADED)
+        except BaseException as end:  # noqa: BLE001 - what is no LinkFailure ends the process, in the supervisor
+            self.events.put(end)
 
     def _read_key(self) -> str:
         try:
-            return self._way.key()
-        except (IngestorError, OSError) as error:
-            raise LinkFailure(LinkCause.NO_KEY, str(error).splitlines()[0][:200]) from None
+            key = self._way.key()
+        except (IngestorError, OSError, UnicodeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise LinkFailure(LinkCause.NO_KEY, reason[:200]) from None
+        if not fits_a_header(key):
+            raise LinkFailure(LinkCause.NO_KEY, "the key is empty, or holds what no HTTP header can carry")
+        return key
 
     def _target(self, key: str) -> str:
         way = self._way
         if way.negotiation == "never":
             return websocket_url(way.url)
         try:
-            return negotiate(way.url, key, way.timing.negotiate_seconds, way.tls)
+            return negotiate(way.url, key, way.timing.negotiate_seconds, self._line)
         except LinkFailure as failure:
             if failure.cause == "http_404" and way.negotiation == "auto":
                 return websocket_url(way.url)
             raise
+        finally:
+            self._renew_line()
+
+    def _renew_line(self) -> None:
+        with self._gate:
+            if not self._ended:
+                self._line = Line(self._way.url, self._way.tls)
 
     def _make_socket(self, **signalrcore: object) -> OneShotWebSocket:
         return OneShotWebSocket(
+            line=self._line,
             message_limit=self._way.limits.message_bytes,
             head_limit=self._way.limits.head_bytes,
             connect_seconds=self._way.timing.start_seconds,
-            on_frame=self.receiver.frame,
-            on_idle=self.receiver.flush,
-            on_heard=self._hear,
-            on_end=self.events.put,
+            send_seconds=self._way.timing.send_seconds,
+            reports=Reports(
+                upgraded=lambda: self.events.put(LinkEvent.UPGRADED),
+                heard=self._hear,
+                frame=self._receiver.frame,
+                idle=self._receiver.flush,
+                last=self._receiver.finish,
+                end=self.events.put,
+            ),
             **signalrcore,
         )
 
@@ -164,19 +217,37 @@ class Attempt:
         self.heard = self._clock.monotonic()
         self.heard_at = self._clock.now()
 
-    def _handshake_answered(self, _error: str | None) -> None:
+    def _handshake_answered(self) -> None:
         self.events.put(LinkEvent.HANDSHAKEN)
-        self.opened.wait()  # set when the session is announced, or when the attempt ends
+        self.opened.wait()  # set when the session is announced, or when the attempt is cut
         if self._ended:
             raise LinkFailure(LinkCause.STOPPED)
 
     def _deliver(self, records: Sequence[Record]) -> None:
-        self.delivering = True  # our own back-pressure must not look like the hub's silence
+        with self._gate:
+            if self._muted:
+                return  # the session has been closed without them: they count as never received
+            self.told = records[-1].ordinal
+            self.delivering = True  # our own back-pressure must not look like the hub's silence
         try:
             self._listener.records(records)
         finally:
-            self.heard = self._clock.monotonic()
-            self.delivering = False
+            self._delivered()
+
+    def _complete(self, command_id: str, error: str | None) -> None:
+        with self._gate:
+            if self._muted:
+                return
+            self.delivering = True
+        try:
+            text = None if error is None else self.without_key(error)
+            self._listener.completed(self.session, command_id, text)
+        finally:
+            self._delivered()
+
+    def _delivered(self) -> None:
+        self.heard = self._clock.monotonic()
+        self.delivering = False
 
 
 def _uuid7(now: datetime) -> UUID:

@@ -33,6 +33,8 @@ class LinkCause(StrEnum):
     CLOSED_BY_HUB = "closed_by_hub"
     """A Close record or a WebSocket close frame."""
     BAD_FRAME = "bad_frame"
+    FRAME_TOO_LARGE = "frame_too_large"
+    """A message so long that waiting for its end would be no better than silence."""
     SEND_FAILED = "send_failed"
 
 

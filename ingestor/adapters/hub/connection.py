@@ -31,6 +31,10 @@ class _Transport(WebsocketTransport):  # type: ignore[misc] # the library is unt
             on_open=self.on_socket_open,
         )
 
+    def send(self, message: object) -> None:
+        """Send one message. Raises OSError, which the library's own would turn into a ValueError."""
+        self._client.send(self.protocol.encode(message))
+
 
 class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library is untyped
     """Started once; ended by cutting `socket`. `invoke` is for `ask` alone."""
@@ -38,7 +42,7 @@ class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library 
     def __init__(self, url: str, key: str, tls: ssl.SSLContext, make_socket: MakeSocket) -> None:
         super().__init__(
             url=url,
-            headers={"Authorization": f"Bearer {key}"},
+            headers={},  # these would be repeated in every message
             skip_negotiation=True,
             ssl_context=tls,
         )
@@ -59,8 +63,6 @@ class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library 
     def start(self) -> bool:
         """Connect, upgrade and send the handshake. Raises LinkFailure."""
         started: bool = self.transport.start()
-        # From here on the key is not needed, and signalrcore would repeat it in every message.
-        self.headers: dict[str, str] = {}
         return started
 
     def handshaken(self) -> None:
@@ -76,14 +78,11 @@ class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library 
 
     def ping(self) -> None:
         """Send a SignalR ping. Raises OSError."""
-        self._sent(lambda: self.transport.send(PingMessage()))
+        self.transport.send(PingMessage())
 
     def ask(self, command: Command, command_id: str, arguments: list[object]) -> None:
         """Send one invocation: the only place from which anything is ever asked of a hub. Raises OSError."""
-        self._sent(lambda: self.invoke(command.value, arguments, invocation_id=command_id))
-
-    def _sent(self, send: Callable[[], object]) -> None:
         try:
-            send()
-        except (ValueError, HubConnectionError) as error:  # signalrcore's words for a dead socket
+            self.invoke(command.value, arguments, invocation_id=command_id)
+        except HubConnectionError as error:  # signalrcore's word for a transport that is not up
             raise OSError(str(error)) from error

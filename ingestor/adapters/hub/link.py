@@ -102,7 +102,10 @@ class HubLink:
         if attempt is not None:
             attempt.events.put(None)
         if self._thread.ident is not None:
-            self._thread.join(timeout)
+            self._thread.join(timeout / 2)
+            if self._thread.is_alive() and attempt is not None:
+                attempt.cut()  # it may be in the middle of a ping that the hub does not take
+            self._thread.join(timeout / 2)
         return not self._thread.is_alive()
 
     def alive(self) -> bool:
@@ -143,6 +146,7 @@ class HubLink:
             attempt.connection().ask(command, command_id, arguments)
         except OSError as error:
             attempt.events.put(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
+            attempt.cut()  # half a message may be on its way: nothing may follow it
             raise LinkDown(str(error)) from None
 
     # --- the supervisor ---
@@ -164,6 +168,8 @@ class HubLink:
             self._state = after(
                 self._state, LinkEvent.START if self._state is LinkState.IDLE else LinkEvent.DUE
             )
+        if self._stop.is_set():
+            attempt.events.put(None)  # `stop` may have looked before this attempt was there
         try:
             attempt.start()
             self._follow(attempt)
@@ -172,6 +178,9 @@ class HubLink:
         except LinkFailure as raised:
             failure = raised
             self._enter(LinkEvent.FAILED)
+        except BaseException:
+            attempt.end(_JOIN_SECONDS, lambda: False)
+            raise
         self._tear_down(attempt, failure)
         self._enter(LinkEvent.TORN_DOWN)
         if not self._stop.is_set():
@@ -198,7 +207,7 @@ class HubLink:
             raise LinkFailure(late, f"not within {seconds:g} s") from None
         if said is None:
             return False
-        if isinstance(said, LinkFailure):
+        if isinstance(said, BaseException):
             raise said
         if said is not event:
             raise LinkFailure(LinkCause.BAD_FRAME, f"{said} came before {event}")
@@ -219,7 +228,7 @@ class HubLink:
             self._attempts = 0
         log.info("link_up", session=str(attempt.session), attempts=opened.attempts)
         self._listener.link_up(opened)
-        attempt.opened.set()  # now its records may flow
+        attempt.announced()
 
     def _watch(self, attempt: "Attempt") -> None:
         timing, clock = self._timing, self._clock
@@ -232,7 +241,7 @@ class HubLink:
                 said = LinkEvent.HANDSHAKEN
             if said is None:
                 return
-            if isinstance(said, LinkFailure):
+            if isinstance(said, BaseException):
                 raise said
             now = clock.monotonic()
             if not attempt.delivering and now - attempt.heard > timing.receive_seconds:
@@ -246,14 +255,16 @@ class HubLink:
 
     def _tear_down(self, attempt: "Attempt", failure: LinkFailure) -> None:
         clean = failure.cause == LinkCause.STOPPED
-        abandoned = attempt.end(_JOIN_SECONDS)
+        if clean and attempt.up_since is not None:
+            attempt.say_goodbye()
+        abandoned = attempt.end(_JOIN_SECONDS, lambda: not self._stop.is_set())
         with self._lock:
             self._attempt = None
             self._last_heard_at = attempt.heard_at or self._last_heard_at
             self._abandoned = [thread for thread in (*self._abandoned, *abandoned) if thread.is_alive()]
             if not clean and attempt.up_since is None and failure.cause not in self._obstacles:
                 self._obstacles.append(failure.cause)
-        detail = scrub(failure.detail) or None
+        detail = scrub(attempt.without_key(failure.detail)) or None
         if attempt.up_since is None:
             if not clean:
                 log.warning(
@@ -270,7 +281,7 @@ class HubLink:
                 session=attempt.session,
                 closed_at=now,
                 last_heard_at=attempt.heard_at or now,
-                received=attempt.receiver.ordinal,
+                received=attempt.told,
                 end=SessionEnd.CLEAN if clean else SessionEnd.LINK_LOST,
                 cause=failure.cause,
                 detail=detail,

@@ -8,9 +8,11 @@ import json
 import socket
 import ssl
 import threading
+from contextlib import closing
 from urllib.parse import SplitResult, urlencode, urlsplit, urlunsplit
 
 from ingestor.adapters.hub.causes import LinkCause, LinkFailure
+from ingestor.adapters.hub.line import Line
 
 _MOST_BYTES = 64 * 1024
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
@@ -32,38 +34,33 @@ def websocket_url(hub_url: str, token: str | None = None) -> str:
     parts = urlsplit(hub_url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     query = parts.query if token is None else "&".join(filter(None, [parts.query, urlencode({"id": token})]))
-    return urlunsplit((scheme, parts.netloc, parts.path, query, ""))
+    return urlunsplit((scheme, parts.netloc, parts.path or "/", query, ""))
 
 
-def negotiate(hub_url: str, key: str, seconds: float, tls: ssl.SSLContext) -> str:
+def negotiate(hub_url: str, key: str, seconds: float, line: Line) -> str:
     """Ask for a connection token; gives the WebSocket address that it opens.
 
     Args:
         hub_url: http(s) or ws(s).
         key: sent as bearer token, to this host only.
         seconds: deadline of the whole exchange, however slowly the bytes drip.
+        line: not yet open; closed in the end. Cutting it ends the exchange at once.
 
     Raises:
         LinkFailure: with the cause.
     """
-    parts = urlsplit(hub_url)
-    connection = _connection(parts, seconds, tls)
-    # Closing the socket from a timer bounds the exchange as a whole; a socket timeout bounds each read only.
+    # Cutting the line from a timer bounds the exchange as a whole; a socket timeout bounds each read only.
     expired = threading.Event()
 
     def expire() -> None:
         expired.set()
-        if connection.sock is not None:
-            try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it has ended by itself at the same moment
+        line.cut()
 
     timer = threading.Timer(seconds, expire)
     timer.daemon = True
     timer.start()
     try:
-        status, headers, body = _exchange(connection, parts, key)
+        status, headers, body = _exchange(line.open(seconds), urlsplit(hub_url), key)
     except LinkFailure:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -72,7 +69,7 @@ def negotiate(hub_url: str, key: str, seconds: float, tls: ssl.SSLContext) -> st
         raise LinkFailure(cause_of(error), _plain(error)) from None
     finally:
         timer.cancel()
-        connection.close()
+        line.close()
     if expired.is_set():
         raise LinkFailure(LinkCause.TIMEOUT_NEGOTIATE, f"no whole answer within {seconds:g} s")
     return websocket_url(hub_url, _token(status, headers, body))
@@ -80,33 +77,35 @@ def negotiate(hub_url: str, key: str, seconds: float, tls: ssl.SSLContext) -> st
 
 def cause_of(error: BaseException) -> LinkCause:
     """The cause that a socket or TLS error stands for."""
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return LinkCause.EOF
     return next((cause for kinds, cause in _CAUSES if isinstance(error, kinds)), LinkCause.NOT_JSON)
 
 
-def _connection(parts: SplitResult, seconds: float, tls: ssl.SSLContext) -> http.client.HTTPConnection:
-    host = parts.hostname or ""
-    if parts.scheme in {"https", "wss"}:
-        return http.client.HTTPSConnection(host, parts.port, timeout=seconds, context=tls)
-    return http.client.HTTPConnection(host, parts.port, timeout=seconds)
-
-
 def _exchange(
-    connection: http.client.HTTPConnection, parts: SplitResult, key: str
+    sock: socket.socket, parts: SplitResult, key: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection(parts.hostname or "")
+    connection.sock = sock
     query = "&".join(filter(None, [parts.query, "negotiateVersion=1"]))
     connection.request(
         "POST",
         f"{parts.path.rstrip('/')}/negotiate?{query}",
         body=b"",
-        headers={"Authorization": f"Bearer {key}", "Accept": "application/json", "Content-Length": "0"},
+        headers={
+            "Host": parts.netloc.rpartition("@")[2],
+            "Authorization": f"Bearer {key}",
+            "Accept": "application/json",
+            "Content-Length": "0",
+        },
     )
-    response = connection.getresponse()
     body = b""
-    while len(body) <= _MOST_BYTES:
-        piece = response.read1(_MOST_BYTES)
-        if not piece:
-            return response.status, response.headers, body
-        body += piece
+    with closing(connection.getresponse()) as response:
+        while len(body) <= _MOST_BYTES:
+            piece = response.read1(_MOST_BYTES)
+            if not piece:
+                return response.status, response.headers, body
+            body += piece
     raise LinkFailure(LinkCause.TOO_LARGE, f"negotiate answered with more than {_MOST_BYTES} bytes")
 
 
@@ -117,7 +116,7 @@ def _token(status: int, headers: http.client.HTTPMessage, body: bytes) -> str:
         raise LinkFailure(
             f"http_{status}",
             f"negotiate answered {status}",
-            retry_after_seconds=_retry_after(headers.get("Retry-After")),
+            retry_after_seconds=retry_after(headers.get("Retry-After")),
         )
     try:
         answer = json.loads(body)
@@ -135,7 +134,7 @@ def _token(status: int, headers: http.client.HTTPMessage, body: bytes) -> str:
     return token
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds; the date form of the header is not used by hubs and is passed over."""
     if value is None or not value.strip().isdigit():
         return None

@@ -41,6 +41,8 @@ class HubProtocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyp
 
 class _Handshake(msgspec.Struct):
     error: str | None = None
+    type: int | None = None
+    """Not in an answer: it tells a message that came too early."""
 
 
 class _Outer(msgspec.Struct, rename="camel"):
@@ -56,6 +58,14 @@ _handshake = msgspec.json.Decoder(_Handshake).decode
 _outer = msgspec.json.Decoder(_Outer).decode
 
 
+def _is_readable(piece: bytes) -> bool:
+    try:
+        _outer(piece)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return False
+    return True
+
+
 class Receiver:
     """One session's incoming side. Lives in signalrcore's receive thread."""
 
@@ -66,7 +76,7 @@ class Receiver:
         record_limit: int,
         head_limit: int,
         *,
-        on_handshake: Callable[[str | None], None],
+        on_handshake: Callable[[], None],
         on_records: Callable[[Sequence[Record]], None],
         on_completion: Callable[[str, str | None], None],
     ) -> None:
@@ -79,6 +89,8 @@ class Receiver:
         self._on_completion = on_completion
         self._shaken = False
         self._pending: list[Record] = []
+        self._begun = b""
+        """The beginning of a record whose end has not come."""
         self.ordinal = 0
         """The last one given."""
         self.ignored = 0
@@ -86,23 +98,59 @@ class Receiver:
 
     def frame(self, frame: bytes | Oversized) -> None:
         """Take one message apart. Raises LinkFailure on a refused handshake or a Close record."""
-        if isinstance(frame, Oversized):
-            self._give(frame.head, frame.size, frame.sha256, self._now())
-            return
         if not self._shaken:
+            if isinstance(frame, Oversized):
+                raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is too long")
             frame = self._shake(frame)
-            if not frame:
-                return
         now = self._now()
-        for piece in frame.split(_END):
+        if isinstance(frame, Oversized):
+            self._give_begun(now)
+            self._give(frame.head, frame.size, frame.sha256, now)
+            return
+        *whole, rest = frame.split(_END)
+        if self._begun:
+            rest = self._join(whole, rest, now)
+        for piece in whole:
             if piece:
                 self._piece(piece, now)
+        if rest:
+            self._begin(rest, now)
+
+    def finish(self) -> None:
+        """Hand over everything, a record without its end too: nothing more will come."""
+        self._give_begun(self._now())
+        self.flush()
 
     def flush(self) -> None:
         """Hand over what has been taken apart so far: called before the socket is waited for."""
         if self._pending:
             pending, self._pending = self._pending, []
             self._on_records(pending)
+
+    def _begin(self, rest: bytes, now: datetime) -> None:
+        """No terminator: either the hub left it out, or the rest of the record is in the next message."""
+        if len(rest) > self._record_limit or _is_readable(rest):
+            self._piece(rest, now)
+        else:
+            self._begun = rest
+
+    def _join(self, whole: list[bytes], rest: bytes, now: datetime) -> bytes:
+        """Put the begun record and its continuation together, if they fit; gives the new rest."""
+        if not whole:
+            begun, self._begun = self._begun, b""
+            return begun + rest
+        joined = self._begun + whole[0]
+        if _is_readable(joined):
+            self._begun = b""
+            whole[0] = joined
+        else:
+            self._give_begun(now)
+        return rest
+
+    def _give_begun(self, now: datetime) -> None:
+        if self._begun:
+            begun, self._begun = self._begun, b""
+            self._record(begun, now)
 
     def _shake(self, frame: bytes) -> bytes:
         head, _, rest = frame.partition(_END)
@@ -114,8 +162,10 @@ class Receiver:
             ) from None
         if answer.error:
             raise LinkFailure(LinkCause.HANDSHAKE_ERROR, answer.error[:200])
+        if answer.type is not None:
+            raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "a message came before the answer to the handshake")
         self._shaken = True
-        self._on_handshake(answer.error)
+        self._on_handshake()
         return rest
 
     def _piece(self, piece: bytes, now: datetime) -> None:
@@ -128,9 +178,9 @@ class Receiver:
             self._record(piece, now)  # the writer will say what is wrong with it
             return
         if outer.type == _COMPLETION and outer.invocation_id is not None:
+            self.flush()  # in the order in which it came
             self._on_completion(outer.invocation_id, outer.error)
         elif outer.type == _CLOSE:
-            self.flush()
             again = "" if outer.allow_reconnect is None else f", allowReconnect {outer.allow_reconnect}"
             raise LinkFailure(
                 LinkCause.CLOSED_BY_HUB, f"Close record{again}: {outer.error or 'no error'}"[:200]
