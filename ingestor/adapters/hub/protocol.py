@@ -34,8 +34,7 @@ class HubProtocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyp
 
     def encode(self, message: object) -> str:
         """One record. signalrcore would copy the Authorization header into each invocation."""
-        if hasattr(message, "headers"):
-            message.headers = {}
+        vars(message).pop("headers", None)
         return f"{self.encoder.encode(message)}{self.record_separator}"
 
 
