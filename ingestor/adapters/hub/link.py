@@ -36,6 +36,7 @@ log = structlog.get_logger()
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _JOIN_SECONDS = 1.0
 _TICK_SECONDS = 0.25
+_REASON_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,6 @@ class HubLink:
             attempt.connection().ask(command, command_id, arguments)
         except OSError as error:
             attempt.events.put(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
-            attempt.cut()  # half a message may be on its way: nothing may follow it
             raise LinkDown(str(error)) from None
 
     # --- the supervisor ---
@@ -186,7 +186,7 @@ class HubLink:
         if not self._stop.is_set():
             self._stop.wait(self._pause(attempt, failure))
 
-    def _follow(self, attempt: "Attempt") -> None:
+    def _follow(self, attempt: Attempt) -> None:
         """Returns when asked to stop; raises LinkFailure when the attempt is over."""
         timing = self._timing
         for event, seconds, cause in (
@@ -200,7 +200,7 @@ class HubLink:
         self._announce(attempt)
         self._watch(attempt)
 
-    def _await(self, attempt: "Attempt", event: LinkEvent, seconds: float, late: LinkCause) -> bool:
+    def _await(self, attempt: Attempt, event: LinkEvent, seconds: float, late: LinkCause) -> bool:
         try:
             said = attempt.events.get(timeout=seconds)
         except queue.Empty:
@@ -213,7 +213,7 @@ class HubLink:
             raise LinkFailure(LinkCause.BAD_FRAME, f"{said} came before {event}")
         return True
 
-    def _announce(self, attempt: "Attempt") -> None:
+    def _announce(self, attempt: Attempt) -> None:
         attempt.connection().handshaken()
         attempt.up_since = self._clock.monotonic()
         opened = SessionOpened(
@@ -230,7 +230,7 @@ class HubLink:
         self._listener.link_up(opened)
         attempt.announced()
 
-    def _watch(self, attempt: "Attempt") -> None:
+    def _watch(self, attempt: Attempt) -> None:
         timing, clock = self._timing, self._clock
         next_ping = clock.monotonic() + timing.ping_seconds
         while True:
@@ -242,7 +242,7 @@ class HubLink:
             if said is None:
                 return
             if isinstance(said, BaseException):
-                raise said
+                raise self._reason(attempt, said)
             now = clock.monotonic()
             if not attempt.delivering and now - attempt.heard > timing.receive_seconds:
                 raise LinkFailure(LinkCause.SILENT, f"nothing heard for {now - attempt.heard:.0f} s")
@@ -251,9 +251,20 @@ class HubLink:
                 try:
                     attempt.connection().ping()
                 except OSError as error:
-                    raise LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]) from None
+                    failure = LinkFailure(LinkCause.SEND_FAILED, str(error)[:200])
+                    raise self._reason(attempt, failure) from None
 
-    def _tear_down(self, attempt: "Attempt", failure: LinkFailure) -> None:
+    def _reason(self, attempt: Attempt, end: BaseException) -> BaseException:
+        """Why the hub takes nothing any more: the receive thread may be about to say it."""
+        if not (isinstance(end, LinkFailure) and end.cause == LinkCause.SEND_FAILED):
+            return end
+        try:
+            said = attempt.events.get(timeout=_REASON_SECONDS)
+        except queue.Empty:
+            return end
+        return said if isinstance(said, BaseException) else end
+
+    def _tear_down(self, attempt: Attempt, failure: LinkFailure) -> None:
         clean = failure.cause == LinkCause.STOPPED
         if clean and attempt.up_since is not None:
             attempt.say_goodbye()
@@ -288,7 +299,7 @@ class HubLink:
             )
         )
 
-    def _pause(self, attempt: "Attempt", failure: LinkFailure) -> float:
+    def _pause(self, attempt: Attempt, failure: LinkFailure) -> float:
         """Seconds before the next attempt."""
         timing = self._timing
         lived = 0.0 if attempt.up_since is None else self._clock.monotonic() - attempt.up_since

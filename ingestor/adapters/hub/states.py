@@ -1,6 +1,10 @@
-"""The link's states and what may follow what: a table to run by and to draw from."""
+"""The link's states and what may follow what: a table to run by and to draw from.
+
+`python -m ingestor.adapters.hub.states` draws STATES.md anew.
+"""
 
 from enum import StrEnum
+from pathlib import Path
 
 
 class LinkState(StrEnum):
@@ -60,3 +64,18 @@ def diagram() -> str:
     lines += [f"    {state} --> {to}: {event}" for (state, event), to in TRANSITIONS.items()]
     lines.append(f"    {LinkState.STOPPED} --> [*]")
     return "\n".join(lines)
+
+
+PAGE = Path(__file__).with_name("STATES.md")
+_BEGIN, _END = "<!-- drawn from states.py: begin -->", "<!-- drawn from states.py: end -->"
+
+
+def drawn(page: str) -> str:
+    """`page` with the diagram between its markers."""
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after_ = rest.partition(_END)
+    return f"{before}{_BEGIN}\n```mermaid\n{diagram()}\n```\n{_END}{after_}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(drawn(PAGE.read_text("utf-8")), "utf-8")

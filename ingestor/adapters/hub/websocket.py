@@ -77,6 +77,7 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         self._tell = reports
         self._buffer = bytearray()
         self._send_lock = threading.Lock()
+        self._broken_off = False
 
     # --- opening ---
 
@@ -101,12 +102,20 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         """Send one frame. Raises OSError."""
         frame = _masked(message.encode() if isinstance(message, str) else message, opcode)
         with self._send_lock:
-            self._line.send(frame, self._send_seconds)
+            if self._broken_off:
+                raise OSError("an earlier message broke off")
+            try:
+                self._line.send(frame, self._send_seconds)
+            except OSError:
+                self._broken_off = True  # half a frame may be on its way: whatever follows would be its rest
+                raise
 
     def say_goodbye(self, payload: bytes = (1000).to_bytes(2, "big")) -> None:
         """Send a close frame if that is possible right now: it is a courtesy, and nobody waits for it."""
         if self._send_lock.acquire(timeout=_GOODBYE_SECONDS):
             try:
+                if self._broken_off:
+                    return
                 with suppress(OSError):
                     self._line.send(_masked(payload, _CLOSE), _GOODBYE_SECONDS)
             finally:
@@ -176,15 +185,20 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == _PING:
-            try:
-                self.send(payload, _PONG)
-            except OSError as error:
-                raise LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]) from None
+            self._pong(payload)
         elif opcode == _CLOSE:
             self.say_goodbye(payload[:2])
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005  # 1005: no code given
             reason = payload[2:].decode(errors="replace")
             raise LinkFailure(LinkCause.CLOSED_BY_HUB, f"WebSocket close {code} {reason}".rstrip())
+
+    def _pong(self, payload: bytes) -> None:
+        if self._broken_off:
+            return
+        try:
+            self.send(payload, _PONG)
+        except OSError as error:  # no reason to stop reading: what has come in counts, and may say why
+            self._tell.end(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
 
     def _exactly(self, count: int) -> bytes:
         buffer = self._buffer

@@ -92,6 +92,22 @@ def test_what_stands_in_a_frame_with_a_close_record_is_delivered() -> None:
         assert ear.raws == [invocation(1), invocation(2)]
 
 
+def test_a_hub_that_hears_no_pong_any_more_is_still_read_to_its_last_word() -> None:
+    ear = Ear()
+    parts = [frame(invocation(number) + END) + frame(b"ping", PING) for number in range(300)]
+    goodbye = record(b'{"type":7,"error":"kicked"}')
+
+    def act(peer: Peer) -> None:
+        peer.shake(
+            glued=b"".join(parts) + goodbye
+        )  # and gone: all pongs but the first meet a dead connection
+
+    with FaultHub([act, stay]) as hub, linked(hub.url, ear):
+        eventually(lambda: ear.closed)
+    assert ear.closed[0].detail == "Close record: kicked"
+    assert ear.closed[0].received == 300
+
+
 def test_a_close_frame_is_answered() -> None:
     ear = Ear()
 
