@@ -1,0 +1,73 @@
+"""The judge outside the daemon: the hub's journal held against the tables.
+
+Shares no code with what it judges. The hub wrote the journal before it sent; whatever it handed to a socket
+must be stored exactly once, or lie in an interval that a gap row admits to.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from ingestor.simulator import SentRecord, read_journal
+
+_TRANSIT = timedelta(seconds=1)
+"""Between the journal's clock and the daemon's receipt, bursts included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the records that the hub sent fared."""
+
+    sent: int
+    stored: int
+    covered: int
+    """Not stored, and a gap row says that something may be missing there."""
+    lost: int
+    """Not stored, and nothing says so. Must be 0."""
+    doubled: int
+    """Stored more often than sent. Must be 0."""
+    invented: int
+    """Stored and never sent. Must be 0."""
+
+
+def judge(journal: Path, database: str, account: str) -> Verdict:
+    """Class every record of the journal."""
+    sent = [record for record in read_journal(journal).records if record.handed is not None]
+    with psycopg.connect(database) as connection:
+        raw = connection.execute("SELECT raw FROM ingest.raw_event WHERE account = %s", (account,)).fetchall()
+        gaps: list[tuple[datetime, datetime]] = connection.execute(
+            "SELECT missed_from, coalesce(missed_until, now()) FROM ingest.gap WHERE account = %s", (account,)
+        ).fetchall()
+    stored = Counter(hashlib.sha256(row[0]).hexdigest() for row in raw)
+    expected = Counter(record.sha256 for record in sent)
+    missing = covered = 0
+    for line in _by_connection(sent):
+        kept = [n for n, record in enumerate(line) if record.sha256 in stored]
+        heard = kept[-1] + 1 if kept else 0
+        # Up to the last stored record of a connection nothing may be missing, whatever the gap rows say.
+        missing += sum(record.sha256 not in stored for record in line[:heard])
+        for record in line[heard:]:
+            moment = datetime.fromisoformat(record.time)
+            admitted = any(begin - _TRANSIT <= moment <= end + _TRANSIT for begin, end in gaps)
+            covered += admitted
+            missing += not admitted
+    return Verdict(
+        sent=len(sent),
+        stored=sum(stored.values()),
+        covered=covered,
+        lost=missing,
+        doubled=sum((stored - expected).values()) - sum(n for k, n in stored.items() if k not in expected),
+        invented=sum(n for k, n in stored.items() if k not in expected),
+    )
+
+
+def _by_connection(sent: list[SentRecord]) -> list[list[SentRecord]]:
+    """The records of each connection, in the order in which its socket got them."""
+    lines: dict[str, list[SentRecord]] = {}
+    for record in sent:
+        lines.setdefault(record.connection, []).append(record)
+    return [sorted(line, key=lambda record: record.handed or 0) for line in lines.values()]
