@@ -129,6 +129,11 @@ class Writer:
         return self._thread.is_alive()
 
     @property
+    def books(self) -> Books:
+        """As of the last commit. Owned by the thread while that lives."""
+        return self._books
+
+    @property
     def failure(self) -> BaseException | None:
         """What ended the thread, if it was not asked to."""
         return self._failure

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from datetime import timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, TextClause, select, text
 from sqlalchemy.engine import Row
 
 from ingestor.adapters.postgres import tables as t
@@ -88,28 +88,50 @@ def _watermark(row: Row[tuple[object, ...]]) -> Watermark:
     )
 
 
+def _newest(table: Table, name: str, key: dict[str, str], order: tuple[str, ...]) -> TextClause:
+    """The newest row of each asset or pair, however long the history is: two index probes for each name.
+
+    A loose index scan steps from one name to the next along the primary key; DISTINCT ON would read all rows.
+    """
+    mine = " AND ".join(f"t.{column} = :{column}" for column in key)
+    newest = ", ".join(f"t.{column} DESC" for column in order)
+    return text(f"""
+        WITH RECURSIVE known (name) AS (
+            (SELECT t.{name} FROM {table.fullname} AS t WHERE {mine} ORDER BY t.{name} LIMIT 1)
+            UNION ALL
+            SELECT (
+                SELECT t.{name} FROM {table.fullname} AS t
+                WHERE {mine} AND t.{name} > known.name ORDER BY t.{name} LIMIT 1
+            )
+            FROM known WHERE known.name IS NOT NULL
+        )
+        SELECT newest.* FROM known
+        CROSS JOIN LATERAL (
+            SELECT t.* FROM {table.fullname} AS t
+            WHERE {mine} AND t.{name} = known.name ORDER BY {newest} LIMIT 1
+        ) AS newest
+        WHERE known.name IS NOT NULL
+    """).bindparams(**key)  # noqa: S608 - names from our own tables
+
+
+_BY_VERSION = ("valid_from", "epoch", "sequence", "revision")
+_BY_OBSERVATION = ("observed_at", "session_id", "ordinal", "position")
+
+
 def _holdings(connection: Connection, account: str, user_id: str) -> dict[str, Holding]:
-    b = t.balance.c
-    newest = (
-        select(b.asset, b.available, b.allocated, b.reported)
-        .distinct(b.asset)
-        .where(b.account == account, b.user_id == user_id)
-        .order_by(b.asset, b.valid_from.desc(), b.epoch.desc(), b.sequence.desc(), b.revision.desc())
-    )
+    key = {"account": account, "user_id": user_id}
     return {
-        row.asset: Holding(row.available, row.allocated, row.reported) for row in connection.execute(newest)
+        row.asset: Holding(row.available, row.allocated, row.reported)
+        for row in connection.execute(_newest(t.balance, "asset", key, _BY_VERSION))
     }
 
 
 def _exposures(connection: Connection, account: str, user_id: str) -> dict[str, Exposure]:
-    e = t.exposure.c
-    newest = (
-        select(e.asset, e.current_exposure, e.max_exposure)
-        .distinct(e.asset)
-        .where(e.account == account, e.user_id == user_id)
-        .order_by(e.asset, e.observed_at.desc(), e.session_id.desc(), e.ordinal.desc(), e.position.desc())
-    )
-    return {row.asset: Exposure(row.current_exposure, row.max_exposure) for row in connection.execute(newest)}
+    key = {"account": account, "user_id": user_id}
+    return {
+        row.asset: Exposure(row.current_exposure, row.max_exposure)
+        for row in connection.execute(_newest(t.exposure, "asset", key, _BY_OBSERVATION))
+    }
 
 
 def _exposure_total(connection: Connection, account: str, user_id: str) -> ExposureTotal | None:
@@ -125,13 +147,7 @@ def _exposure_total(connection: Connection, account: str, user_id: str) -> Expos
 
 
 def _pairs(connection: Connection, account: str) -> dict[str, Pair]:
-    p = t.pair.c
-    newest = (
-        select(t.pair)
-        .distinct(p.name)
-        .where(p.account == account)
-        .order_by(p.name, p.valid_from.desc(), p.epoch.desc(), p.sequence.desc(), p.revision.desc())
-    )
+    newest = _newest(t.pair, "name", {"account": account}, _BY_VERSION)
     return {
         row.name: Pair(
             row.name,

@@ -1,0 +1,127 @@
+"""A database in trouble costs nothing that the inbox can hold, and one refused row costs one row."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.app import Ingestor, upgrade_database
+from ingestor.config import Environment, Hub, Inbox, Settings
+from ingestor.simulator import HubConfig, SimulatedHub
+from tests.acceptance.test_content import END, balances, good
+from tests.support.hub_records import asset
+from tests.support.postgres import libpq_url
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+def hub() -> Iterator[SimulatedHub]:
+    with SimulatedHub(HubConfig(seed=3, changes_per_second=50)) as running:
+        yield running
+
+
+@contextmanager
+def running(hub: SimulatedHub, url: str, inbox: Inbox | None = None) -> Iterator[Ingestor]:
+    settings = Settings(
+        account="trouble", hub=Hub(environment=Environment.CUSTOM, url=hub.url), inbox=inbox or Inbox()
+    )
+    ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
+    ingestor.start(threading.Event(), lambda _: None)
+    try:
+        eventually(lambda: ingestor.picture().answered >= 2)
+        yield ingestor
+    finally:
+        ingestor.stop(10.0)
+
+
+def look(url: str, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        cursor = connection.execute(query)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_server_that_goes_and_comes_back_costs_nothing(
+    how: str, hub: SimulatedHub, durable_postgres: Callable[[], EmbeddedPostgres]
+) -> None:
+    server = durable_postgres()
+    url = server.ensure_database("trouble")
+    upgrade_database(url)
+    with running(hub, url) as ingestor:
+        if how == "stopped":
+            server.stop()
+        else:
+            os.kill(server.postmaster_pid, signal.SIGKILL)
+        hub.burst(500)
+        eventually(lambda: ingestor.picture().retrying is not None)
+        waiting = eventually(lambda: ingestor.picture().inbox_records)
+        server.start()
+        eventually(
+            lambda: ingestor.picture().retrying is None and not ingestor.picture().inbox_records, within=30
+        )
+        hub.account.change()
+        hub.settle()
+        wanted = hub.account.sequence
+        url = server.url("trouble")
+        eventually(
+            lambda: look(
+                url, f"SELECT 1 FROM ingest.watermark WHERE kind = 'balances' AND sequence >= {wanted}"
+            )
+        )
+
+    assert waiting > 0
+    assert look(url, "SELECT sum(shed_records) FROM ingest.session") == [(0,)]
+    assert look(url, "SELECT * FROM report.unaccounted") == []
+    assert look(
+        url, "SELECT count(*) - count(DISTINCT sequence) FROM ingest.version WHERE kind = 'balances'"
+    ) == [(0,)]
+    holes = "SELECT 1 FROM ingest.gap WHERE kind IN ('shed', 'unclean_end', 'undecodable')"
+    assert look(url, holes) == []
+
+
+def test_a_row_that_the_database_refuses_costs_itself_only(hub: SimulatedHub, database: str) -> None:
+    look(database, "ALTER TABLE ingest.balance ADD CHECK (asset <> 'REFUSED')")
+    with running(hub, database) as ingestor:
+        before = ingestor.picture().records
+        records = [good(n) for n in range(1, 500)]
+        records.insert(250, balances(10_000, asset(), asset('"USDT"'), asset('"REFUSED"')))
+        hub.send_raw(END.join(records) + END)
+        eventually(lambda: ingestor.picture().records >= before + 500, within=20)
+        eventually(lambda: look(database, "SELECT 1 FROM ingest.watermark WHERE sequence = 499"))
+
+    outcomes = "SELECT outcome, count(*) FROM ingest.outcome WHERE user_id = 'content' GROUP BY 1"
+    assert look(database, outcomes) == [("applied", 499)]
+    assert look(database, "SELECT reason, stage FROM ingest.dead_letter") == [
+        ("refused_by_database", "store")
+    ]
+
+
+def test_what_the_inbox_cannot_hold_is_a_gap_with_its_ordinals(
+    hub: SimulatedHub, durable_postgres: Callable[[], EmbeddedPostgres]
+) -> None:
+    server = durable_postgres()
+    url = server.ensure_database("trouble")
+    upgrade_database(url)
+    with running(hub, url, Inbox(max_records=100, patience_seconds=0.1)) as ingestor:
+        server.stop()
+        hub.burst(1_000)
+        eventually(lambda: ingestor.picture().retrying is not None and ingestor.picture().shed > 0)
+        server.start()
+        url = server.url("trouble")
+        eventually(
+            lambda: look(url, "SELECT 1 FROM ingest.gap WHERE kind = 'shed' AND ending = 'healed'"), within=30
+        )
+
+    ((missing, shed),) = look(
+        url,
+        "SELECT (SELECT sum(last_missing - first_missing + 1) FROM ingest.gap WHERE kind = 'shed'), "
+        "(SELECT sum(shed_records) FROM ingest.session)",
+    )
+    assert missing == shed
+    assert shed is not None
+    assert look(url, "SELECT * FROM report.unaccounted") == []
