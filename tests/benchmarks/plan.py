@@ -1,0 +1,231 @@
+"""What is measured in which order: some in every round, because it is compared; the rest once, at the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tests.benchmarks import runs
+from tests.benchmarks.check import ContentDiffers
+from tests.benchmarks.daemon import PROGRAM, DaemonFailed, environment
+from tests.benchmarks.figures import Book
+from tests.benchmarks.load import Load
+from tests.benchmarks.peers import PeerFailed
+from tests.benchmarks.runs import Bed, Latency, Pace, Throughput
+from tests.benchmarks.stored import name_of, stored
+
+MIB = 2**20
+ALL_ASSETS = 1_000
+Group = Callable[[Bed, "Sizes", Book], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of events, and how long the paced runs take."""
+
+    rounds: int = 5
+    flat: int = 50_000
+    fat: int = 10_000
+    script: int = 2_000
+    script_fat: int = 300
+    paced_seconds: float = 4.0
+    memory: tuple[int, int] = (100_000, 500_000)
+    backlog: int = 8_000
+    backlog_hold_seconds: float = 2.0
+    stored: tuple[int, ...] = (1_000_000, 10_000_000)
+    stored_flat: int = 30_000
+    stored_rounds: int = 3
+
+
+QUICK = Sizes(
+    rounds=1,
+    flat=10_000,
+    fat=2_000,
+    script=500,
+    script_fat=100,
+    paced_seconds=1.5,
+    memory=(6_000, 30_000),
+    backlog=4_000,
+    backlog_hold_seconds=0.5,
+    stored=(100_000,),
+    stored_flat=10_000,
+    stored_rounds=1,
+)
+
+
+def ceiling(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """The generator must not be what limits NOOP, and so nobody."""
+    most = runs.ceiling(bed, Load(sizes.flat), 3).per_second
+    book.add("raw.events_per_s", most, "1/s")
+    if book.has("noop.events_per_s") and most < 2 * book.now("noop.events_per_s"):
+        book.problems.append("the generator offers less than twice of what NOOP hears")
+
+
+def throughput(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """Events of three assets, one for each frame: the main line of the table."""
+    load = Load(sizes.flat)
+    bed.generator.reset(bed.seed, 3)
+    with runs.fresh(bed) as database:
+        daemon = runs.daemon_flat(bed, database, load)
+        copy = runs.copy_flat(bed, database, load.events)
+    noop = runs.noop_flat(bed, load, 3)
+    script = runs.script_flat(bed, Load(sizes.script), 3)
+    _note(book, "daemon", daemon)
+    _note(book, "copy", copy)
+    _note(book, "script", script)
+    book.add("noop.events_per_s", noop.per_second, "1/s")
+    book.add("noop.cpu_s_per_100k", noop.cpu_per_100k(), "s")
+    book.add("daemon.vs_noop", daemon.per_second / noop.per_second, "ratio")
+    book.add("daemon.cpu_own_s_per_100k", daemon.own_cpu * 1e5 / daemon.events, "s")
+    book.add("daemon.cpu_postgres_s_per_100k", daemon.server_cpu * 1e5 / daemon.events, "s")
+    book.add("daemon.wal_bytes_per_event", daemon.wal_bytes / daemon.events, "B")
+    book.add("daemon.disk_bytes_per_event", daemon.disk_bytes / daemon.events, "B")
+    book.add("daemon.peak_rss_mib", daemon.peak_rss / MIB, "MiB")
+    book.add("daemon.start_to_ready_s", daemon.ready_seconds, "s")
+    book.add("copy.wal_bytes_per_event", copy.wal_bytes / copy.events, "B")
+    book.ratio("events_per_s_vs_script", daemon.per_second, script.per_second)
+    book.ratio("events_per_s_vs_copy", daemon.per_second, copy.per_second)
+    book.ratio("cpu_vs_copy_plus_noop", daemon.cpu_per_100k(), copy.cpu_per_100k() + noop.cpu_per_100k())
+
+
+def duplicates(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """The same snapshot again and again."""
+    found = _flat(bed, Load(sizes.flat, repeats=True), 3)
+    book.add("daemon_duplicates.events_per_s", found.per_second, "1/s")
+    if book.has("daemon.events_per_s"):
+        book.ratio("duplicates_vs_new", found.per_second, book.now("daemon.events_per_s"))
+
+
+def fat(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """Fifty assets."""
+    daemon = _flat(bed, Load(sizes.fat), 50)
+    script = runs.script_flat(bed, Load(sizes.script_fat), 50)
+    _note(book, "daemon_fat", daemon)
+    _note(book, "script_fat", script)
+    book.ratio("fat_events_per_s_vs_script", daemon.per_second, script.per_second)
+
+
+def variety(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """Report only: other shapes of the stream."""
+    for name, assets, load in (
+        ("daemon_5_assets", 5, Load(sizes.flat)),
+        ("daemon_20_records_a_frame", 3, Load(sizes.flat, records_per_frame=20)),
+        ("daemon_5_assets_all_change", 5, Load(sizes.flat // 2, changes=ALL_ASSETS)),
+        ("daemon_fat_all_change", 50, Load(sizes.fat // 4, changes=ALL_ASSETS)),
+    ):
+        book.add(f"{name}.events_per_s", _flat(bed, load, assets).per_second, "1/s")
+
+
+def latency(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """From the send to the moment when somebody else sees the rows."""
+    seconds = sizes.paced_seconds
+    paces = {
+        "200": Pace(200, 1, seconds),
+        "burst": Pace(200, 20, seconds),
+        "50": Pace(50, 1, seconds),
+        "1000": Pace(1000, 1, seconds),
+    }
+    # One commit at a time, the script does not follow 1,000/s.
+    of_script = {name: pace for name, pace in paces.items() if name != "1000"}
+    for contender, measure, wanted in (
+        ("daemon", runs.daemon_latencies, paces),
+        ("floor", runs.floor_latencies, paces),
+        ("script", runs.script_latencies, of_script),
+    ):
+        for name, found in zip(wanted, measure(bed, list(wanted.values())), strict=True):
+            _note_latency(book, f"{contender}.latency_{name}", found)
+    book.ratio(
+        "p50_200_vs_floor", book.now("daemon.latency_200.p50_ms"), book.now("floor.latency_200.p50_ms")
+    )
+    book.ratio(
+        "p50_burst_vs_script",
+        book.now("daemon.latency_burst.p50_ms"),
+        book.now("script.latency_burst.p50_ms"),
+    )
+
+
+def memory(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """Does it grow with what it has written?"""
+    small, large = sizes.memory
+    found = runs.daemon_memory(bed, small, large)
+    book.add(f"daemon.rss_at_{small}_mib", found.small / MIB, "MiB")
+    book.add(f"daemon.rss_at_{large}_mib", found.large / MIB, "MiB")
+    book.add("daemon_long.peak_rss_mib", found.peak / MIB, "MiB")
+    book.add("daemon_long.events_per_s", found.per_second, "1/s")
+    book.ratio("rss_500k_vs_100k", found.large, found.small)
+
+
+def backlog(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """How fast what has piled up is written once the database lets us."""
+    found = runs.daemon_backlog(bed, sizes.backlog, sizes.backlog_hold_seconds)
+    book.add("daemon_backlog.events_per_s", found, "1/s")
+
+
+def start(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """What a restart costs before anything is heard."""
+    for number in range(sizes.rounds):
+        book.round = -number  # not of a round, but several values
+        book.add("daemon.version_s", runs.version_seconds(), "s")
+    book.round = 0
+
+
+def growth(bed: Bed, sizes: Sizes, book: Book) -> None:
+    """The same stream into databases that hold a long history of the same account."""
+    directory = bed.home / "stored"
+    upgrade = [*(bed.program or PROGRAM), "db", "upgrade"]
+    with stored(directory, sizes.stored, upgrade, environment(bed.home)) as server:
+        there = replace(bed, server=server)
+        for number in range(sizes.stored_rounds):
+            book.round = -1 - number
+            seed = bed.seed + 1000 + number  # another user each time: the history is not ours
+            load = Load(sizes.stored_flat)
+            bed.generator.reset(seed, 3)
+            with runs.fresh(there) as database:
+                empty = runs.daemon_flat(there, database, load)
+            book.add("daemon_stored_0.events_per_s", empty.per_second, "1/s")
+            for size in sizes.stored:
+                bed.generator.reset(seed, 3, pairs_known=number > 0)
+                found = runs.daemon_flat(there, name_of(size), load)
+                book.add(f"daemon_stored_{size}.events_per_s", found.per_second, "1/s")
+                book.add(f"daemon_stored_{size}.start_to_ready_s", found.ready_seconds, "s")
+                if size == max(sizes.stored):
+                    book.ratio("throughput_10m_vs_empty", found.per_second, empty.per_second)
+    book.round = 0
+
+
+IN_EACH_ROUND: dict[str, Group] = {
+    "throughput": throughput,
+    "duplicates": duplicates,
+    "fat": fat,
+    "latency": latency,
+}
+ONCE: dict[str, Group] = {
+    "ceiling": ceiling,
+    "variety": variety,
+    "start": start,
+    "backlog": backlog,
+    "memory": memory,
+    "growth": growth,
+}
+
+
+def attempt(name: str, group: Group, bed: Bed, sizes: Sizes, book: Book) -> None:
+    """Run a group; what goes wrong in it becomes a problem in the book, and leaves no figure."""
+    try:
+        group(bed, sizes, book)
+    except (ContentDiffers, DaemonFailed, PeerFailed, TimeoutError) as error:
+        book.problems.append(f"{name}: {error}")
+
+
+def _flat(bed: Bed, load: Load, assets: int) -> Throughput:
+    bed.generator.reset(bed.seed, assets)
+    with runs.fresh(bed) as database:
+        return runs.daemon_flat(bed, database, load)
+
+
+def _note(book: Book, name: str, found: Throughput) -> None:
+    book.add(f"{name}.events_per_s", found.per_second, "1/s")
+    book.add(f"{name}.cpu_s_per_100k", found.cpu_per_100k(), "s")
+
+
+def _note_latency(book: Book, name: str, found: Latency) -> None:
+    for label, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999)):
+        book.add(f"{name}.{label}_ms", found.at(share), "ms")

@@ -1,0 +1,59 @@
+"""The figures for programs (`bench.json`) and for people (a table)."""
+
+import json
+from pathlib import Path
+
+from tests.benchmarks.figures import TARGETS, Book
+
+
+def as_json(book: Book, facts: dict[str, object]) -> dict[str, object]:
+    """`facts` (machine, versions, seed and the like) and all figures."""
+    return {
+        **facts,
+        "steal_percent_by_round": {str(number): round(share, 2) for number, share in book.steal.items()},
+        "void_rounds": sorted(book.void),
+        "figures": _rounded(book.figures()),
+        "ratios": _rounded(book.ratios()),
+        "problems": book.problems,
+    }
+
+
+def write(path: Path, content: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def table(book: Book) -> str:
+    """Figures, then ratios with what they must reach and what is aimed at."""
+    lines = [f"{'figure':44} {'median':>10} {'min':>10} {'max':>10}   n"]
+    for name, figure in sorted(book.figures().items()):
+        lines.append(f"{name:44} {_row(figure)}   {figure['n']} {figure['unit']}")
+    lines += ["", f"{'ratio':44} {'median':>10} {'min':>10} {'max':>10}   n {'must':>7} {'aim':>6}  reached"]
+    ratios = book.ratios()
+    for name, target in TARGETS.items():
+        sign = "<=" if target.lower_is_better else ">="
+        bounds = f"{sign}{target.must:>5g} {target.aim:>6g}"
+        if name in ratios:
+            reached = target.reached(float(ratios[name]["median"]))
+            lines.append(f"{target.text:44} {_row(ratios[name])}   {ratios[name]['n']} {bounds}  {reached}")
+        else:
+            lines.append(f"{target.text:44} {'no figure':>32}     {bounds}")
+    lines += ["", *(f"PROBLEM {problem}" for problem in book.problems)]
+    return "\n".join(lines).rstrip()
+
+
+def _row(figure: dict[str, float | int | str]) -> str:
+    return " ".join(f"{_short(float(figure[each])):>10}" for each in ("median", "min", "max"))
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _rounded(
+    figures: dict[str, dict[str, float | int | str]],
+) -> dict[str, dict[str, float | int | str]]:
+    return {
+        name: {key: float(f"{each:.5g}") if isinstance(each, float) else each for key, each in figure.items()}
+        for name, figure in figures.items()
+    }
