@@ -106,7 +106,7 @@ def name_of(size: int) -> str:
 
 def _fill(dsn: str, events: int) -> None:
     with psycopg.connect(dsn) as connection:
-        connection.execute(_SMALL.format(events=events).encode())
+        connection.execute(_SMALL.replace("{events}", str(events)).encode())
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(_load, dsn, table, events) for table in _LARGE]:
             done.result()
