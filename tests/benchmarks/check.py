@@ -47,7 +47,7 @@ _FINAL = """
 """
 
 
-def check_daemon(dsn: str, tally: Tally, since: datetime) -> None:
+def check_daemon(connection: psycopg.Connection, tally: Tally, since: datetime) -> None:
     """Hold what schema `ingest` got since then against the generator's model.
 
     Raises:
@@ -71,15 +71,14 @@ def check_daemon(dsn: str, tally: Tally, since: datetime) -> None:
         "shed": 0,
         "dead_letters": 0,
     }
-    with psycopg.connect(dsn) as connection:
-        cursor = connection.execute(_QUESTIONS, {"user": tally.user, "since": since})
-        row = cursor.fetchone()
-        assert row is not None
-        assert cursor.description is not None
-        found = {column.name: value for column, value in zip(cursor.description, row, strict=True)}
-        final = {name: (free, held) for name, free, held in connection.execute(_FINAL, [tally.user])}
+    cursor = connection.execute(_QUESTIONS, {"user": tally.user, "since": since})
+    row = cursor.fetchone()
+    assert row is not None
+    assert cursor.description is not None
+    found = {column.name: value for column, value in zip(cursor.description, row, strict=True)}
+    final = {name: (free, held) for name, free, held in connection.execute(_FINAL, [tally.user])}
+    expected["final balances"], found["final balances"] = _amounts(tally), final
     _compare(expected, found)
-    _compare({"final balances": _amounts(tally)}, {"final balances": final})
 
 
 def check_script(dsn: str, tally: Tally, assets: int) -> None:

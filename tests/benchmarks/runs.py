@@ -117,7 +117,8 @@ def linked(bed: Bed, database: str) -> Iterator[Linked]:
         bed.observer.watch(Watch(dsn, COMMITTED_RECORDS, ANSWERS_AT_START, COARSE, 20))
         bed.observer.seen()
         yield Linked(bed, daemon, dsn)
-    check_daemon(dsn, bed.generator.tally(), since)
+    with psycopg.connect(dsn) as connection:
+        check_daemon(connection, bed.generator.tally(), since)
 
 
 @contextmanager
