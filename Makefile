@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check fmt lint types arch lock clean
+.PHONY: help setup demo test test-fast bench check fmt lint types arch lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.ready ## everything, with a real Postgres and Microsoft's own cli
 
 test-fast: $(VENV)/.ready ## what needs no more than a few seconds
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+bench: $(VENV)/.ready ## the write path against what a user would have without it; ARGS=--quick takes a minute
+	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 check: lint types arch ## everything that must hold before a commit; the domain's branches all covered
 	$(BIN)/python -m pytest -m "not slow" --cov=ingestor.domain --cov-branch --cov-report= --cov-fail-under=100 $(ARGS)

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
     wanted = set(options.only.split(",")) if options.only else {*IN_EACH_ROUND, *ONCE}
     if options.quick and not options.only:
-        wanted -= {"growth"}
+        wanted -= {"growth", "variety"}
     book = Book()
     started = time.monotonic()
     print(f"seed {options.seed}, {sizes.rounds} rounds, one run of each: {', '.join(sorted(wanted))}")

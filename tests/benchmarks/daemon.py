@@ -125,4 +125,4 @@ class Daemon:
                 return
 
     def _tail(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:]
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-3:])
