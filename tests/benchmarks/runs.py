@@ -234,6 +234,7 @@ def daemon_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
     bed.generator.reset(bed.seed, 3)
     found = []
     with fresh(bed) as database, linked(bed, database) as link:
+        bed.server.checkpoint()
         for pace in paces:
             load = Load(pace.events)
             bed.generator.prepare(load)
@@ -246,6 +247,7 @@ def script_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
     """The users' script, one pace after the other."""
     found = []
     with scripted(bed, 3) as (_, dsn):
+        bed.server.checkpoint()
         for pace in paces:
             before = bed.generator.prepare(Load(pace.events)).after
             bed.observer.watch(Watch(dsn, baselines.SCRIPT_NEWEST, before + pace.events, FINE, RUN_TIMEOUT))
@@ -263,6 +265,7 @@ def floor_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
         bed.server.run(dsn, baselines.SCRIPT_SCHEMA)
         with Peer(baselines.floor, dsn, bed.seed) as peer:
             peer.answer()
+            bed.server.checkpoint()
             before = 1
             for pace in paces:
                 bed.observer.watch(
