@@ -4,10 +4,11 @@ The key that opens this hub can also trade and withdraw, so the set of commands 
 whatever is not a member of `Command` cannot be sent (invariant I17).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+from msgspec import Struct
 
 
 class Command(StrEnum):
@@ -54,8 +55,7 @@ class ArgumentForm(StrEnum):
     NESTED = "nested"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandAsked:
+class CommandAsked(Struct, frozen=True, gc=False):
     """An ask, recorded before it is sent, so that its answer can always be recognised."""
 
     command_id: str
@@ -69,8 +69,7 @@ class CommandAsked:
     form: ArgumentForm
 
 
-@dataclass(frozen=True, slots=True)
-class CommandSettled:
+class CommandSettled(Struct, frozen=True, gc=False):
     """The end of an ask that no event answered; `ANSWERED` is decided where the event is booked."""
 
     command_id: str

@@ -1,4 +1,7 @@
-"""What two snapshots must share to be the same: a digest of the part that their sequence governs.
+"""What two snapshots must share to be the same: the part that their sequence governs.
+
+It is kept as a digest. Most versions are followed by a higher sequence before anyone compares them, so the
+digest is made when it is first asked for.
 
 The vendor does not say whether `sequence` moves when only exposure figures (marked to market) move, so those
 are left out. Amounts count by their value: `0.5`, `0.50` and `5E-1` are one amount, `-0` is `0`.
@@ -10,7 +13,57 @@ from collections.abc import Iterable
 from decimal import Decimal
 from hashlib import sha256
 
+from typing_extensions import override
+
 from ingestor.domain.events import BalanceSnapshot, PairList
+
+
+class Content:
+    """Of a payload, or of a digest that was made of one earlier. Compared by digest."""
+
+    __slots__ = ("_digest", "_payload")
+
+    def __init__(self, payload: BalanceSnapshot | PairList | None, digest: bytes | None = None) -> None:
+        self._payload = payload
+        self._digest = digest
+
+    @classmethod
+    def stored(cls, digest: bytes) -> "Content":
+        """What a database remembers."""
+        return cls(None, digest)
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes."""
+        if self._digest is None:
+            payload = self._payload
+            assert payload is not None  # noqa: S101 - one of the two is always there
+            self._digest = (
+                balance_content(payload) if isinstance(payload, BalanceSnapshot) else pairs_content(payload)
+            )
+        return self._digest
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Content):
+            return NotImplemented
+        mine, theirs = self._payload, other._payload
+        if (
+            isinstance(mine, BalanceSnapshot)
+            and isinstance(theirs, BalanceSnapshot)
+            and mine.assets == theirs.assets
+            and mine.deleted == theirs.deleted
+        ):
+            return True  # the same list in the same order: there is no need for digests
+        return self.digest == other.digest
+
+    @override
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @override
+    def __repr__(self) -> str:
+        return f"Content({self.digest.hex()[:8]})"
 
 
 def balance_content(snapshot: BalanceSnapshot) -> bytes:

@@ -7,14 +7,13 @@ There are many assets to an event, so `Asset` is a msgspec struct: the decoder f
 of Python for each. To its users it is what its neighbours are: frozen, and compared by value.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-import msgspec
+from msgspec import Struct
 
 
-class Asset(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class Asset(Struct, frozen=True, gc=False, rename="camel"):
     """One asset of a balance snapshot. The exposure block is optional on the wire."""
 
     name: str
@@ -24,8 +23,7 @@ class Asset(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     max_exposure: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BalanceSnapshot:
+class BalanceSnapshot(Struct, frozen=True, gc=False):
     """`account.balances.snapshot`: the whole account as of `sequence`."""
 
     user_id: str
@@ -37,8 +35,7 @@ class BalanceSnapshot:
     total_max_exposure: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True, gc=False):
     """One tradable pair and its limits; sizes in base units, quote sizes in quote units."""
 
     name: str
@@ -50,23 +47,20 @@ class Pair:
     max_quote_size: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PairList:
+class PairList(Struct, frozen=True, gc=False):
     """`execution.pairs`: all pairs; it has no sequence and no time of its own."""
 
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HubError:
+class HubError(Struct, frozen=True, gc=False):
     """`preChecksError` or any subject that ends in `error`: the hub refused a command."""
 
     message: str
     """Scrubbed of anything that looks like a credential."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unhandled:
+class Unhandled(Struct, frozen=True, gc=False):
     """A subject or hub target we do not project. Its bytes are kept all the same."""
 
 
@@ -94,8 +88,7 @@ class Reason(StrEnum):
     REFUSED_BY_DATABASE = "refused_by_database"
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True, gc=False):
     """An event that cannot be applied. Its bytes are kept; nothing of it becomes state."""
 
     reason: Reason
@@ -106,8 +99,7 @@ class Rejected:
 Body = BalanceSnapshot | PairList | HubError | Unhandled | Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True, gc=False):
     """One element of a record's `arguments`; a record has at least one, even if it is unreadable."""
 
     position: int

@@ -6,10 +6,12 @@ again; the history in between stays unobserved), *explained* (nothing was missed
 *lost* (we asked, and the hub would not tell). A snapshot heals state, not history: the row stays either way.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ingestor.domain.streams import EventKey, Kind
 
@@ -37,8 +39,7 @@ class GapEnd(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True, gc=False):
     """One row of `ingest.gap`. (session, ordinal, position, kind) is its identity."""
 
     kind: GapKind

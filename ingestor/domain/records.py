@@ -5,16 +5,16 @@ shed, the session closes. Everything that ends in a table enters through this li
 where order is decided.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from msgspec import Struct
+
 from ingestor.domain.commands import CommandAsked, CommandSettled
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True, gc=False):
     """One hub record as it left the socket. (session, ordinal) is its identity, given before decoding."""
 
     session: UUID
@@ -30,8 +30,7 @@ class Record:
     """Of all the bytes, where `raw` holds only their head (the record was above the size limit)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOpened:
+class SessionOpened(Struct, frozen=True, gc=False):
     """The handshake was answered: from here on we hear what the hub says."""
 
     session: UUID
@@ -54,8 +53,7 @@ class SessionEnd(StrEnum):
     """This process or its machine died; written by the next process that finds the session open."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionClosed:
+class SessionClosed(Struct, frozen=True, gc=False):
     session: UUID
     closed_at: datetime
     last_heard_at: datetime
@@ -68,8 +66,7 @@ class SessionClosed:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shed:
+class Shed(Struct, frozen=True, gc=False):
     """Records dropped by a limit before they could be written: an interval of ordinals, and a gap row."""
 
     session: UUID

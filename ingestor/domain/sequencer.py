@@ -21,12 +21,14 @@ Nothing here reads a clock or does I/O; a decision is a value, and somebody else
 the comments are the rows of the rules table in `ingestor/ARCHITECTURE.md`.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ingestor.domain.commands import Cause
+from ingestor.domain.content import Content
 from ingestor.domain.streams import (
     Doubt,
     EventKey,
@@ -58,8 +60,7 @@ class EpochCause(StrEnum):
     SUSPECTED_SERVER_RESET = "suspected_server_reset"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True, gc=False):
     """What an operator may set (`[sequence]` in the configuration)."""
 
     reset_confirmations: int = 2
@@ -68,7 +69,7 @@ class Policy:
     """More than this many resets in an hour are not followed: the stream holds its state."""
 
 
-class Offer(NamedTuple):
+class Offer(Struct, frozen=True, gc=False):
     """An event as the sequencer sees it."""
 
     key: EventKey
@@ -77,7 +78,7 @@ class Offer(NamedTuple):
     """The writer's count of items at this event."""
     sequence: int
     """Ignored by `decide_by_arrival`."""
-    content: bytes
+    content: Content
     deleted: bool
     shrinks: bool
     """Most of what the current version holds is missing from this one (rule 15)."""
@@ -87,8 +88,7 @@ class Offer(NamedTuple):
     """Fed again from the raw log: it can enrich the history but raises no doubts (rule 17)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(Struct, frozen=True, gc=False):
     """Sequence numbers that were passed over."""
 
     first: int
@@ -97,8 +97,7 @@ class Skip:
     """By our own polling or by a disconnection, both recorded elsewhere: nothing needs to be asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class EpochOpened:
+class EpochOpened(Struct, frozen=True, gc=False):
     """A counter was seen to begin (again)."""
 
     cause: EpochCause
@@ -108,14 +107,12 @@ class EpochOpened:
     witnesses: tuple[EventKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DoubtRaised:
+class DoubtRaised(Struct, frozen=True, gc=False):
     suspicion: Suspicion
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class DoubtResolved:
+class DoubtResolved(Struct, frozen=True, gc=False):
     suspicion: Suspicion
     resolution: Resolution
 
@@ -126,7 +123,7 @@ Note = Skip | EpochOpened | DoubtRaised | DoubtResolved
 Notes = tuple[Note, ...]
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True, gc=False):
     outcome: Outcome
     state: StreamState
     notes: Notes = ()
@@ -168,7 +165,7 @@ def decide_by_arrival(state: StreamState, offer: Offer) -> Decision:
         return _same(state, offer, held, ())
     if offer.replayed:
         return Decision(Outcome.STALE, state)
-    return _unless_emptied(state, offer, held.mark._replace(sequence=held.mark.sequence + 1), ())
+    return _unless_emptied(state, offer, replace(held.mark, sequence=held.mark.sequence + 1), ())
 
 
 def _same(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> Decision:
@@ -176,7 +173,7 @@ def _same(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> De
     state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.CONFIRMED, needs_fresh=True)
     state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.REFUTED, needs_fresh=True)
     if not offer.replayed and offer.received_at > held.confirmed_until:
-        state = state._replace(watermark=held._replace(confirmed_until=offer.received_at))
+        state = replace(state, watermark=replace(held, confirmed_until=offer.received_at))
     return Decision(Outcome.DUPLICATE, state, (*notes, *conflict, *emptied))
 
 
@@ -191,7 +188,7 @@ def _higher(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> 
     # A skip is ours if we asked, or if the link was away in between: then its own gap row tells of it.
     explained = offer.asked_line is not None or offer.key.session != held.event.session or offer.replayed
     skip = Skip(held.mark.sequence + 1, offer.sequence - 1, explained)
-    return decision._replace(notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
+    return replace(decision, notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
 
 
 def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) -> Decision:
@@ -229,14 +226,14 @@ def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) ->
     state, reset = _resolve(state, offer, Doubt.RESET, Resolution.CONFIRMED)
     state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
     state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.SUPERSEDED)
-    state = state._replace(epochs=(*recent, offer.received_at))
+    state = replace(state, epochs=(*recent, offer.received_at))
     notes = (*notes, *reset, *conflict, *emptied, opened)
     return _apply(state, offer, Mark(held.mark.epoch + 1, offer.sequence, 0), notes)
 
 
 def _conflict(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
     """Rule 6: the later receipt wins, and a fresh answer is asked for unless this is one."""
-    mark = mark._replace(revision=mark.revision + 1)
+    mark = replace(mark, revision=mark.revision + 1)
     if offer.shrinks:
         return _unless_emptied(state, offer, mark, notes)
     earlier = state.doubt(Doubt.CONFLICT)
@@ -247,11 +244,13 @@ def _conflict(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Dec
     # An answer that agrees with neither is reported as a conflict of its own; asking again would only spin.
     ask = None if earlier is not None and _is_fresh(offer, earlier.line) else Cause.SUSPICION
     applied = _apply(state.doubting(suspicion), offer, mark, notes)
-    return applied._replace(outcome=Outcome.CONFLICT, ask=ask)
+    return replace(applied, outcome=Outcome.CONFLICT, ask=ask)
 
 
 def _unless_emptied(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
     """Apply, but hold a snapshot that lost most of its content until a second answer agrees (rule 15)."""
+    if not offer.shrinks and not state.doubts:
+        return _apply(state, offer, mark, notes)  # nearly all of them
     doubt = state.doubt(Doubt.MASS_DELETE)
     if offer.shrinks and not offer.replayed:
         if doubt is None:
@@ -284,9 +283,9 @@ def _is_fresh(offer: Offer, line: int) -> bool:
 
 def _apply(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
     valid_from = offer.received_at
-    if state.watermark is not None:
+    if state.watermark is not None and valid_from < state.watermark.confirmed_until:
         # A wall clock that steps back must not turn intervals inside out.
-        valid_from = max(valid_from, state.watermark.confirmed_until)
+        valid_from = state.watermark.confirmed_until
     watermark = Watermark(
         mark=mark,
         content=offer.content,
@@ -296,4 +295,4 @@ def _apply(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decisi
         deleted=offer.deleted,
         line=offer.line,
     )
-    return Decision(Outcome.APPLIED, state._replace(watermark=watermark), notes)
+    return Decision(Outcome.APPLIED, replace(state, watermark=watermark), notes)

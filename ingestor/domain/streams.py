@@ -1,10 +1,13 @@
 """A stream is one ordered line of snapshots: (kind, user). This is what we know about where it stands."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from ingestor.domain.content import Content
 
 
 class Kind(StrEnum):
@@ -14,14 +17,14 @@ class Kind(StrEnum):
     PAIRS = "pairs"
 
 
-class StreamKey(NamedTuple):
+class StreamKey(Struct, frozen=True, gc=False):
     """Identity of a stream within the account. Pairs belong to no user: `user_id` is empty."""
 
     kind: Kind
     user_id: str
 
 
-class EventKey(NamedTuple):
+class EventKey(Struct, frozen=True, gc=False):
     """Identity of an event, given by us at the socket, before decoding."""
 
     session: UUID
@@ -29,8 +32,8 @@ class EventKey(NamedTuple):
     position: int
 
 
-class Mark(NamedTuple):
-    """Where a stream stands. Marks of one stream are compared as tuples and only ever grow (I4)."""
+class Mark(Struct, frozen=True, order=True, gc=False):
+    """Where a stream stands. Marks of one stream are compared field by field and only ever grow (I4)."""
 
     epoch: int
     """Grows when the source's counter was seen to start over."""
@@ -40,12 +43,12 @@ class Mark(NamedTuple):
     """0, and one more for each different content received under the same sequence."""
 
 
-class Watermark(NamedTuple):
+class Watermark(Struct, frozen=True, gc=False):
     """The newest version of a stream, changed only in the transaction that writes that version."""
 
     mark: Mark
-    content: bytes
-    """Digest of the part that the sequence governs; see `domain.content`."""
+    content: Content
+    """The part that the sequence governs."""
     event: EventKey
     valid_from: datetime
     """When this version was first seen; never before the version it follows, whatever the clock does."""
@@ -77,8 +80,7 @@ class Resolution(StrEnum):
     """The process ended first; the question is asked anew if it arises again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspicion:
+class Suspicion(Struct, frozen=True, gc=False):
     """An open doubt: the event that raised it, and those that have supported it so far."""
 
     doubt: Doubt
@@ -90,7 +92,7 @@ class Suspicion:
     """(event, its sequence), oldest first."""
 
 
-class StreamState(NamedTuple):
+class StreamState(Struct, frozen=True, gc=False):
     """All that a decision depends on."""
 
     watermark: Watermark | None = None
@@ -108,8 +110,8 @@ class StreamState(NamedTuple):
 
     def doubting(self, suspicion: Suspicion) -> "StreamState":
         """The same with this doubt open, in place of one of its sort."""
-        return self._replace(doubts=(*self.trusting(suspicion.doubt).doubts, suspicion))
+        return replace(self, doubts=(*self.trusting(suspicion.doubt).doubts, suspicion))
 
     def trusting(self, sort: Doubt) -> "StreamState":
         """The same without a doubt of this sort."""
-        return self._replace(doubts=tuple(each for each in self.doubts if each.doubt is not sort))
+        return replace(self, doubts=tuple(each for each in self.doubts if each.doubt is not sort))

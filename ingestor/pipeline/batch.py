@@ -8,16 +8,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from ingestor.domain.commands import Cause, Command
 from ingestor.domain.gaps import Gap
 from ingestor.domain.records import SessionClosed, SessionOpened
-from ingestor.domain.streams import Mark, StreamKey, Watermark
+from ingestor.domain.sequencer import Outcome
+from ingestor.domain.streams import Kind, Mark, StreamKey, Watermark
 
 
-class RawEventRow(NamedTuple):
+class RawEventRow(Struct, frozen=True, gc=False):
     """A record as received."""
 
     session_id: UUID
@@ -28,28 +31,28 @@ class RawEventRow(NamedTuple):
     raw: bytes
 
 
-class OutcomeRow(NamedTuple):
+class OutcomeRow(Struct, frozen=True, gc=False):
     """What became of one event."""
 
     session_id: UUID
     ordinal: int
     position: int
     received_at: datetime
-    outcome: str
+    outcome: Outcome
     reason: str | None
     subject: str | None
     command_id: str | None
-    kind: str | None
+    kind: Kind | None
     user_id: str | None
     epoch: int | None
     sequence: int | None
     revision: int | None
 
 
-class VersionRow(NamedTuple):
+class VersionRow(Struct, frozen=True, gc=False):
     """A snapshot that became state."""
 
-    kind: str
+    kind: Kind
     user_id: str
     valid_from: datetime
     epoch: int
@@ -63,7 +66,7 @@ class VersionRow(NamedTuple):
     previous_confirmed_until: datetime | None
 
 
-class BalanceRow(NamedTuple):
+class BalanceRow(Struct, frozen=True, gc=False):
     """From this version on, this asset has these amounts. Written only when they change."""
 
     user_id: str
@@ -77,7 +80,7 @@ class BalanceRow(NamedTuple):
     reported: bool
 
 
-class ExposureRow(NamedTuple):
+class ExposureRow(Struct, frozen=True, gc=False):
     """From this moment on, this asset has this exposure. It moves with prices, under no sequence."""
 
     user_id: str
@@ -90,7 +93,7 @@ class ExposureRow(NamedTuple):
     max_exposure: Decimal | None
 
 
-class ExposureTotalRow(NamedTuple):
+class ExposureTotalRow(Struct, frozen=True, gc=False):
     """From this moment on, the account has this exposure."""
 
     user_id: str
@@ -103,7 +106,7 @@ class ExposureTotalRow(NamedTuple):
     total_max_exposure: Decimal | None
 
 
-class PairRow(NamedTuple):
+class PairRow(Struct, frozen=True, gc=False):
     """From this version on, this pair has these limits, or is no longer listed."""
 
     name: str
@@ -120,7 +123,7 @@ class PairRow(NamedTuple):
     listed: bool
 
 
-class EpochRow(NamedTuple):
+class EpochRow(Struct, frozen=True, gc=False):
     """A counter was seen to begin (again)."""
 
     kind: str
@@ -137,7 +140,7 @@ class EpochRow(NamedTuple):
     witnesses: int
 
 
-class DoubtRow(NamedTuple):
+class DoubtRow(Struct, frozen=True, gc=False):
     """A decision that needed another witness; written when raised, completed when resolved."""
 
     doubt: str
@@ -154,7 +157,7 @@ class DoubtRow(NamedTuple):
     resolved_by_ordinal: int | None
 
 
-class DeadLetterRow(NamedTuple):
+class DeadLetterRow(Struct, frozen=True, gc=False):
     """An event that could not be applied; its bytes are in `raw_event`."""
 
     session_id: UUID
@@ -168,7 +171,7 @@ class DeadLetterRow(NamedTuple):
     software_version: str
 
 
-class CommandRow(NamedTuple):
+class CommandRow(Struct, frozen=True, gc=False):
     """One ask and its end so far."""
 
     command_id: str
@@ -184,8 +187,7 @@ class CommandRow(NamedTuple):
     error: str | None
 
 
-@dataclass(slots=True)
-class SessionProgress:
+class SessionProgress(Struct, gc=False):
     """What this batch adds to a session. The store refuses it unless it continues where that stands."""
 
     session_id: UUID
@@ -196,7 +198,7 @@ class SessionProgress:
     last_received_at: datetime
 
 
-class WatermarkMove(NamedTuple):
+class WatermarkMove(Struct, frozen=True, gc=False):
     """A compare-and-set: the stream must still stand at `old` (None: be unknown)."""
 
     stream: StreamKey
@@ -204,14 +206,14 @@ class WatermarkMove(NamedTuple):
     new: Watermark
 
 
-class Want(NamedTuple):
+class Want(Struct, frozen=True, gc=False):
     """A command that the batch's decisions call for."""
 
     command: Command
     cause: Cause
 
 
-class Notice(NamedTuple):
+class Notice(Struct, frozen=True, gc=False):
     """A log event that becomes true when the batch commits."""
 
     event: str
@@ -232,7 +234,7 @@ class Batch:
     exposures: list[ExposureRow] = field(default_factory=list)
     exposure_totals: list[ExposureTotalRow] = field(default_factory=list)
     pairs: list[PairRow] = field(default_factory=list)
-    watermarks: dict[StreamKey, WatermarkMove] = field(default_factory=dict)
+    watermarks: list[WatermarkMove] = field(default_factory=list)
     epochs: list[EpochRow] = field(default_factory=list)
     doubts: list[DoubtRow] = field(default_factory=list)
     dead_letters: list[DeadLetterRow] = field(default_factory=list)

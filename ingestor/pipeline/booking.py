@@ -5,13 +5,16 @@ the rows of one transaction. It reads no clock and does no I/O: the same items o
 rows, which is what makes a refused batch repeatable and the projections replayable (I7).
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import assert_never
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from ingestor.domain.commands import Cause, CommandAsked, CommandSettled
-from ingestor.domain.content import balance_content, pairs_content
+from ingestor.domain.content import Content
 from ingestor.domain.decode import decode
 from ingestor.domain.events import (
     BalanceSnapshot,
@@ -76,6 +79,7 @@ class Bookkeeper:
         self._rules = rules
         self._batch = Batch()
         self._ledger = Ledger(books, self._batch)
+        self._found = dict(books.streams)
 
     def book(self, items: Sequence[Item], refused: Collection[tuple[UUID, int]] = ()) -> Batch:
         """The rows for these items.
@@ -102,12 +106,14 @@ class Bookkeeper:
                     self._ledger.shed(item)
                 case _:
                     assert_never(item)
+        self._batch.watermarks = self._moves()
+        self._batch.counts.update(Counter(row.outcome for row in self._batch.outcomes))
         return self._batch
 
     # --- records ---
 
     def _record(self, record: Record, *, refused: bool) -> None:
-        self._ledger.advance(record.session, record.ordinal, record.ordinal, record.received_at, records=1)
+        self._ledger.heard(record)
         self._batch.raw_events.append(
             RawEventRow(
                 record.session, record.ordinal, record.received_at, record.size, record.sha256, record.raw
@@ -120,7 +126,8 @@ class Bookkeeper:
             self._event(record, event)
 
     def _event(self, record: Record, event: Event) -> None:
-        ask = self._ledger.ask_for(event.client_id, record.session)
+        client = event.client_id
+        ask = None if client is None else self._ledger.ask_for(client, record.session)
         key = EventKey(record.session, record.ordinal, event.position)
         match event.body:
             case BalanceSnapshot() as snapshot:
@@ -185,19 +192,22 @@ class Bookkeeper:
     ) -> None:
         stream_key = StreamKey(Kind.BALANCES, snapshot.user_id)
         stream = self._stream(stream_key)
+        missing = stream.holdings.keys() - [asset.name for asset in snapshot.assets]
         offer = Offer(
             key=key,
             received_at=record.received_at,
             line=self.books.line,
             sequence=snapshot.sequence,
-            content=balance_content(snapshot),
+            content=Content(snapshot),
             deleted=snapshot.deleted,
-            shrinks=self._empties(stream, snapshot),
+            shrinks=bool(missing) and self._empties(stream, missing),
             asked_line=None if ask is None else ask.line,
         )
         decision = decide(stream.state, offer, self._rules.policy)
         stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
-        self.books.streams[stream_key] = project_balances(self._batch, stream, snapshot, offer, decision)
+        self.books.streams[stream_key] = project_balances(
+            self._batch, stream, snapshot, missing, offer, decision
+        )
 
     def _pairs(self, record: Record, event: Event, key: EventKey, listing: PairList, ask: Ask | None) -> None:
         stream_key = StreamKey(Kind.PAIRS, "")
@@ -209,7 +219,7 @@ class Bookkeeper:
             received_at=record.received_at,
             line=self.books.line,
             sequence=0,
-            content=pairs_content(listing),
+            content=Content(listing),
             deleted=False,
             shrinks=self._loses_too_much(len(stream.pairs), gone),
             asked_line=None if ask is None else ask.line,
@@ -218,11 +228,8 @@ class Bookkeeper:
         stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
         self.books.streams[stream_key] = project_pairs(self._batch, stream, listing, offer, decision)
 
-    def _empties(self, stream: Stream, snapshot: BalanceSnapshot) -> bool:
-        """Whether most of the assets that hold something are missing from this snapshot (rule 15)."""
-        missing = stream.holdings.keys() - {asset.name for asset in snapshot.assets}
-        if not missing:
-            return False
+    def _empties(self, stream: Stream, missing: set[str]) -> bool:
+        """Whether most of the assets that hold something are missing (rule 15)."""
         funded = {name for name, held in stream.holdings.items() if held.available or held.allocated}
         return self._loses_too_much(len(funded), len(funded & missing))
 
@@ -249,28 +256,27 @@ class Bookkeeper:
         ask: Ask | None,
     ) -> Stream:
         """Rows for the decision itself; the projections follow."""
-        old, new = stream.state.watermark, decision.state.watermark
-        became_version = new is not None and new.event == offer.key
-        self._outcome(record, event, decision.outcome, stream_key, offer, new if became_version else None)
-        if new is not None and new is not old:
-            self._move_watermark(stream_key, old, new)
-            if became_version:
-                self._batch.versions.append(
-                    VersionRow(
-                        kind=stream_key.kind.value,
-                        user_id=stream_key.user_id,
-                        valid_from=new.valid_from,
-                        epoch=new.mark.epoch,
-                        sequence=new.mark.sequence,
-                        revision=new.mark.revision,
-                        session_id=record.session,
-                        ordinal=record.ordinal,
-                        position=event.position,
-                        received_at=record.received_at,
-                        deleted=new.deleted,
-                        previous_confirmed_until=None if old is None else old.confirmed_until,
-                    )
+        old, version = stream.state.watermark, decision.state.watermark
+        if version is not None and version.event != offer.key:
+            version = None  # this event has not become one
+        self._outcome(record, event, decision.outcome, stream_key, offer, version)
+        if version is not None:
+            self._batch.versions.append(
+                VersionRow(
+                    kind=stream_key.kind,
+                    user_id=stream_key.user_id,
+                    valid_from=version.valid_from,
+                    epoch=version.mark.epoch,
+                    sequence=version.mark.sequence,
+                    revision=version.mark.revision,
+                    session_id=record.session,
+                    ordinal=record.ordinal,
+                    position=event.position,
+                    received_at=record.received_at,
+                    deleted=version.deleted,
+                    previous_confirmed_until=None if old is None else old.confirmed_until,
                 )
+            )
         for note in decision.notes:
             self._note(record, stream_key, offer, note)
         if ask is not None:
@@ -281,7 +287,7 @@ class Bookkeeper:
             self._ledger.want((stream_key.kind,), decision.ask)
         if decision.degraded:
             self._ledger.notice("stream_degraded", kind=stream_key.kind.value, sequence=offer.sequence)
-        return stream._replace(state=decision.state)
+        return replace(stream, state=decision.state)
 
     def _note(self, record: Record, stream_key: StreamKey, offer: Offer, note: Note) -> None:
         match note:
@@ -400,20 +406,23 @@ class Bookkeeper:
                 record.ordinal,
                 event.position,
                 record.received_at,
-                outcome.value,
+                outcome,
                 reason,
                 event.subject,
                 event.client_id,
-                None if stream_key is None else stream_key.kind.value,
+                None if stream_key is None else stream_key.kind,
                 None if stream_key is None else stream_key.user_id,
                 None if version is None else version.mark.epoch,
                 sequence if version is None else version.mark.sequence,
                 None if version is None else version.mark.revision,
             )
         )
-        self._batch.counts[outcome.value] += 1
 
-    def _move_watermark(self, key: StreamKey, old: Watermark | None, new: Watermark) -> None:
-        earlier = self._batch.watermarks.get(key)
-        base = (None if old is None else old.mark) if earlier is None else earlier.old
-        self._batch.watermarks[key] = WatermarkMove(key, base, new)
+    def _moves(self) -> list[WatermarkMove]:
+        """One compare-and-set for each stream, from where the batch found it to where it leaves it."""
+        moves = []
+        for key, stream in self.books.streams.items():
+            old, new = self._found.get(key, Stream()).state.watermark, stream.state.watermark
+            if new is not None and new is not old:
+                moves.append(WatermarkMove(key, None if old is None else old.mark, new))
+        return moves

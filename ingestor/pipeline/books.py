@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from ingestor.domain.commands import CommandAsked
 from ingestor.domain.events import Pair
@@ -14,7 +15,7 @@ from ingestor.domain.gaps import Gap
 from ingestor.domain.streams import StreamKey, StreamState
 
 
-class Holding(NamedTuple):
+class Holding(Struct, frozen=True, gc=False):
     """What the newest version says of one asset."""
 
     available: Decimal
@@ -23,18 +24,18 @@ class Holding(NamedTuple):
     """False: an earlier version named the asset, this one does not (absent is not the same as zero)."""
 
 
-class Exposure(NamedTuple):
+class Exposure(Struct, frozen=True, gc=False):
     current: Decimal | None
     maximum: Decimal | None
 
 
-class ExposureTotal(NamedTuple):
+class ExposureTotal(Struct, frozen=True, gc=False):
     base_currency: str | None
     current: Decimal | None
     maximum: Decimal | None
 
 
-class Stream(NamedTuple):
+class Stream(Struct, frozen=True, gc=False):
     """A stream's state and the content of its newest version. Values are replaced, never changed in place."""
 
     state: StreamState = StreamState()
@@ -45,8 +46,7 @@ class Stream(NamedTuple):
     """Listed ones only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True, gc=False):
     """A command that may still be answered."""
 
     asked: CommandAsked
@@ -76,8 +76,7 @@ class Books:
         return replace(self, streams=dict(self.streams), asks=dict(self.asks))
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOpen:
+class LeftOpen(Struct, frozen=True, gc=False):
     """A session without an end, as found at start."""
 
     session: UUID

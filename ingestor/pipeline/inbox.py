@@ -12,7 +12,9 @@ Facts (sessions, commands) are few and never dropped. A disk spool would stand w
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from ingestor.domain.records import Item, Record, Shed
 

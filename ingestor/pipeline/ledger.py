@@ -5,9 +5,10 @@ something.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from ingestor.domain.commands import Cause, Command, CommandAsked, CommandOutcome, CommandSettled
 from ingestor.domain.gaps import Gap, GapEnd, GapKind, bridged, given_up, proven
@@ -30,6 +31,8 @@ class Ledger:
     def __init__(self, books: Books, batch: Batch) -> None:
         self._books = books
         self._batch = batch
+        self._progress: SessionProgress | None = None
+        """Of the session that spoke last."""
 
     # --- sessions and gaps ---
 
@@ -73,9 +76,10 @@ class Ledger:
         )
 
     def shed(self, shed: Shed) -> None:
-        self.advance(
-            shed.session, shed.first_ordinal, shed.last_ordinal, shed.last_received_at, shed=shed.count
-        )
+        progress = self._progress_of(shed.session, shed.first_ordinal, shed.last_received_at)
+        progress.last_ordinal = shed.last_ordinal
+        progress.shed += shed.count
+        progress.last_received_at = max(progress.last_received_at, shed.last_received_at)
         self._batch.counts[Outcome.SHED] += shed.count
         self.open_gap(
             Gap(
@@ -151,9 +155,9 @@ class Ledger:
         """A fresh answer of this kind agrees with our state, or has become it."""
         self._update_gaps(lambda gap: proven(gap, kind, ask.line, event, at))
 
-    def ask_for(self, client_id: str | None, session: UUID) -> Ask | None:
+    def ask_for(self, client_id: str, session: UUID) -> Ask | None:
         """The command of ours that an event with this `clientId` answers, if any, in this session."""
-        ask = None if client_id is None else self._books.asks.get(client_id)
+        ask = self._books.asks.get(client_id)
         return ask if ask is not None and ask.asked.session == session else None
 
     def answer(self, ask: Ask, record: Record) -> None:
@@ -195,17 +199,20 @@ class Ledger:
 
     # --- what every record adds to ---
 
-    def advance(
-        self, session: UUID, first: int, last: int, at: datetime, *, records: int = 0, shed: int = 0
-    ) -> None:
-        known = self._batch.progress.get(session)
-        if known is None:
-            self._batch.progress[session] = SessionProgress(session, first, last, records, shed, at)
-            return
-        known.last_ordinal = last
-        known.records += records
-        known.shed += shed
-        known.last_received_at = max(known.last_received_at, at)
+    def heard(self, record: Record) -> None:
+        progress = self._progress
+        if progress is None or progress.session_id is not record.session:
+            progress = self._progress_of(record.session, record.ordinal, record.received_at)
+        progress.last_ordinal = record.ordinal
+        progress.records += 1
+        progress.last_received_at = max(progress.last_received_at, record.received_at)
+
+    def _progress_of(self, session: UUID, ordinal: int, at: datetime) -> SessionProgress:
+        """The session's, from now on the current one."""
+        self._progress = self._batch.progress.setdefault(
+            session, SessionProgress(session, ordinal, ordinal, 0, 0, at)
+        )
+        return self._progress
 
     def notice(self, name: str, /, **facts: object) -> None:
         self._batch.notices.append(Notice(name, facts))

@@ -1,7 +1,10 @@
 """Rows for the tables that people report from: what changed between one version and the next."""
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
+
+from msgspec.structs import astuple, replace
 
 from ingestor.domain.events import BalanceSnapshot, PairList
 from ingestor.domain.sequencer import Decision, Offer, Outcome
@@ -9,23 +12,29 @@ from ingestor.domain.streams import EventKey, Watermark
 from ingestor.pipeline.batch import BalanceRow, Batch, ExposureRow, ExposureTotalRow, PairRow
 from ingestor.pipeline.books import Exposure, ExposureTotal, Holding, Stream
 
-_ZERO = Decimal(0)
+_GONE = Holding(Decimal(0), Decimal(0), reported=False)
+_UNKNOWN = Exposure(None, None)
 
 
 def project_balances(
-    batch: Batch, stream: Stream, snapshot: BalanceSnapshot, offer: Offer, decision: Decision
+    batch: Batch,
+    stream: Stream,
+    snapshot: BalanceSnapshot,
+    missing: Collection[str],
+    offer: Offer,
+    decision: Decision,
 ) -> Stream:
-    """Add the rows by which this snapshot differs from the stream's content; returns the new content."""
+    """Add the rows by which this snapshot differs from the stream's content; returns the new content.
+
+    Args:
+        missing: the held assets that the snapshot does not name.
+    """
     version = decision.state.watermark
     if version is not None and version.event == offer.key:
-        stream = stream._replace(holdings=_holdings(batch, stream, snapshot, version))
+        stream = replace(stream, holdings=_holdings(batch, stream.holdings, snapshot, missing, version))
     elif decision.outcome is not Outcome.DUPLICATE:
         return stream
-    if (
-        snapshot.total_current_exposure is None
-        and snapshot.base_currency is None
-        and not any(asset.current_exposure is not None for asset in snapshot.assets)
-    ):
+    if not _tells_exposure(snapshot):
         return stream  # the optional block is not there: nothing is known, so nothing changes
     # The watermark's time never steps back, and at this point the snapshot has just set or confirmed it.
     observed_at = offer.received_at if version is None else version.confirmed_until
@@ -33,19 +42,21 @@ def project_balances(
 
 
 def _holdings(
-    batch: Batch, stream: Stream, snapshot: BalanceSnapshot, version: Watermark
+    batch: Batch,
+    held: Mapping[str, Holding],
+    snapshot: BalanceSnapshot,
+    missing: Collection[str],
+    version: Watermark,
 ) -> dict[str, Holding]:
-    holdings = dict(stream.holdings)
+    holdings = dict(held)
     changed: list[tuple[str, Holding]] = []
     for asset in snapshot.assets:
-        now = Holding(asset.available, asset.allocated, reported=True)
+        now = Holding(asset.available, asset.allocated, True)
         if holdings.get(asset.name) != now:
             changed.append((asset.name, now))
-    missing = holdings.keys() - {asset.name for asset in snapshot.assets}
-    gone = Holding(_ZERO, _ZERO, reported=False)
     # Rule 16: an asset that is not named any more is zero from here on, and known to be unreported.
-    changed.extend((name, gone) for name in sorted(missing) if holdings[name].reported)
-    epoch, sequence, revision = version.mark
+    changed.extend((name, _GONE) for name in sorted(missing) if holdings[name].reported)
+    mark = version.mark
     for name, now in changed:
         holdings[name] = now
         batch.balances.append(
@@ -53,15 +64,24 @@ def _holdings(
                 snapshot.user_id,
                 name,
                 version.valid_from,
-                epoch,
-                sequence,
-                revision,
+                mark.epoch,
+                mark.sequence,
+                mark.revision,
                 now.available,
                 now.allocated,
                 now.reported,
             )
         )
     return holdings
+
+
+def _tells_exposure(snapshot: BalanceSnapshot) -> bool:
+    if snapshot.total_current_exposure is not None or snapshot.base_currency is not None:
+        return True
+    for asset in snapshot.assets:  # noqa: SIM110 - `any` would make a generator for each event
+        if asset.current_exposure is not None:
+            return True
+    return False
 
 
 def _exposures(
@@ -71,15 +91,19 @@ def _exposures(
     exposures = dict(stream.exposures)
     for asset in snapshot.assets:
         now = Exposure(asset.current_exposure, asset.max_exposure)
-        if exposures.get(asset.name, Exposure(None, None)) != now:
+        if exposures.get(asset.name, _UNKNOWN) != now:
             exposures[asset.name] = now
-            batch.exposures.append(ExposureRow(snapshot.user_id, asset.name, observed_at, *key, *now))
+            batch.exposures.append(
+                ExposureRow(snapshot.user_id, asset.name, observed_at, *astuple(key), *astuple(now))
+            )
     total = ExposureTotal(
         snapshot.base_currency, snapshot.total_current_exposure, snapshot.total_max_exposure
     )
     if stream.exposure_total != total:
-        batch.exposure_totals.append(ExposureTotalRow(snapshot.user_id, observed_at, *key, *total))
-    return stream._replace(exposures=exposures, exposure_total=total)
+        batch.exposure_totals.append(
+            ExposureTotalRow(snapshot.user_id, observed_at, *astuple(key), *astuple(total))
+        )
+    return replace(stream, exposures=exposures, exposure_total=total)
 
 
 def project_pairs(
@@ -97,7 +121,9 @@ def project_pairs(
             PairRow(
                 pair.name,
                 version.valid_from,
-                *version.mark,
+                version.mark.epoch,
+                version.mark.sequence,
+                version.mark.revision,
                 pair.asset,
                 pair.currency,
                 pair.min_size,
@@ -107,4 +133,4 @@ def project_pairs(
                 is_listed,
             )
         )
-    return stream._replace(pairs=listed)
+    return replace(stream, pairs=listed)

@@ -19,7 +19,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from signalrcore.hub_connection_builder import HubConnectionBuilder
 
-from tests.benchmarks.load import RECORD_END, Account, Load, Tally
+from tests.benchmarks.load import ASSETS, RECORD_END, Account, Load, Tally
 from tests.benchmarks.peers import Pipe
 
 SCRIPT_SCHEMA = """
@@ -115,7 +115,7 @@ def raw_reader(pipe: Pipe, url: str) -> None:
 def floor(pipe: Pipe, dsn: str, seed: int) -> None:
     """Asked with (events, per second, burst), says when it handed each event to the database."""
     connection = psycopg.connect(dsn, autocommit=True, prepare_threshold=0)
-    account = Account(seed, 3)
+    account = Account(seed, ASSETS)
     pipe.say(True)
     while True:
         events, per_second, burst = pipe.hear()

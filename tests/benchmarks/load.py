@@ -12,6 +12,8 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
+ASSETS = 5
+"""Of a usual account."""
 SCALE = 8
 UNIT = 10**SCALE
 RECORD_END = b"\x1e"

@@ -7,7 +7,7 @@ from tests.benchmarks import runs
 from tests.benchmarks.check import ContentDiffers
 from tests.benchmarks.daemon import PROGRAM, DaemonFailed, environment
 from tests.benchmarks.figures import Book
-from tests.benchmarks.load import Load
+from tests.benchmarks.load import ASSETS, Load
 from tests.benchmarks.peers import PeerFailed
 from tests.benchmarks.runs import Bed, Latency, Pace, Throughput
 from tests.benchmarks.stored import name_of, stored
@@ -27,7 +27,7 @@ class Sizes:
     script: int = 2_000
     script_fat: int = 300
     paced_seconds: float = 4.0
-    memory: tuple[int, int] = (100_000, 500_000)
+    memory: tuple[int, ...] = (100_000, 500_000, 1_000_000)
     backlog: int = 8_000
     backlog_hold_seconds: float = 2.0
     stored: tuple[int, ...] = (1_000_000, 10_000_000)
@@ -42,7 +42,7 @@ QUICK = Sizes(
     script=500,
     script_fat=100,
     paced_seconds=1.5,
-    memory=(6_000, 30_000),
+    memory=(6_000, 30_000, 60_000),
     backlog=4_000,
     backlog_hold_seconds=0.5,
     stored=(100_000,),
@@ -53,21 +53,21 @@ QUICK = Sizes(
 
 def ceiling(bed: Bed, sizes: Sizes, book: Book) -> None:
     """The generator must not be what limits NOOP, and so nobody."""
-    most = runs.ceiling(bed, Load(sizes.flat), 3).per_second
+    most = runs.ceiling(bed, Load(sizes.flat), ASSETS).per_second
     book.add("raw.events_per_s", most, "1/s")
     if book.has("noop.events_per_s") and most < 2 * book.now("noop.events_per_s"):
         book.problems.append("the generator offers less than twice of what NOOP hears")
 
 
 def throughput(bed: Bed, sizes: Sizes, book: Book) -> None:
-    """Events of three assets, one for each frame: the main line of the table."""
+    """Events of five assets, one for each frame: the main line of the table."""
     load = Load(sizes.flat)
-    bed.generator.reset(bed.seed, 3)
+    bed.generator.reset(bed.seed, ASSETS)
     with runs.fresh(bed) as database:
         daemon = runs.daemon_flat(bed, database, load)
         copy = runs.copy_flat(bed, database, load.events)
-    noop = runs.noop_flat(bed, load, 3)
-    script = runs.script_flat(bed, Load(sizes.script), 3)
+    noop = runs.noop_flat(bed, load, ASSETS)
+    script = runs.script_flat(bed, Load(sizes.script), ASSETS)
     _note(book, "daemon", daemon)
     _note(book, "copy", copy)
     _note(book, "script", script)
@@ -88,7 +88,7 @@ def throughput(bed: Bed, sizes: Sizes, book: Book) -> None:
 
 def duplicates(bed: Bed, sizes: Sizes, book: Book) -> None:
     """The same snapshot again and again."""
-    found = _flat(bed, Load(sizes.flat, repeats=True), 3)
+    found = _flat(bed, Load(sizes.flat, repeats=True), ASSETS)
     book.add("daemon_duplicates.events_per_s", found.per_second, "1/s")
     if book.has("daemon.events_per_s"):
         book.ratio("duplicates_vs_new", found.per_second, book.now("daemon.events_per_s"))
@@ -106,9 +106,9 @@ def fat(bed: Bed, sizes: Sizes, book: Book) -> None:
 def variety(bed: Bed, sizes: Sizes, book: Book) -> None:
     """Report only: other shapes of the stream."""
     for name, assets, load in (
-        ("daemon_5_assets", 5, Load(sizes.flat)),
-        ("daemon_20_records_a_frame", 3, Load(sizes.flat, records_per_frame=20)),
-        ("daemon_5_assets_all_change", 5, Load(sizes.flat // 2, changes=ALL_ASSETS)),
+        ("daemon_3_assets", 3, Load(sizes.flat)),
+        ("daemon_20_records_a_frame", ASSETS, Load(sizes.flat, records_per_frame=20)),
+        ("daemon_all_change", ASSETS, Load(sizes.flat // 2, changes=ALL_ASSETS)),
         ("daemon_fat_all_change", 50, Load(sizes.fat // 4, changes=ALL_ASSETS)),
     ):
         book.add(f"{name}.events_per_s", _flat(bed, load, assets).per_second, "1/s")
@@ -146,13 +146,15 @@ def latency(bed: Bed, sizes: Sizes, book: Book) -> None:
 
 def memory(bed: Bed, sizes: Sizes, book: Book) -> None:
     """Does it grow with what it has written?"""
-    small, large = sizes.memory
-    found = runs.daemon_memory(bed, small, large)
-    book.add(f"daemon.rss_at_{small}_mib", found.small / MIB, "MiB")
-    book.add(f"daemon.rss_at_{large}_mib", found.large / MIB, "MiB")
+    found = runs.daemon_memory(bed, sizes.memory)
+    for events, resident in found.resident.items():
+        book.add(f"daemon.rss_at_{events}_mib", resident / MIB, "MiB")
+    first, half, last = sizes.memory
+    slope = (found.resident[last] - found.resident[first]) / (last - first)
+    book.add("daemon_long.rss_slope_bytes_per_event", slope, "B")
     book.add("daemon_long.peak_rss_mib", found.peak / MIB, "MiB")
     book.add("daemon_long.events_per_s", found.per_second, "1/s")
-    book.ratio("rss_500k_vs_100k", found.large, found.small)
+    book.ratio("rss_500k_vs_100k", found.resident[half], found.resident[first])
 
 
 def backlog(bed: Bed, sizes: Sizes, book: Book) -> None:
@@ -179,12 +181,12 @@ def growth(bed: Bed, sizes: Sizes, book: Book) -> None:
             book.round = -1 - number
             seed = bed.seed + 1000 + number  # another user each time: the history is not ours
             load = Load(sizes.stored_flat)
-            bed.generator.reset(seed, 3)
+            bed.generator.reset(seed, ASSETS)
             with runs.fresh(there) as database:
                 empty = runs.daemon_flat(there, database, load)
             book.add("daemon_stored_0.events_per_s", empty.per_second, "1/s")
             for size in sizes.stored:
-                bed.generator.reset(seed, 3, pairs_known=number > 0)
+                bed.generator.reset(seed, ASSETS, pairs_known=number > 0)
                 found = runs.daemon_flat(there, name_of(size), load)
                 book.add(f"daemon_stored_{size}.events_per_s", found.per_second, "1/s")
                 book.add(f"daemon_stored_{size}.start_to_ready_s", found.ready_seconds, "s")

@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from tests.benchmarks.check import ContentDiffers, check_daemon, check_script
 from tests.benchmarks.copying import Copied, CopyFrom, CopyInto, copier
 from tests.benchmarks.daemon import PROGRAM, REPOSITORY, Daemon
 from tests.benchmarks.generator import Generator, Sent, Stream
-from tests.benchmarks.load import Load
+from tests.benchmarks.load import ASSETS, Load
 from tests.benchmarks.observer import COMMITTED_RECORDS, Observer, Seen, Watch
 from tests.benchmarks.peers import Peer
 from tests.benchmarks.server import EMPTY, Server, bytes_of, value
@@ -231,7 +231,7 @@ def script_flat(bed: Bed, load: Load, assets: int) -> Throughput:
 
 def daemon_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
     """One daemon, one pace after the other."""
-    bed.generator.reset(bed.seed, 3)
+    bed.generator.reset(bed.seed, ASSETS)
     found = []
     with fresh(bed) as database, linked(bed, database) as link:
         bed.server.checkpoint()
@@ -246,7 +246,7 @@ def daemon_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
 def script_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
     """The users' script, one pace after the other."""
     found = []
-    with scripted(bed, 3) as (_, dsn):
+    with scripted(bed, ASSETS) as (_, dsn):
         bed.server.checkpoint()
         for pace in paces:
             before = bed.generator.prepare(Load(pace.events)).after
@@ -288,30 +288,28 @@ def _latency(stamps: list[int], seen: Seen, before: int) -> Latency:
 class Memory:
     """Resident bytes when so many events had become visible."""
 
-    small: int
-    large: int
+    resident: dict[int, int]
     peak: int
     per_second: float
 
 
-def daemon_memory(bed: Bed, small: int, large: int) -> Memory:
+def daemon_memory(bed: Bed, moments: Sequence[int]) -> Memory:
     """One long flat-out run."""
-    bed.generator.reset(bed.seed, 3)
-    load = Load(large)
+    bed.generator.reset(bed.seed, ASSETS)
+    load = Load(moments[-1])
     bed.generator.prepare(load)
     with fresh(bed) as database, linked(bed, database) as link:
         sent, seen, before = link.stream(load, Stream(), COARSE)
         return Memory(
-            link.daemon.memory_at(seen.at(before + small)),
-            link.daemon.memory_at(seen.end),
+            {events: link.daemon.memory_at(seen.at(before + events)) for events in moments},
             max(size for _, size in link.daemon.memory),
-            large / ((seen.end - sent.first) / 1e9),
+            load.events / ((seen.end - sent.first) / 1e9),
         )
 
 
 def daemon_backlog(bed: Bed, events: int, hold_seconds: float) -> float:
     """Events a second written once a lock on the largest table is released that held all of them up."""
-    bed.generator.reset(bed.seed, 3)
+    bed.generator.reset(bed.seed, ASSETS)
     load = Load(events)
     bed.generator.prepare(load)
     with fresh(bed) as database, linked(bed, database) as link, psycopg.connect(link.dsn) as blocker:

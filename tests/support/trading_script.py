@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from msgspec.structs import astuple
+
+from ingestor.domain.content import Content
 from ingestor.domain.sequencer import (
     Decision,
     DoubtRaised,
@@ -82,7 +85,7 @@ def parse(script: Script, text: str) -> Offer:
         received_at=script.now,
         line=script.line,
         sequence=int(sequence),
-        content=hashlib.sha256(content.encode()).digest(),
+        content=Content.stored(hashlib.sha256(content.encode()).digest()),
         deleted=deleted,
         shrinks=shrinks,
         asked_line=asked,
@@ -94,7 +97,7 @@ def told(decision: Decision) -> str:
     """A decision as a line."""
     mark = decision.state.watermark
     words = [decision.outcome.value]
-    words.append("none" if mark is None else "/".join(map(str, mark.mark)))
+    words.append("none" if mark is None else "/".join(map(str, astuple(mark.mark))))
     words += [_note(note) for note in decision.notes]
     if decision.ask is not None:
         words.append(f"ask {decision.ask.value}")

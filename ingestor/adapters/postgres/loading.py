@@ -8,6 +8,7 @@ from sqlalchemy.engine import Row
 
 from ingestor.adapters.postgres import tables as t
 from ingestor.adapters.postgres.migrate import REVISION, schema_state_of
+from ingestor.domain.content import Content
 from ingestor.domain.errors import SchemaMismatch
 from ingestor.domain.events import Pair
 from ingestor.domain.gaps import Gap, GapKind
@@ -79,7 +80,7 @@ def _streams(connection: Connection, account: str) -> dict[StreamKey, Stream]:
 def _watermark(row: Row[tuple[object, ...]]) -> Watermark:
     return Watermark(
         mark=Mark(row.epoch, row.sequence, row.revision),
-        content=bytes(row.content),
+        content=Content.stored(bytes(row.content)),
         event=EventKey(row.session_id, row.ordinal, row.position),
         valid_from=row.valid_from,
         confirmed_until=row.confirmed_until,

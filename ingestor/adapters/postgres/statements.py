@@ -48,7 +48,7 @@ def _array(table: Table, column: str) -> str:
 
 def _insert(table: Table, row: type[Any], conflict: str = "") -> str:
     """INSERT of many rows: parameters are the account, then one list per field of the row type."""
-    names = row._fields
+    names = row.__struct_fields__
     columns = ", ".join(names)
     arrays = ", ".join(_array(table, name) for name in names)
     return (
@@ -66,7 +66,7 @@ class CopyIn:
 
 
 def _copy(table: Table, row: type[Any]) -> CopyIn:
-    names = ("account", *row._fields)
+    names = ("account", *row.__struct_fields__)
     return CopyIn(
         f"COPY {table.fullname} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)",
         tuple(_TYPES[type(table.c[name].type)] for name in names),

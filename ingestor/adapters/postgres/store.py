@@ -7,11 +7,12 @@ writing, and no answer to wait for but that of COMMIT.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple
 from typing import Any
 from uuid import UUID
 
 import psycopg
+from msgspec import Struct
+from msgspec.structs import astuple
 from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -167,7 +168,7 @@ class PostgresStore:
                 ),
             )
         if batch.progress:
-            columns = _columns([astuple(each) for each in batch.progress.values()])
+            columns = _columns([*batch.progress.values()])
             cursor.execute(statements.ADVANCE_SESSIONS, (*columns, account, len(batch.progress)))
 
     def _insert(self, cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
@@ -182,7 +183,7 @@ class PostgresStore:
         with cursor.copy(way.statement) as copy:
             copy.set_types(way.types)
             for row in rows:
-                copy.write_row(head + row)
+                copy.write_row(head + astuple(row))
 
     def _end(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
         """Write what is rare, move the watermarks, and commit."""
@@ -190,11 +191,13 @@ class PostgresStore:
         for rows in (
             batch.epochs,
             batch.dead_letters,
-            list({row[:4]: row for row in batch.doubts}.values()),
+            list(
+                {(row.session_id, row.ordinal, row.position, row.doubt): row for row in batch.doubts}.values()
+            ),
             list(batch.commands.values()),
         ):
             self._insert(cursor, rows)
-        self._watermarks(cursor, list(batch.watermarks.values()))
+        self._watermarks(cursor, batch.watermarks)
         for gap in batch.gaps.values():
             cursor.execute(statements.WRITE_GAP, (account, *_gap_values(gap)))
         for closed in batch.closed:
@@ -214,12 +217,14 @@ class PostgresStore:
         cursor.execute("COMMIT")
 
     def _watermarks(self, cursor: psycopg.Cursor[Any], moves: Sequence[WatermarkMove]) -> None:
-        moved = [(*_stream(move), *move.old, *_watermark(move)) for move in moves if move.old is not None]
+        moved = [
+            (*_stream(move), *astuple(move.old), *_watermark(move)) for move in moves if move.old is not None
+        ]
         begun = [(*_stream(move), *_watermark(move)) for move in moves if move.old is None]
         if moved:
-            cursor.execute(statements.MOVE_WATERMARKS, (*_columns(moved), self._account, len(moved)))
+            cursor.execute(statements.MOVE_WATERMARKS, (*_transposed(moved), self._account, len(moved)))
         if begun:
-            cursor.execute(statements.BEGIN_WATERMARKS, (self._account, *_columns(begun), len(begun)))
+            cursor.execute(statements.BEGIN_WATERMARKS, (self._account, *_transposed(begun), len(begun)))
 
     # --- the connection ---
 
@@ -290,8 +295,12 @@ def _rolled_back(raw: psycopg.Connection) -> bool:
     return not raw.closed
 
 
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+def _columns(rows: Sequence[Struct]) -> list[list[Any]]:
     """Rows turned into one list per column."""
+    return _transposed([astuple(row) for row in rows])
+
+
+def _transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
@@ -301,7 +310,14 @@ def _stream(move: WatermarkMove) -> tuple[str, str]:
 
 def _watermark(move: WatermarkMove) -> tuple[Any, ...]:
     new = move.new
-    return (*new.mark, new.content, *new.event, new.valid_from, new.confirmed_until, new.deleted)
+    return (
+        *astuple(new.mark),
+        new.content.digest,
+        *astuple(new.event),
+        new.valid_from,
+        new.confirmed_until,
+        new.deleted,
+    )
 
 
 def _gap_values(gap: Gap) -> tuple[Any, ...]:

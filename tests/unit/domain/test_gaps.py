@@ -1,7 +1,8 @@
 """A gap has three ends and no fourth: healed by proof, explained, or declared lost."""
 
-from dataclasses import replace
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from ingestor.domain.gaps import Gap, GapEnd, GapKind, bridged, given_up, proven
 from ingestor.domain.streams import EventKey, Kind
