@@ -2,7 +2,8 @@
 
 Its loop is the sentence that this software is about: take what has arrived, book it, commit it, and only
 then tell anyone. There is no timer in it: it takes what is there as soon as it is free, so a quiet stream
-commits at once and a flood commits by the thousand.
+commits at once and a flood commits by the thousand. In a flood it books one batch ahead while the database
+works on the one before; if that one does not come out as it was booked, what was built on it is booked anew.
 
 Trouble has three answers, given by the class of the error. *Transient*: the same batch again, for as long as
 it takes, while the inbox holds what arrives. *Data*: halve the batch until the one record that the database
@@ -13,6 +14,7 @@ restarted.
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -26,6 +28,7 @@ from ingestor.domain.records import Item, Record, SessionClosed, SessionEnd
 from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.booking import BookingRules, Bookkeeper
 from ingestor.pipeline.books import Books
+from ingestor.pipeline.committer import Committer
 from ingestor.pipeline.desk import CommandDesk
 from ingestor.pipeline.inbox import Inbox
 from ingestor.pipeline.ports import Beat, Clock, Store
@@ -61,6 +64,17 @@ class Progress:
     """Why the current batch is not committed yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """Items, and what they come to if all before them is committed as booked."""
+
+    items: Sequence[Item]
+    refused: frozenset[tuple[UUID, int]]
+    """(session, ordinal) of records among them whose projection the database has refused."""
+    books: Books
+    batch: Batch
+
+
 class Writer:
     """Thread-safe `start`, `finish` and `alive`; all else happens in its own thread."""
 
@@ -84,6 +98,8 @@ class Writer:
         self._booking = booking
         self._chance = chance
         self._books = Books()
+        self._ahead: _Booked | None = None
+        self._committer = Committer(store)
         self._finishing = threading.Event()
         self._abandon = threading.Event()
         self._next_beat = 0.0
@@ -107,6 +123,7 @@ class Writer:
                 )
             )
         books.left_open = ()
+        self._committer.start()
         self._thread.start()
 
     def finish(self, timeout: float) -> bool:
@@ -146,57 +163,80 @@ class Writer:
             self._failure = error
 
     def _turn(self) -> bool:
-        items = self._inbox.take(self._rules.max_records, self._rules.max_bytes, self._rules.turn_seconds)
+        booked, self._ahead = self._ahead, None
+        if booked is None:
+            items = self._inbox.take(self._rules.max_records, self._rules.max_bytes, self._rules.turn_seconds)
+            booked = self._book(items, self._books) if items else None
         self.progress.turned_at = self._clock.monotonic()
-        if items:
-            self._commit(items)
+        if booked is not None:
+            self._write(booked)
         self._beat()
-        return bool(items) or not self._finishing.is_set()
+        return booked is not None or not self._finishing.is_set()
 
-    def _commit(self, items: Sequence[Item], refused: frozenset[tuple[UUID, int]] = frozenset()) -> None:
-        """Book and commit these items; on a refused value, in halves."""
-        books, batch = self._book(items, refused)
+    def _write(self, booked: _Booked) -> None:
+        """Commit, and book what waits while the database is busy."""
+        if self._inbox.level.records == 0:
+            self._commit(booked)
+            return
+        under_way = self._committer.write(booked.batch)
+        waiting = self._inbox.take(self._rules.max_records, self._rules.max_bytes, 0.0)
+        ahead = self._book(waiting, booked.books)
+        self._commit(booked, under_way)
+        if self._books is not booked.books:  # what it stood on has not come to be
+            ahead = self._book(waiting, self._books)
+        self._ahead = ahead
+
+    def _commit(self, booked: _Booked, under_way: "Future[None] | None" = None) -> None:
+        """Commit, for as long as it takes; on a refused value, in halves.
+
+        Args:
+            under_way: the first attempt, if it has begun already.
+        """
         delay = 1
         unknown = False
         while True:
             self.progress.turned_at = self._clock.monotonic()
             try:
-                if not (unknown and self._store.holds(batch)):
+                if under_way is not None:
+                    first, under_way = under_way, None
+                    first.result()
+                elif not (unknown and self._store.holds(booked.batch)):
                     unknown = False
-                    self._store.write(batch)
+                    self._store.write(booked.batch)
                 break
             except DataRefused as error:
-                self._without_the_refused(items, refused, error)
+                self._without_the_refused(booked, error)
                 return
             except StateMoved as error:
                 log.warning("state_moved", error=str(error))
                 self._reload()
-                books, batch = self._book(items, refused)
+                booked = self._book(booked.items, self._books, booked.refused)
             except Transient as error:
                 unknown = unknown or isinstance(error, OutcomeUnknown)
                 self._wait(delay, error)
                 delay = min(delay + 1, 16)
-        self._books = books
-        self._published(items, batch)
+        self._books = booked.books
+        self._published(booked)
 
-    def _book(self, items: Sequence[Item], refused: frozenset[tuple[UUID, int]]) -> tuple[Books, Batch]:
-        keeper = Bookkeeper(self._books.copy(), self._booking)
+    def _book(
+        self, items: Sequence[Item], books: Books, refused: frozenset[tuple[UUID, int]] = frozenset()
+    ) -> _Booked:
+        keeper = Bookkeeper(books.copy(), self._booking)
         batch = keeper.book(items, refused)
-        return keeper.books, batch
+        return _Booked(items, refused, keeper.books, batch)
 
-    def _without_the_refused(
-        self, items: Sequence[Item], refused: frozenset[tuple[UUID, int]], error: DataRefused
-    ) -> None:
+    def _without_the_refused(self, booked: _Booked, error: DataRefused) -> None:
+        items, refused = booked.items, booked.refused
         if len(items) > 1:
             middle = len(items) // 2
-            self._commit(items[:middle], refused)
-            self._commit(items[middle:], refused)
+            for half in (items[:middle], items[middle:]):
+                self._commit(self._book(half, self._books, refused))
             return
         only = items[0]
         if not isinstance(only, Record) or (only.session, only.ordinal) in refused:
             raise Fatal(f"the database refuses what only we have written: {error}") from error
         log.error("record_refused", ordinal=only.ordinal, error=str(error))
-        self._commit(items, refused | {(only.session, only.ordinal)})
+        self._commit(self._book(items, self._books, refused | {(only.session, only.ordinal)}))
 
     def _reload(self) -> None:
         """Another writer has moved a stream: take its state over, keep our own asks and gaps."""
@@ -220,9 +260,9 @@ class Writer:
         if self._abandon.wait(pause):
             raise Fatal(f"ended while the database was away: {error}") from error
 
-    def _published(self, items: Sequence[Item], batch: Batch) -> None:
+    def _published(self, booked: _Booked) -> None:
         """What follows from the commit, and never precedes it."""
-        progress = self.progress
+        progress, batch = self.progress, booked.batch
         if progress.retrying is not None:
             log.info("commit_resumed")
             progress.retrying = None
@@ -240,7 +280,7 @@ class Writer:
         for notice in batch.notices:
             tell = getattr(log, LOG_EVENTS[notice.event].level)
             tell(notice.event, **notice.facts)
-        log.debug("batch_committed", items=len(items), records=len(batch.raw_events))
+        log.debug("batch_committed", items=len(booked.items), records=len(batch.raw_events))
 
     def _beat(self) -> None:
         now = self._clock.monotonic()

@@ -13,11 +13,10 @@ from uuid import UUID
 import psycopg
 from msgspec import Struct
 from msgspec.structs import astuple
-from psycopg.types.numeric import Int8BinaryDumper
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ingestor.adapters.postgres import statements
+from ingestor.adapters.postgres import dumping, statements
 from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
 from ingestor.adapters.postgres.loading import load_books, require_schema
@@ -257,8 +256,7 @@ class PostgresStore:
                 raise at_connect(error.orig) from None
             raise DatabaseUnavailable(f"the database cannot be reached: {error.orig}", 69) from None
         raw = self._raw(self._connection)
-        # One integer width, so that a statement has one plan whatever the size of its numbers.
-        raw.adapters.register_dumper(int, Int8BinaryDumper)
+        dumping.prepare(raw)
         raw.prepare_threshold = 0
         return self._connection
 
