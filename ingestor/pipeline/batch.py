@@ -241,6 +241,9 @@ class Batch:
     gaps: dict[tuple[UUID, int, int, str], Gap] = field(default_factory=dict)
     commands: dict[str, CommandRow] = field(default_factory=dict)
 
+    packed: Any = None
+    """The event rows in the store's own form, if it has packed them ahead."""
+
     wants: list[Want] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)

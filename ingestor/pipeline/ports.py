@@ -80,7 +80,7 @@ class Beat:
 
 
 class Store(Protocol):
-    """Where batches become durable. One owner, one thread.
+    """Where batches become durable. One owner; one thread at a time, but for `pack`.
 
     Every method raises the classes of `domain.errors`: `Transient` (try the same again), `OutcomeUnknown`
     (ask `holds` first), `DataRefused` (one row is to blame), `StateMoved` (decide again) or `Fatal`.
@@ -88,6 +88,10 @@ class Store(Protocol):
 
     def open(self) -> Books:
         """What must be known to go on from the last commit."""
+        ...
+
+    def pack(self, batch: Batch) -> None:
+        """Prepare what can be prepared while another batch is being written. Raises nothing."""
         ...
 
     def write(self, batch: Batch) -> None:

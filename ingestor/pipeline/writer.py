@@ -223,6 +223,7 @@ class Writer:
     ) -> _Booked:
         keeper = Bookkeeper(books.copy(), self._booking)
         batch = keeper.book(items, refused)
+        self._store.pack(batch)
         return _Booked(items, refused, keeper.books, batch)
 
     def _without_the_refused(self, booked: _Booked, error: DataRefused) -> None:

@@ -6,7 +6,7 @@ writing, and no answer to wait for but that of COMMIT.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +16,11 @@ from msgspec.structs import astuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ingestor.adapters.postgres import dumping, statements
+from ingestor.adapters.postgres import packing, statements
 from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
 from ingestor.adapters.postgres.loading import load_books, require_schema
+from ingestor.adapters.postgres.packing import Packed, Packer
 from ingestor.domain.errors import BadConfiguration
 from ingestor.domain.gaps import Gap
 from ingestor.pipeline.batch import Batch, WatermarkMove
@@ -47,6 +48,7 @@ class PostgresStore:
         self._environment = environment
         self._software_version = software_version
         self._clock = clock
+        self._packer = Packer(account)
         self._guard = DeadlineGuard(transaction_seconds, clock)
         self._connection: Connection | None = None
 
@@ -98,10 +100,20 @@ class PostgresStore:
                 # COPY cannot travel in a pipeline: some round trips more, which a large batch pays for.
                 with raw.pipeline():
                     self._begin(cursor, batch)
-                for rows in _event_rows(batch):
-                    self._copy(cursor, rows)
+                for packed in batch.packed or self._packed(batch):
+                    with cursor.copy(packed.statement) as copy:
+                        copy.write(packed.data)
                 with raw.pipeline():
                     self._end(cursor, batch)
+
+    def pack(self, batch: Batch) -> None:
+        """Do as much of `write` as needs no connection: while that writes the batch before.
+
+        A value that cannot be packed is left for `write` to meet.
+        """
+        if len(batch.raw_events) >= _COPY_FROM_RECORDS:
+            with suppress(psycopg.Error, UnicodeError, OverflowError):
+                batch.packed = self._packed(batch)
 
     def holds(self, batch: Batch) -> bool:
         """Whether a batch whose outcome was unknown has been committed."""
@@ -174,15 +186,8 @@ class PostgresStore:
         if rows:
             cursor.execute(statements.INSERTS[type(rows[0])], (self._account, *_columns(rows)))
 
-    def _copy(self, cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
-        if not rows:
-            return
-        way = statements.COPIES[type(rows[0])]
-        head = (self._account,)
-        with cursor.copy(way.statement) as copy:
-            copy.set_types(way.types)
-            for row in rows:
-                copy.write_row(head + astuple(row))
+    def _packed(self, batch: Batch) -> list[Packed]:
+        return [self._packer.pack(rows) for rows in _event_rows(batch) if rows]
 
     def _end(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
         """Write what is rare, move the watermarks, and commit."""
@@ -256,7 +261,7 @@ class PostgresStore:
                 raise at_connect(error.orig) from None
             raise DatabaseUnavailable(f"the database cannot be reached: {error.orig}", 69) from None
         raw = self._raw(self._connection)
-        dumping.prepare(raw)
+        packing.prepare(raw)
         raw.prepare_threshold = 0
         return self._connection
 

@@ -1,0 +1,103 @@
+"""How values become bytes for Postgres.
+
+psycopg turns numbers, text and bytes into bytes in C, but times and ids in Python. The rows of one event
+carry the same times and the same session again and again, as the very same objects, so what they came to is
+kept for a while.
+
+Rows for COPY can be packed without a connection, and so while the connection is busy with other rows.
+`BinaryFormatter` is not part of psycopg's public interface; a contract test pins what we use of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from msgspec import Struct
+from msgspec.structs import astuple
+from psycopg._copy_base import BinaryFormatter
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.pq import Format
+from psycopg.types.datetime import DatetimeBinaryDumper
+from psycopg.types.numeric import Int8BinaryDumper
+from psycopg.types.string import BytesBinaryDumper
+from psycopg.types.uuid import UUIDBinaryDumper
+from typing_extensions import override
+
+from ingestor.adapters.postgres.statements import COPIES
+
+_KEPT = 10_000
+"""Values; a batch of a thousand events has a few thousand different times."""
+
+
+class _TimeDumper(DatetimeBinaryDumper):
+    _known: dict[datetime, Buffer | None] = {}  # noqa: RUF012 - shared on purpose: each COPY makes a dumper of its own
+
+    @override
+    def dump(self, obj: datetime) -> Buffer | None:
+        known = self._known.get(obj)
+        if known is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            known = self._known[obj] = super().dump(obj)
+        return known
+
+
+class _IdDumper(UUIDBinaryDumper):
+    _last: UUID | None = None
+    _bytes: Buffer | None = None
+
+    @override
+    def dump(self, obj: UUID) -> Buffer | None:
+        if obj is not self._last:
+            self._last, self._bytes = obj, super().dump(obj)
+        return self._bytes
+
+
+def prepare(context: AdaptContext) -> None:
+    """Make what is sent in this context go our way."""
+    # One integer width, so that a statement has one plan whatever the size of its numbers.
+    context.adapters.register_dumper(int, Int8BinaryDumper)
+    context.adapters.register_dumper(datetime, _TimeDumper)
+    context.adapters.register_dumper(UUID, _IdDumper)
+    # psycopg's last word for `bytea` would be the DB-API's Binary, in Python.
+    context.adapters.register_dumper(bytes, BytesBinaryDumper)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """All rows of one table, header and trailer included: the data of one COPY."""
+
+    statement: str
+    data: bytes
+
+
+class Packer:
+    """Packs rows for COPY. One thread at a time."""
+
+    connection = None
+
+    def __init__(self, account: str) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        prepare(self)
+        self._head = (account,)
+
+    def pack(self, rows: Sequence[Struct]) -> Packed:
+        """All rows are of one type, that of the first.
+
+        Raises:
+            psycopg.Error, OverflowError, UnicodeError: a value that no column of that type holds.
+        """
+        way = COPIES[type(rows[0])]
+        transformer = Transformer(self)
+        transformer.set_dumper_types([_oid(name) for name in way.types], Format.BINARY)
+        formatter = BinaryFormatter(transformer)
+        chunks = [formatter.write_row(self._head + astuple(row)) for row in rows]
+        chunks.append(formatter.end())
+        return Packed(way.statement, b"".join(chunks))
+
+
+def _oid(name: str) -> int:
+    return psycopg.adapters.types.get_oid(name)
