@@ -1,16 +1,18 @@
-"""The statements of the hot path, as named values.
+"""The statements of the hot path, as named values; binary parameters where `%b` stands.
 
-Few rows travel as one binary array per column (`%b`), many as binary COPY; decision 0008 has the figures.
+Few rows travel as one array per column, in one statement for all tables; many travel as COPY (decision 0008
+has the figures).
 
 The column lists come from the row types in `pipeline.batch`, the array types from the tables, so that neither
 can drift from the schema unnoticed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, Numeric, Table, Text
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import UUID
 
 from ingestor.adapters.postgres import tables
@@ -39,37 +41,38 @@ _TYPES = {
     Boolean: "bool",
 }
 
-_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+def _numbered(statement: str, first: int = 1) -> bytes:
+    """With `$1`, `$2`, ... for each `%b`: what the server reads, so that the driver need not read it too."""
+    begin, *rest = statement.split("%b")
+    return (begin + "".join(f"${number}{part}" for number, part in enumerate(rest, first))).encode()
 
 
-def _array(table: Table, column: str) -> str:
-    return f"%b::{table.c[column].type.compile(dialect=_DIALECT)}[]"
-
-
-def _insert(table: Table, row: type[Any], conflict: str = "") -> str:
-    """INSERT of many rows: parameters are the account, then one list per field of the row type."""
-    names = row.__struct_fields__
-    columns = ", ".join(names)
-    arrays = ", ".join(_array(table, name) for name in names)
-    return (
-        f"INSERT INTO {table.fullname} (account, {columns}) "  # noqa: S608 - names from our own row types
-        f"SELECT %b::text, * FROM unnest({arrays}) AS given({columns}) {conflict}"
-    ).rstrip()
+def _given(columns: Mapping[str, str]) -> str:
+    """Rows as a table, from one array per column."""
+    arrays = ", ".join(f"%b::{each}[]" for each in columns.values())
+    return f"unnest({arrays}) AS given({', '.join(columns)})"
 
 
 @dataclass(frozen=True, slots=True)
-class CopyIn:
-    """COPY of many rows into one table; each is preceded by the account."""
+class Rows:
+    """How rows of one type reach their table. The account, which all have in common, comes first."""
 
-    statement: str
+    insert: str
+    """A part of `at_once`; parameters are one array for each of `types`."""
+    copy: bytes
     types: tuple[str, ...]
+    """Of the row type's fields; of the columns without the account."""
 
 
-def _copy(table: Table, row: type[Any]) -> CopyIn:
-    names = ("account", *row.__struct_fields__)
-    return CopyIn(
-        f"COPY {table.fullname} ({', '.join(names)}) FROM STDIN (FORMAT BINARY)",
-        tuple(_TYPES[type(table.c[name].type)] for name in names),
+def _rows(table: Table, row: type[Any], conflict: str = "") -> Rows:
+    columns = {name: _TYPES[type(table.c[name].type)] for name in row.__struct_fields__}
+    names = ", ".join(columns)
+    return Rows(
+        f"INSERT INTO {table.fullname} (account, {names}) "  # noqa: S608 - names from our own row types
+        f"SELECT $1::text, given.* FROM {_given(columns)} {conflict}".rstrip(),
+        f"COPY {table.fullname} (account, {names}) FROM STDIN (FORMAT BINARY)".encode(),
+        tuple(columns.values()),
     )
 
 
@@ -78,18 +81,22 @@ def _complete(key: str, *columns: str) -> str:
     return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in columns)
 
 
-# In the order of writing: what is referred to comes first.
-INSERTS: dict[type[Any], str] = {
-    RawEventRow: _insert(tables.raw_event, RawEventRow),
-    OutcomeRow: _insert(tables.outcome, OutcomeRow),
-    VersionRow: _insert(tables.version, VersionRow),
-    BalanceRow: _insert(tables.balance, BalanceRow),
-    ExposureRow: _insert(tables.exposure, ExposureRow),
-    ExposureTotalRow: _insert(tables.exposure_total, ExposureTotalRow),
-    PairRow: _insert(tables.pair, PairRow),
-    EpochRow: _insert(tables.epoch, EpochRow),
-    DeadLetterRow: _insert(tables.dead_letter, DeadLetterRow),
-    DoubtRow: _insert(
+# In the order of writing.
+EVENT_ROWS: dict[type[Any], Rows] = {
+    RawEventRow: _rows(tables.raw_event, RawEventRow),
+    OutcomeRow: _rows(tables.outcome, OutcomeRow),
+    VersionRow: _rows(tables.version, VersionRow),
+    BalanceRow: _rows(tables.balance, BalanceRow),
+    ExposureRow: _rows(tables.exposure, ExposureRow),
+    ExposureTotalRow: _rows(tables.exposure_total, ExposureTotalRow),
+    PairRow: _rows(tables.pair, PairRow),
+}
+"""What events add to; for these the way depends on how many there are."""
+
+RARE_ROWS: dict[type[Any], Rows] = {
+    EpochRow: _rows(tables.epoch, EpochRow),
+    DeadLetterRow: _rows(tables.dead_letter, DeadLetterRow),
+    DoubtRow: _rows(
         tables.doubt,
         DoubtRow,
         _complete(
@@ -100,92 +107,131 @@ INSERTS: dict[type[Any], str] = {
             "resolved_by_ordinal",
         ),
     ),
-    CommandRow: _insert(
+    CommandRow: _rows(
         tables.command,
         CommandRow,
         _complete("account, command_id", "outcome", "settled_at", "answer_ordinal", "error"),
     ),
 }
 
-# What is written with every event; for these the way depends on how many there are.
-COPIES: dict[type[Any], CopyIn] = {
-    RawEventRow: _copy(tables.raw_event, RawEventRow),
-    OutcomeRow: _copy(tables.outcome, OutcomeRow),
-    VersionRow: _copy(tables.version, VersionRow),
-    BalanceRow: _copy(tables.balance, BalanceRow),
-    ExposureRow: _copy(tables.exposure, ExposureRow),
-    ExposureTotalRow: _copy(tables.exposure_total, ExposureTotalRow),
-    PairRow: _copy(tables.pair, PairRow),
+ROWS = EVENT_ROWS | RARE_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A change that must take place for each of its rows, or the whole batch is refused."""
+
+    name: str
+    change: str
+    """A part of `at_once`; parameters are one array for each of `types`."""
+    types: tuple[str, ...]
+    refusal: str
+
+
+_PROGRESS = {
+    "session_id": "uuid",
+    "first_ordinal": "int8",
+    "last_ordinal": "int8",
+    "records": "int8",
+    "shed": "int8",
+    "last_received_at": "timestamptz",
 }
 
-OPEN_SESSION = """
-    INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, obstacles, software_version)
-    VALUES (%b, %b, %b, %b, %b, %b::text[], %b)
-    ON CONFLICT (account, session_id) DO NOTHING
-"""
-
-CLOSE_SESSION = """
-    UPDATE ingest.session
-    SET closed_at = %b, last_heard_at = %b, received = %b, ending = %b, cause = %b, detail = %b
-    WHERE account = %b AND session_id = %b AND closed_at IS NULL
-"""
-
-ADVANCE_SESSIONS = """
-    WITH advanced AS (
+ADVANCE_SESSIONS = Guarded(
+    "advanced",
+    f"""
         UPDATE ingest.session AS s
         SET committed_ordinal = given.last_ordinal,
             committed_records = s.committed_records + given.records,
             shed_records = s.shed_records + given.shed,
             last_received_at = greatest(s.last_received_at, given.last_received_at)
-        FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::timestamptz[])
-            AS given(session_id, first_ordinal, last_ordinal, records, shed, last_received_at)
-        WHERE s.account = %b AND s.session_id = given.session_id
+        FROM {_given(_PROGRESS)}
+        WHERE s.account = $1::text AND s.session_id = given.session_id
           AND s.committed_ordinal < given.first_ordinal
         RETURNING 1
-    )
-    SELECT ingest.require(count(*) = %b, 'a session stands elsewhere') FROM advanced
-"""
+    """,  # noqa: S608 - names from above
+    tuple(_PROGRESS.values()),
+    "a session stands elsewhere",
+)
 """Refuses a batch that is stored already, and one whose session is unknown."""
 
-MOVE_WATERMARKS = """
-    WITH moved AS (
+_STREAM = {"kind": "text", "user_id": "text"}
+_OLD_MARK = {"old_epoch": "int4", "old_sequence": "int8", "old_revision": "int4"}
+_WATERMARK = {
+    "epoch": "int4",
+    "sequence": "int8",
+    "revision": "int4",
+    "content": "bytea",
+    "session_id": "uuid",
+    "ordinal": "int8",
+    "position": "int4",
+    "valid_from": "timestamptz",
+    "confirmed_until": "timestamptz",
+    "deleted": "bool",
+}
+
+MOVE_WATERMARKS = Guarded(
+    "moved",
+    f"""
         UPDATE ingest.watermark AS w
-        SET epoch = given.epoch, sequence = given.sequence, revision = given.revision,
-            content = given.content, session_id = given.session_id, ordinal = given.ordinal,
-            position = given.position, valid_from = given.valid_from,
-            confirmed_until = given.confirmed_until, deleted = given.deleted
-        FROM unnest(
-                %b::text[], %b::text[], %b::integer[], %b::bigint[], %b::integer[],
-                %b::integer[], %b::bigint[], %b::integer[], %b::bytea[], %b::uuid[], %b::bigint[],
-                %b::integer[], %b::timestamptz[], %b::timestamptz[], %b::boolean[])
-            AS given(kind, user_id, old_epoch, old_sequence, old_revision,
-                     epoch, sequence, revision, content, session_id, ordinal,
-                     position, valid_from, confirmed_until, deleted)
-        WHERE w.account = %b AND w.kind = given.kind AND w.user_id = given.user_id
+        SET {", ".join(f"{each} = given.{each}" for each in _WATERMARK)}
+        FROM {_given(_STREAM | _OLD_MARK | _WATERMARK)}
+        WHERE w.account = $1::text AND w.kind = given.kind AND w.user_id = given.user_id
           AND (w.epoch, w.sequence, w.revision)
               = (given.old_epoch, given.old_sequence, given.old_revision)
           AND (given.epoch, given.sequence, given.revision) >= (w.epoch, w.sequence, w.revision)
         RETURNING 1
-    )
-    SELECT ingest.require(count(*) = %b, 'a stream stands elsewhere') FROM moved
-"""
+    """,  # noqa: S608 - names from above
+    tuple((_STREAM | _OLD_MARK | _WATERMARK).values()),
+    "a stream stands elsewhere",
+)
 """The guard against going backwards, and against a second writer: it stands in the SQL (I4, I16)."""
 
-BEGIN_WATERMARKS = """
-    WITH begun AS (
-        INSERT INTO ingest.watermark (
-            account, kind, user_id, epoch, sequence, revision, content, session_id, ordinal,
-            position, valid_from, confirmed_until, deleted)
-        SELECT %b::text, * FROM unnest(
-                %b::text[], %b::text[], %b::integer[], %b::bigint[], %b::integer[], %b::bytea[], %b::uuid[],
-                %b::bigint[], %b::integer[], %b::timestamptz[], %b::timestamptz[], %b::boolean[])
+BEGIN_WATERMARKS = Guarded(
+    "begun",
+    f"""
+        INSERT INTO ingest.watermark ({", ".join(_STREAM | _WATERMARK)}, account)
+        SELECT given.*, $1::text FROM {_given(_STREAM | _WATERMARK)}
         ON CONFLICT (account, kind, user_id) DO NOTHING
         RETURNING 1
-    )
-    SELECT ingest.require(count(*) = %b, 'a stream exists already') FROM begun
-"""
+    """,  # noqa: S608 - names from above
+    tuple((_STREAM | _WATERMARK).values()),
+    "a stream exists already",
+)
 
-WRITE_GAP = """
+
+@cache
+def at_once(guarded: tuple[Guarded, ...], rows: tuple[type[Any], ...]) -> bytes:
+    """One statement for all of it: one message to the server, one plan, one snapshot.
+
+    Parameters are the account, those of the changes, those of the inserts, and for each change the number of
+    its rows.
+
+    A part that is read from is carried out before one that is not, so nothing is inserted where a guard
+    does not hold; in whatever order it did, nothing of the batch would stay.
+    """
+    parts = [f"{each.name} AS ({each.change})" for each in guarded]
+    parts += [f"rows_{number} AS ({ROWS[each].insert})" for number, each in enumerate(rows)]
+    checks = [
+        f"ingest.require((SELECT count(*) FROM {each.name}) = %b, '{each.refusal}')"  # noqa: S608
+        for each in guarded
+    ]
+    return _numbered(f"WITH {', '.join(parts)} SELECT {', '.join(checks) or '1'}", first=2)
+
+
+OPEN_SESSION = _numbered("""
+    INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, obstacles, software_version)
+    VALUES (%b, %b, %b, %b, %b, %b::text[], %b)
+    ON CONFLICT (account, session_id) DO NOTHING
+""")
+
+CLOSE_SESSION = _numbered("""
+    UPDATE ingest.session
+    SET closed_at = %b, last_heard_at = %b, received = %b, ending = %b, cause = %b, detail = %b
+    WHERE account = %b AND session_id = %b AND closed_at IS NULL
+""")
+
+WRITE_GAP = _numbered("""
     INSERT INTO ingest.gap (
         account, session_id, ordinal, position, kind, missed_from, missed_until, opened_at, cause, obstacles,
         stream, user_id, first_missing, last_missing, awaiting, ending, ended_at,
@@ -197,9 +243,9 @@ WRITE_GAP = """
         ending = excluded.ending, ended_at = excluded.ended_at,
         proof_session_id = excluded.proof_session_id, proof_ordinal = excluded.proof_ordinal
     WHERE gap.ending IS NULL
-"""
+""")
 
-BEAT = """
+BEAT = _numbered("""
     INSERT INTO ingest.heartbeat AS h (
         account, process_id, pid, host, software_version, started_at, beat_at, link_state, link_obstacle,
         last_heard_at, inbox_records, inbox_bytes, balances_interval, pairs_interval, stopped_at)
@@ -212,23 +258,23 @@ BEAT = """
         inbox_records = excluded.inbox_records, inbox_bytes = excluded.inbox_bytes,
         balances_interval = excluded.balances_interval, pairs_interval = excluded.pairs_interval,
         stopped_at = excluded.stopped_at
-"""
+""")
 
-COMMITTED = (
+COMMITTED = _numbered(
     "SELECT session_id, committed_ordinal FROM ingest.session WHERE account = %b AND session_id = ANY(%b)"
 )
 
-ABANDON_DOUBTS = """
+ABANDON_DOUBTS = _numbered("""
     UPDATE ingest.doubt SET resolution = 'abandoned', resolved_at = %b
     WHERE account = %b AND resolution IS NULL
-"""
+""")
 
-SETTLE_LEFT_COMMANDS = """
+SETTLE_LEFT_COMMANDS = _numbered("""
     UPDATE ingest.command SET outcome = 'link_lost', settled_at = %b
     WHERE account = %b AND outcome IS NULL
-"""
+""")
 
-REGISTER_ACCOUNT = """
+REGISTER_ACCOUNT = _numbered("""
     INSERT INTO ingest.account (account, environment, created_at) VALUES (%b, %b, %b)
     ON CONFLICT (account) DO NOTHING
-"""
+""")

@@ -7,7 +7,7 @@ writing, and no answer to wait for but that of COMMIT.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -21,14 +21,20 @@ from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
 from ingestor.adapters.postgres.loading import load_books, require_schema
 from ingestor.adapters.postgres.packing import Packed, Packer
+from ingestor.adapters.postgres.statements import Guarded
 from ingestor.domain.errors import BadConfiguration
 from ingestor.domain.gaps import Gap
 from ingestor.pipeline.batch import Batch, WatermarkMove
 from ingestor.pipeline.books import Books
 from ingestor.pipeline.ports import Beat, Clock
 
-_COPY_FROM_RECORDS = 64
-"""From this many records on, COPY is cheaper than arrays in spite of its round trips (decision 0008)."""
+_COPY_FROM_ROWS = 320
+"""From this many rows on, COPY is cheaper than arrays in spite of its round trips (decision 0008)."""
+
+
+class _Changes(NamedTuple):
+    change: Guarded
+    rows: Sequence[Sequence[object]]
 
 
 class PostgresStore:
@@ -63,9 +69,7 @@ class PostgresStore:
         with self._translated() as connection:
             require_schema(connection)
             now = self._clock.now()
-            self._raw(connection).execute(
-                statements.REGISTER_ACCOUNT, (self._account, self._environment, now)
-            )
+            self._run(connection, statements.REGISTER_ACCOUNT, (self._account, self._environment, now))
             books, environment = load_books(connection, self._account)
             if environment != self._environment:
                 raise BadConfiguration(
@@ -73,8 +77,8 @@ class PostgresStore:
                     f"hub.environment is {self._environment!r}. Numbers of two environments must not mix: "
                     "name another account (setting account) or use another database"
                 )
-            self._raw(connection).execute(statements.ABANDON_DOUBTS, (now, self._account))
-            self._raw(connection).execute(statements.SETTLE_LEFT_COMMANDS, (now, self._account))
+            self._run(connection, statements.ABANDON_DOUBTS, (now, self._account))
+            self._run(connection, statements.SETTLE_LEFT_COMMANDS, (now, self._account))
             return books
 
     def write(self, batch: Batch) -> None:
@@ -89,21 +93,19 @@ class PostgresStore:
         """
         with self._translated() as connection:
             raw = self._raw(connection)
-            with raw.cursor(binary=True) as cursor:
-                if len(batch.raw_events) < _COPY_FROM_RECORDS:
-                    with raw.pipeline():
-                        self._begin(cursor, batch)
-                        for rows in _event_rows(batch):
-                            self._insert(cursor, rows)
-                        self._end(cursor, batch)
+            with psycopg.RawCursor(raw) as cursor:
+                if not _is_large(batch):
+                    self._write_at_once(raw, cursor, batch)
                     return
                 # COPY cannot travel in a pipeline: some round trips more, which a large batch pays for.
                 with raw.pipeline():
                     self._begin(cursor, batch)
+                    self._execute(cursor, (_progress(batch),), ())
                 for packed in batch.packed or self._packed(batch):
                     with cursor.copy(packed.statement) as copy:
                         copy.write(packed.data)
                 with raw.pipeline():
+                    self._execute(cursor, _watermarks(batch), _rare_rows(batch))
                     self._end(cursor, batch)
 
     def pack(self, batch: Batch) -> None:
@@ -111,7 +113,7 @@ class PostgresStore:
 
         A value that cannot be packed is left for `write` to meet.
         """
-        if len(batch.raw_events) >= _COPY_FROM_RECORDS:
+        if _is_large(batch):
             with suppress(psycopg.Error, UnicodeError, OverflowError):
                 batch.packed = self._packed(batch)
 
@@ -120,11 +122,8 @@ class PostgresStore:
         if not batch.progress:
             return False  # only facts, and those are written so that twice is as good as once
         with self._translated() as connection:
-            rows = (
-                self._raw(connection)
-                .execute(statements.COMMITTED, (self._account, list(batch.progress)))
-                .fetchall()
-            )
+            asked = (self._account, list(batch.progress))
+            rows = self._run(connection, statements.COMMITTED, asked).fetchall()
         committed: dict[UUID, int] = dict(rows)
         return all(
             committed.get(session, 0) >= progress.last_ordinal for session, progress in batch.progress.items()
@@ -133,7 +132,8 @@ class PostgresStore:
     def beat(self, beat: Beat) -> None:
         """Record that the writer turns. Raises as `write` does."""
         with self._translated() as connection:
-            self._raw(connection).execute(
+            self._run(
+                connection,
                 statements.BEAT,
                 (
                     self._account,
@@ -161,15 +161,25 @@ class PostgresStore:
 
     # --- the rows ---
 
+    def _write_at_once(self, raw: psycopg.Connection, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
+        """One statement, which is a transaction by itself, unless something rare has happened."""
+        guarded = (_progress(batch), *_watermarks(batch))
+        rows = (*_event_rows(batch), *_rare_rows(batch))
+        if not (batch.opened or batch.gaps or batch.closed):
+            self._execute(cursor, guarded, rows)
+            return
+        with raw.pipeline():
+            self._begin(cursor, batch)
+            self._execute(cursor, guarded, rows)
+            self._end(cursor, batch)
+
     def _begin(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
-        """Open the transaction and refuse what does not continue from where its sessions stand."""
-        account = self._account
         cursor.execute("BEGIN")
         for opened in batch.opened:
             cursor.execute(
                 statements.OPEN_SESSION,
                 (
-                    account,
+                    self._account,
                     opened.session,
                     opened.opened_at,
                     opened.url,
@@ -178,32 +188,35 @@ class PostgresStore:
                     self._software_version,
                 ),
             )
-        if batch.progress:
-            columns = _columns([*batch.progress.values()])
-            cursor.execute(statements.ADVANCE_SESSIONS, (*columns, account, len(batch.progress)))
 
-    def _insert(self, cursor: psycopg.Cursor[Any], rows: Sequence[Any]) -> None:
-        if rows:
-            cursor.execute(statements.INSERTS[type(rows[0])], (self._account, *_columns(rows)))
+    def _execute(
+        self, cursor: psycopg.Cursor[Any], guarded: Sequence[_Changes], rows: Sequence[Sequence[Struct]]
+    ) -> None:
+        """All of these in one statement, if there are any."""
+        guarded = [each for each in guarded if each.rows]
+        rows = [each for each in rows if each]
+        if not guarded and not rows:
+            return
+        parameters: list[Any] = [self._account]
+        for changes in guarded:
+            parameters += self._packer.columns(changes.change.types, changes.rows)
+        for each in rows:
+            parameters += self._packer.columns(
+                statements.ROWS[type(each[0])].types, [astuple(row) for row in each]
+            )
+        parameters += [len(changes.rows) for changes in guarded]
+        statement = statements.at_once(
+            tuple(changes.change for changes in guarded), tuple(type(each[0]) for each in rows)
+        )
+        cursor.execute(statement, parameters)
 
     def _packed(self, batch: Batch) -> list[Packed]:
-        return [self._packer.pack(rows) for rows in _event_rows(batch) if rows]
+        return [self._packer.table(rows) for rows in _event_rows(batch) if rows]
 
     def _end(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
-        """Write what is rare, move the watermarks, and commit."""
-        account = self._account
-        for rows in (
-            batch.epochs,
-            batch.dead_letters,
-            list(
-                {(row.session_id, row.ordinal, row.position, row.doubt): row for row in batch.doubts}.values()
-            ),
-            list(batch.commands.values()),
-        ):
-            self._insert(cursor, rows)
-        self._watermarks(cursor, batch.watermarks)
+        """Write what ends with this batch, and commit."""
         for gap in batch.gaps.values():
-            cursor.execute(statements.WRITE_GAP, (account, *_gap_values(gap)))
+            cursor.execute(statements.WRITE_GAP, (self._account, *_gap_values(gap)))
         for closed in batch.closed:
             cursor.execute(
                 statements.CLOSE_SESSION,
@@ -214,21 +227,11 @@ class PostgresStore:
                     closed.end.value,
                     closed.cause,
                     closed.detail,
-                    account,
+                    self._account,
                     closed.session,
                 ),
             )
         cursor.execute("COMMIT")
-
-    def _watermarks(self, cursor: psycopg.Cursor[Any], moves: Sequence[WatermarkMove]) -> None:
-        moved = [
-            (*_stream(move), *astuple(move.old), *_watermark(move)) for move in moves if move.old is not None
-        ]
-        begun = [(*_stream(move), *_watermark(move)) for move in moves if move.old is None]
-        if moved:
-            cursor.execute(statements.MOVE_WATERMARKS, (*_transposed(moved), self._account, len(moved)))
-        if begun:
-            cursor.execute(statements.BEGIN_WATERMARKS, (self._account, *_transposed(begun), len(begun)))
 
     # --- the connection ---
 
@@ -265,6 +268,11 @@ class PostgresStore:
         raw.prepare_threshold = 0
         return self._connection
 
+    def _run(
+        self, connection: Connection, statement: bytes, parameters: Sequence[object]
+    ) -> psycopg.Cursor[Any]:
+        return psycopg.RawCursor(self._raw(connection)).execute(statement, parameters)
+
     def _raw(self, connection: Connection) -> psycopg.Connection:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)  # noqa: S101 - the engine's dialect is psycopg
@@ -277,7 +285,11 @@ class PostgresStore:
             connection.close()
 
 
-def _event_rows(batch: Batch) -> tuple[Sequence[Any], ...]:
+def _is_large(batch: Batch) -> bool:
+    return sum(map(len, _event_rows(batch))) >= _COPY_FROM_ROWS
+
+
+def _event_rows(batch: Batch) -> tuple[Sequence[Struct], ...]:
     """What every event adds to, in the order of writing."""
     return (
         batch.raw_events,
@@ -290,21 +302,31 @@ def _event_rows(batch: Batch) -> tuple[Sequence[Any], ...]:
     )
 
 
+def _rare_rows(batch: Batch) -> tuple[Sequence[Struct], ...]:
+    doubts = {(row.session_id, row.ordinal, row.position, row.doubt): row for row in batch.doubts}
+    return (batch.epochs, batch.dead_letters, list(doubts.values()), list(batch.commands.values()))
+
+
+def _progress(batch: Batch) -> _Changes:
+    return _Changes(statements.ADVANCE_SESSIONS, [astuple(each) for each in batch.progress.values()])
+
+
+def _watermarks(batch: Batch) -> tuple[_Changes, _Changes]:
+    moved = [
+        (*_stream(move), *astuple(move.old), *_watermark(move))
+        for move in batch.watermarks
+        if move.old is not None
+    ]
+    begun = [(*_stream(move), *_watermark(move)) for move in batch.watermarks if move.old is None]
+    return _Changes(statements.MOVE_WATERMARKS, moved), _Changes(statements.BEGIN_WATERMARKS, begun)
+
+
 def _rolled_back(raw: psycopg.Connection) -> bool:
     try:
         raw.rollback()
     except psycopg.Error:
         return False
     return not raw.closed
-
-
-def _columns(rows: Sequence[Struct]) -> list[list[Any]]:
-    """Rows turned into one list per column."""
-    return _transposed([astuple(row) for row in rows])
-
-
-def _transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _stream(move: WatermarkMove) -> tuple[str, str]:
