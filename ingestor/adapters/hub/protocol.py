@@ -106,6 +106,9 @@ class Receiver:
             self._give_begun(now)
             self._give(frame.head, frame.size, frame.sha256, now)
             return
+        if frame.find(_END) == len(frame) - 1 > 0 and not self._begun:  # one record, as hubs mostly send them
+            self._piece(frame[:-1], now)
+            return
         *whole, rest = frame.split(_END)
         if self._begun:
             rest = self._join(whole, rest, now)

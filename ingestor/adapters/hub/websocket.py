@@ -21,6 +21,10 @@ from ingestor.adapters.hub.negotiate import cause_of
 from ingestor.adapters.hub.upgrade import upgrade
 
 _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_WHOLE_TEXT = 0x80 | _TEXT
+"""The first byte of a text message of one frame."""
+_TWO_BYTES_OF_LENGTH = 126
+_PLAIN_HEAD = 4
 _HOPELESS = 64
 """A message this many times its limit is not waited for: its length is a lie, or nothing else will follow."""
 _GOODBYE_SECONDS = 0.2
@@ -139,7 +143,25 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         except OSError as error:
             raise LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]) from None
         while True:
+            self._receive_ready()
             self._receive()
+
+    def _receive_ready(self) -> None:
+        """Plain messages that lie in the buffer whole: the usual case, in a flood nearly the only one."""
+        ready = bytes(self._buffer)
+        at, size = 0, len(ready)
+        while at + _PLAIN_HEAD <= size and ready[at] == _WHOLE_TEXT:
+            length, begin = ready[at + 1], at + 2
+            if length == _TWO_BYTES_OF_LENGTH:
+                length, begin = ready[at + 2] << 8 | ready[at + 3], at + _PLAIN_HEAD
+            elif length > _TWO_BYTES_OF_LENGTH:
+                break
+            end = begin + length
+            if end > size or length > self._message_limit:
+                break
+            self._tell.frame(ready[begin:end])
+            at = end
+        del self._buffer[:at]
 
     def _receive(self) -> None:
         """One message, whole or oversized; control frames on the way are dealt with."""

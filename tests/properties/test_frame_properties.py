@@ -1,0 +1,103 @@
+"""However a hub cuts messages into frames, and the network frames into pieces: the messages arrive."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from typing_extensions import override
+
+from ingestor.adapters.hub.websocket import OneShotWebSocket, Oversized, Reports
+
+_LIMIT = 70_000
+_TEXT, _CONTINUATION, _PING = 0x1, 0x0, 0x9
+
+
+class _Socket(OneShotWebSocket):
+    """Without a handshake to send; pings are counted instead of answered."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.told: list[bytes | Oversized] = []
+        self.pongs: list[bytes] = []
+        self.end: BaseException | None = None
+        self._line = _Line(pieces)  # type: ignore[assignment]
+        self._message_limit = _LIMIT
+        self._head_limit = 100
+        self._buffer = bytearray()
+        self._broken_off = False
+        self._tell = Reports(
+            upgraded=_nothing,
+            heard=_nothing,
+            frame=self.told.append,
+            idle=_nothing,
+            last=_nothing,
+            end=self._ended,
+        )
+
+    def on_open(self) -> None:
+        pass
+
+    @override
+    def send(self, message: str | bytes, opcode: int = _TEXT) -> None:
+        assert isinstance(message, bytes)
+        self.pongs.append(message)
+
+    def _ended(self, end: BaseException) -> None:
+        self.end = end
+
+
+class _Line:
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces
+
+    def receive(self) -> bytes:
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+def _nothing() -> None:
+    pass
+
+
+def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    length = len(payload)
+    if length < 126:
+        head = bytes((fin << 7 | opcode, length))
+    elif length < 1 << 16:
+        head = bytes((fin << 7 | opcode, 126)) + length.to_bytes(2, "big")
+    else:
+        head = bytes((fin << 7 | opcode, 127)) + length.to_bytes(8, "big")
+    return head + payload
+
+
+_SIZES = st.sampled_from((0, 1, 2, 125, 126, 127, 300, 65_535, 65_536, _LIMIT, _LIMIT + 1))
+
+
+@st.composite
+def _messages(draw: st.DrawFn) -> tuple[list[bytes], list[bytes], bytes]:
+    """Messages, pings between their frames, and all of it as bytes."""
+    messages, pings, stream = [], [], b""
+    for number in range(draw(st.integers(1, 6))):
+        message = bytes((number,)) * draw(_SIZES)
+        messages.append(message)
+        cuts = sorted(draw(st.lists(st.integers(0, len(message)), max_size=2)))
+        parts = [message[a:b] for a, b in zip([0, *cuts], [*cuts, len(message)], strict=True)]
+        for place, part in enumerate(parts):
+            stream += _frame(_CONTINUATION if place else _TEXT, part, fin=place == len(parts) - 1)
+            if draw(st.booleans()):
+                pings.append(bytes((number, place)))
+                stream += _frame(_PING, pings[-1])
+    return messages, pings, stream
+
+
+@given(_messages(), st.lists(st.integers(0, 400_000), max_size=8))
+def test_every_message_arrives_whole_and_in_order(
+    given_messages: tuple[list[bytes], list[bytes], bytes], cuts: list[int]
+) -> None:
+    messages, pings, stream = given_messages
+    places = sorted({min(cut, len(stream)) for cut in cuts} - {0, len(stream)})
+    pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+
+    socket = _Socket(pieces)
+    socket.run()
+
+    told = [each if isinstance(each, bytes) else each.size for each in socket.told]
+    assert told == [each if len(each) <= _LIMIT else len(each) for each in messages]
+    assert socket.pongs == pings
+    assert str(socket.end) == "eof: the hub closed the connection"
