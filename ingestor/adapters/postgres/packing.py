@@ -4,24 +4,21 @@ psycopg turns numbers, text and bytes into bytes in C, but times and ids in Pyth
 carry the same times and the same session again and again, as the very same objects, so what they came to is
 kept for a while.
 
-Its arrays it builds in Python too, value by value; but what makes a row for COPY in C makes a column as well.
-
-Both can be packed without a connection, and so while the connection is busy with other rows.
+Rows for COPY can be packed without a connection, and so while the connection is busy with other rows.
 `format_row_binary` is not part of psycopg's public interface; a contract test pins what we use of it.
 """
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import psycopg
-from msgspec import Struct
+from msgspec import Struct, json
 from msgspec.structs import astuple
 from psycopg._copy_base import format_row_binary
 from psycopg.abc import AdaptContext, Buffer
-from psycopg.adapt import AdaptersMap, Dumper, Transformer
+from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import Format
 from psycopg.types.datetime import DatetimeBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
@@ -35,28 +32,15 @@ _KEPT = 10_000
 """Values; a batch of a thousand events has a few thousand different times."""
 
 
+_encode = json.Encoder(decimal_format="string").encode
+
 _COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_TAIL = b"\xff\xff"
-
-_ARRAY_HEAD = struct.Struct("!iiIii")
-"""Number of dimensions; 1 if there may be nulls; type of the values; their count; the first one's index."""
 
 _OIDS = {
     name: psycopg.adapters.types.get_oid(name)
     for name in {each for way in ROWS.values() for each in way.types}
 }
-
-
-class Column(bytes):
-    """The values of one column as the server takes an array."""
-
-
-class _ColumnDumper(Dumper):
-    format = Format.BINARY
-
-    @override
-    def dump(self, obj: Column) -> Column:
-        return obj
 
 
 class _TimeDumper(DatetimeBinaryDumper):
@@ -89,7 +73,6 @@ def prepare(context: AdaptContext) -> None:
     context.adapters.register_dumper(int, Int8BinaryDumper)
     context.adapters.register_dumper(datetime, _TimeDumper)
     context.adapters.register_dumper(UUID, _IdDumper)
-    context.adapters.register_dumper(Column, _ColumnDumper)
     # psycopg's last word for `bytea` would be the DB-API's Binary, in Python.
     context.adapters.register_dumper(bytes, BytesBinaryDumper)
 
@@ -127,18 +110,7 @@ class Packer:
         packed += _COPY_TAIL
         return Packed(way.copy, bytes(packed))
 
-    def columns(self, types: Sequence[str], rows: Sequence[Sequence[object]]) -> list[Column]:
-        """Rows (at most 32,767) as one array for each column. Raises as `table` does."""
-        return [
-            self._column(_OIDS[name], values)
-            for name, values in zip(types, zip(*rows, strict=True), strict=True)
-        ]
 
-    def _column(self, oid: int, values: Sequence[object]) -> Column:
-        """What follows the count in a row of COPY is what follows the head in an array: sizes and values."""
-        transformer = Transformer(self)
-        transformer.set_dumper_types([oid] * len(values), Format.BINARY)
-        packed = bytearray(_ARRAY_HEAD.pack(1, 1, oid, len(values), 1))
-        format_row_binary(values, transformer, packed)
-        del packed[_ARRAY_HEAD.size : _ARRAY_HEAD.size + 2]
-        return Column(packed)
+def as_json(rows: Sequence[Struct]) -> str:
+    """Rows as one JSON array, decimals as strings with every digit, bytes as base64."""
+    return _encode(rows).decode()

@@ -1,7 +1,7 @@
-"""The statements of the hot path, as named values; binary parameters where `%b` stands.
+"""The statements of the hot path, as named values; a parameter where `%b` stands.
 
-Few rows travel as one array per column, in one statement for all tables; many travel as COPY (decision 0008
-has the figures).
+Few rows travel as one JSON array per table, in one statement for all tables; many travel as COPY (decision
+0008 has the figures).
 
 The column lists come from the row types in `pipeline.batch`, the array types from the tables, so that neither
 can drift from the schema unnoticed.
@@ -49,9 +49,14 @@ def _numbered(statement: str, first: int = 1) -> bytes:
 
 
 def _given(columns: Mapping[str, str]) -> str:
-    """Rows as a table, from one array per column."""
-    arrays = ", ".join(f"%b::{each}[]" for each in columns.values())
-    return f"unnest({arrays}) AS given({', '.join(columns)})"
+    """Rows as a table, from one JSON array of objects."""
+    shape = ", ".join(f"{name} {'text' if each == 'bytea' else each}" for name, each in columns.items())
+    return f"json_to_recordset(%b::json) AS given({shape})"
+
+
+def _value(name: str, column: str) -> str:
+    """JSON has no bytes: they come as base64."""
+    return f"decode(given.{name}, 'base64')" if column == "bytea" else f"given.{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Rows:
     """How rows of one type reach their table. The account, which all have in common, comes first."""
 
     insert: str
-    """A part of `at_once`; parameters are one array for each of `types`."""
+    """A part of `at_once`."""
     copy: bytes
     types: tuple[str, ...]
     """Of the row type's fields; of the columns without the account."""
@@ -68,9 +73,10 @@ class Rows:
 def _rows(table: Table, row: type[Any], conflict: str = "") -> Rows:
     columns = {name: _TYPES[type(table.c[name].type)] for name in row.__struct_fields__}
     names = ", ".join(columns)
+    values = ", ".join(_value(*column) for column in columns.items())
     return Rows(
         f"INSERT INTO {table.fullname} (account, {names}) "  # noqa: S608 - names from our own row types
-        f"SELECT $1::text, given.* FROM {_given(columns)} {conflict}".rstrip(),
+        f"SELECT $1::text, {values} FROM {_given(columns)} {conflict}".rstrip(),
         f"COPY {table.fullname} (account, {names}) FROM STDIN (FORMAT BINARY)".encode(),
         tuple(columns.values()),
     )
@@ -123,8 +129,7 @@ class Guarded:
 
     name: str
     change: str
-    """A part of `at_once`; parameters are one array for each of `types`."""
-    types: tuple[str, ...]
+    """A part of `at_once`."""
     refusal: str
 
 
@@ -150,7 +155,6 @@ ADVANCE_SESSIONS = Guarded(
           AND s.committed_ordinal < given.first_ordinal
         RETURNING 1
     """,  # noqa: S608 - names from above
-    tuple(_PROGRESS.values()),
     "a session stands elsewhere",
 )
 """Refuses a batch that is stored already, and one whose session is unknown."""
@@ -174,7 +178,7 @@ MOVE_WATERMARKS = Guarded(
     "moved",
     f"""
         UPDATE ingest.watermark AS w
-        SET {", ".join(f"{each} = given.{each}" for each in _WATERMARK)}
+        SET {", ".join(f"{name} = {_value(name, each)}" for name, each in _WATERMARK.items())}
         FROM {_given(_STREAM | _OLD_MARK | _WATERMARK)}
         WHERE w.account = $1::text AND w.kind = given.kind AND w.user_id = given.user_id
           AND (w.epoch, w.sequence, w.revision)
@@ -182,7 +186,6 @@ MOVE_WATERMARKS = Guarded(
           AND (given.epoch, given.sequence, given.revision) >= (w.epoch, w.sequence, w.revision)
         RETURNING 1
     """,  # noqa: S608 - names from above
-    tuple((_STREAM | _OLD_MARK | _WATERMARK).values()),
     "a stream stands elsewhere",
 )
 """The guard against going backwards, and against a second writer: it stands in the SQL (I4, I16)."""
@@ -191,11 +194,11 @@ BEGIN_WATERMARKS = Guarded(
     "begun",
     f"""
         INSERT INTO ingest.watermark ({", ".join(_STREAM | _WATERMARK)}, account)
-        SELECT given.*, $1::text FROM {_given(_STREAM | _WATERMARK)}
+        SELECT {", ".join(_value(*each) for each in (_STREAM | _WATERMARK).items())}, $1::text
+        FROM {_given(_STREAM | _WATERMARK)}
         ON CONFLICT (account, kind, user_id) DO NOTHING
         RETURNING 1
     """,  # noqa: S608 - names from above
-    tuple((_STREAM | _WATERMARK).values()),
     "a stream exists already",
 )
 
@@ -204,8 +207,8 @@ BEGIN_WATERMARKS = Guarded(
 def at_once(guarded: tuple[Guarded, ...], rows: tuple[type[Any], ...]) -> bytes:
     """One statement for all of it: one message to the server, one plan, one snapshot.
 
-    Parameters are the account, those of the changes, those of the inserts, and for each change the number of
-    its rows.
+    Parameters are the account, the rows for each change and then for each insert as JSON, and for each change
+    the number of its rows.
 
     A part that is read from is carried out before one that is not, so nothing is inserted where a guard
     does not hold; in whatever order it did, nothing of the batch would stay.

@@ -7,12 +7,12 @@ writing, and no answer to wait for but that of COMMIT.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from msgspec import Struct
-from msgspec.structs import astuple
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -20,7 +20,7 @@ from ingestor.adapters.postgres import packing, statements
 from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
 from ingestor.adapters.postgres.loading import load_books, require_schema
-from ingestor.adapters.postgres.packing import Packed, Packer
+from ingestor.adapters.postgres.packing import Packed, Packer, as_json
 from ingestor.adapters.postgres.statements import Guarded
 from ingestor.domain.errors import BadConfiguration
 from ingestor.domain.gaps import Gap
@@ -28,13 +28,35 @@ from ingestor.pipeline.batch import Batch, WatermarkMove
 from ingestor.pipeline.books import Books
 from ingestor.pipeline.ports import Beat, Clock
 
-_COPY_FROM_ROWS = 320
-"""From this many rows on, COPY is cheaper than arrays in spite of its round trips (decision 0008)."""
+_COPY_FROM_ROWS = 250
+"""From this many rows on, COPY is cheaper than JSON in spite of its round trips (decision 0008)."""
+_COPY_FROM_BYTES = 256 * 1024
+"""As received; JSON would carry them as base64."""
 
 
 class _Changes(NamedTuple):
     change: Guarded
-    rows: Sequence[Sequence[object]]
+    rows: Sequence[Struct]
+
+
+class _WatermarkRow(Struct):
+    """A stream's new place, and the mark of the old one if there was one."""
+
+    kind: str
+    user_id: str
+    epoch: int
+    sequence: int
+    revision: int
+    content: bytes
+    session_id: UUID
+    ordinal: int
+    position: int
+    valid_from: datetime
+    confirmed_until: datetime
+    deleted: bool
+    old_epoch: int | None = None
+    old_sequence: int | None = None
+    old_revision: int | None = None
 
 
 class PostgresStore:
@@ -197,18 +219,11 @@ class PostgresStore:
         rows = [each for each in rows if each]
         if not guarded and not rows:
             return
-        parameters: list[Any] = [self._account]
-        for changes in guarded:
-            parameters += self._packer.columns(changes.change.types, changes.rows)
-        for each in rows:
-            parameters += self._packer.columns(
-                statements.ROWS[type(each[0])].types, [astuple(row) for row in each]
-            )
-        parameters += [len(changes.rows) for changes in guarded]
         statement = statements.at_once(
             tuple(changes.change for changes in guarded), tuple(type(each[0]) for each in rows)
         )
-        cursor.execute(statement, parameters)
+        given = [as_json(each) for each in (*(changes.rows for changes in guarded), *rows)]
+        cursor.execute(statement, (self._account, *given, *(len(changes.rows) for changes in guarded)))
 
     def _packed(self, batch: Batch) -> list[Packed]:
         return [self._packer.table(rows) for rows in _event_rows(batch) if rows]
@@ -286,7 +301,8 @@ class PostgresStore:
 
 
 def _is_large(batch: Batch) -> bool:
-    return sum(map(len, _event_rows(batch))) >= _COPY_FROM_ROWS
+    rows = sum(map(len, _event_rows(batch)))
+    return rows >= _COPY_FROM_ROWS or sum(len(row.raw) for row in batch.raw_events) >= _COPY_FROM_BYTES
 
 
 def _event_rows(batch: Batch) -> tuple[Sequence[Struct], ...]:
@@ -308,16 +324,12 @@ def _rare_rows(batch: Batch) -> tuple[Sequence[Struct], ...]:
 
 
 def _progress(batch: Batch) -> _Changes:
-    return _Changes(statements.ADVANCE_SESSIONS, [astuple(each) for each in batch.progress.values()])
+    return _Changes(statements.ADVANCE_SESSIONS, list(batch.progress.values()))
 
 
 def _watermarks(batch: Batch) -> tuple[_Changes, _Changes]:
-    moved = [
-        (*_stream(move), *astuple(move.old), *_watermark(move))
-        for move in batch.watermarks
-        if move.old is not None
-    ]
-    begun = [(*_stream(move), *_watermark(move)) for move in batch.watermarks if move.old is None]
+    moved = [_watermark(move) for move in batch.watermarks if move.old is not None]
+    begun = [_watermark(move) for move in batch.watermarks if move.old is None]
     return _Changes(statements.MOVE_WATERMARKS, moved), _Changes(statements.BEGIN_WATERMARKS, begun)
 
 
@@ -329,19 +341,24 @@ def _rolled_back(raw: psycopg.Connection) -> bool:
     return not raw.closed
 
 
-def _stream(move: WatermarkMove) -> tuple[str, str]:
-    return (move.stream.kind.value, move.stream.user_id)
-
-
-def _watermark(move: WatermarkMove) -> tuple[Any, ...]:
-    new = move.new
-    return (
-        *astuple(new.mark),
-        new.content.digest,
-        *astuple(new.event),
-        new.valid_from,
-        new.confirmed_until,
-        new.deleted,
+def _watermark(move: WatermarkMove) -> _WatermarkRow:
+    old, new = move.old, move.new
+    return _WatermarkRow(
+        kind=move.stream.kind.value,
+        user_id=move.stream.user_id,
+        epoch=new.mark.epoch,
+        sequence=new.mark.sequence,
+        revision=new.mark.revision,
+        content=new.content.digest,
+        session_id=new.event.session,
+        ordinal=new.event.ordinal,
+        position=new.event.position,
+        valid_from=new.valid_from,
+        confirmed_until=new.confirmed_until,
+        deleted=new.deleted,
+        old_epoch=None if old is None else old.epoch,
+        old_sequence=None if old is None else old.sequence,
+        old_revision=None if old is None else old.revision,
     )
 
 
