@@ -138,6 +138,9 @@ _HOUR = timedelta(hours=1)
 
 def decide(state: StreamState, offer: Offer, policy: Policy) -> Decision:
     """The decision for an event that carries the source's sequence (balances)."""
+    first_of_session = state.heard_in != offer.key.session
+    if first_of_session and not offer.replayed:
+        state = replace(state, heard_in=offer.key.session)
     held = state.watermark
     if held is None:  # rule 1
         opened = EpochOpened(EpochCause.FIRST_SEEN, 1, offer.sequence, None, (offer.key,))
@@ -147,7 +150,7 @@ def decide(state: StreamState, offer: Offer, policy: Policy) -> Decision:
     # Rule 8: a fresh answer that is not lower refutes a reset; what was stale stays stale.
     state, notes = _resolve(state, offer, Doubt.RESET, Resolution.REFUTED, needs_fresh=True)
     if offer.sequence > held.mark.sequence:
-        return _higher(state, offer, held, notes)
+        return _higher(state, offer, held, notes, first_of_session=first_of_session)
     if offer.content == held.content:
         return _same(state, offer, held, notes)
     if offer.replayed:
@@ -177,7 +180,9 @@ def _same(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> De
     return Decision(Outcome.DUPLICATE, state, (*notes, *conflict, *emptied))
 
 
-def _higher(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> Decision:
+def _higher(
+    state: StreamState, offer: Offer, held: Watermark, notes: Notes, *, first_of_session: bool
+) -> Decision:
     """Rules 2, 3 and 4."""
     mark = Mark(held.mark.epoch, offer.sequence, 0)
     if offer.sequence == held.mark.sequence + 1:
@@ -186,7 +191,7 @@ def _higher(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> 
     if decision.outcome is not Outcome.APPLIED:
         return decision  # the watermark has not moved: the skip is told when the confirming answer applies
     # A skip is ours if we asked, or if the link was away in between: then its own gap row tells of it.
-    explained = offer.asked_line is not None or offer.key.session != held.event.session or offer.replayed
+    explained = offer.asked_line is not None or first_of_session or offer.replayed
     skip = Skip(held.mark.sequence + 1, offer.sequence - 1, explained)
     return replace(decision, notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
 

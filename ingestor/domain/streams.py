@@ -100,6 +100,8 @@ class StreamState(Struct, frozen=True, gc=False):
     """Open doubts, at most one of each sort."""
     epochs: tuple[datetime, ...] = ()
     """When the most recent epochs were opened, the first one not counted."""
+    heard_in: UUID | None = None
+    """The session in which the stream was last heard, whatever came of it; None after a start."""
 
     def doubt(self, sort: Doubt) -> Suspicion | None:
         """The open doubt of this sort."""

@@ -26,6 +26,21 @@ SCRIPTS = {
         push 5              -> applied 1/5/0, epoch 1
         push 9 session=B    -> applied 1/9/0, skip 6-8 explained
     """,
+    "04 a new session explains only what was skipped before its first word": """
+        push 5              -> applied 1/5/0, epoch 1
+        push 5 session=B    -> duplicate 1/5/0
+        push 9 session=B    -> applied 1/9/0, skip 6-8 open, ask gap
+    """,
+    "04 a late word of the new session counts as its first": """
+        push 5              -> applied 1/5/0, epoch 1
+        push 3 session=B    -> stale 1/5/0, raised reset_suspected, ask suspicion
+        push 9 session=B    -> applied 1/9/0, skip 6-8 open, ask gap
+    """,
+    "04 what is replayed is not heard": """
+        push 5              -> applied 1/5/0, epoch 1
+        replay 5 session=B  -> duplicate 1/5/0
+        push 9 session=B    -> applied 1/9/0, skip 6-8 explained
+    """,
     "04 numbers skipped by a push are a gap, and a fresh snapshot is asked for": """
         push 5      -> applied 1/5/0, epoch 1
         push 9      -> applied 1/9/0, skip 6-8 open, ask gap
