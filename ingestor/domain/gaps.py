@@ -52,7 +52,7 @@ class Gap(Struct, frozen=True, gc=False):
     """From here on we heard the hub again; None while we don't."""
     opened_at: datetime
     cause: str
-    """What broke: a link cause, a limit, a quarantine reason, or `polling` and the like."""
+    """What broke: a link cause, a limit, a quarantine reason, or a `SkipCause`."""
     obstacles: tuple[str, ...] = ()
     """What stood in the way of coming back: the distinct causes of failed attempts."""
     stream: Kind | None = None

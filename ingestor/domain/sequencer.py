@@ -88,13 +88,25 @@ class Offer(Struct, frozen=True, gc=False):
     """Fed again from the raw log: it can enrich the history but raises no doubts (rule 17)."""
 
 
+class SkipCause(StrEnum):
+    """Why sequence numbers were passed over. All but `PUSHED` explain it: nothing needs to be asked."""
+
+    RECONNECTED = "reconnected"
+    """It is the stream's first word in a session: what went before has the link's own gap row."""
+    POLLING = "polling"
+    """We asked, and do not hear what happens between two answers."""
+    REPLAYED = "replayed"
+    """Fed again from the raw log."""
+    PUSHED = "pushed"
+    """The hub sent it by itself, within a session: something is missing."""
+
+
 class Skip(Struct, frozen=True, gc=False):
     """Sequence numbers that were passed over."""
 
     first: int
     last: int
-    explained: bool
-    """By our own polling or by a disconnection, both recorded elsewhere: nothing needs to be asked."""
+    cause: SkipCause
 
 
 class EpochOpened(Struct, frozen=True, gc=False):
@@ -190,10 +202,18 @@ def _higher(
     decision = _unless_emptied(state, offer, mark, notes)
     if decision.outcome is not Outcome.APPLIED:
         return decision  # the watermark has not moved: the skip is told when the confirming answer applies
-    # A skip is ours if we asked, or if the link was away in between: then its own gap row tells of it.
-    explained = offer.asked_line is not None or first_of_session or offer.replayed
-    skip = Skip(held.mark.sequence + 1, offer.sequence - 1, explained)
-    return replace(decision, notes=(*decision.notes, skip), ask=None if explained else Cause.GAP)
+    cause = _skip_cause(offer, first_of_session=first_of_session)
+    skip = Skip(held.mark.sequence + 1, offer.sequence - 1, cause)
+    ask = Cause.GAP if cause is SkipCause.PUSHED else None
+    return replace(decision, notes=(*decision.notes, skip), ask=ask)
+
+
+def _skip_cause(offer: Offer, *, first_of_session: bool) -> SkipCause:
+    if offer.replayed:
+        return SkipCause.REPLAYED
+    if first_of_session:
+        return SkipCause.RECONNECTED
+    return SkipCause.PUSHED if offer.asked_line is None else SkipCause.POLLING
 
 
 def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) -> Decision:

@@ -38,6 +38,7 @@ from ingestor.domain.sequencer import (
     Outcome,
     Policy,
     Skip,
+    SkipCause,
     decide,
     decide_by_arrival,
 )
@@ -346,16 +347,16 @@ class Bookkeeper:
             missed_from=record.received_at,
             missed_until=record.received_at,
             opened_at=record.received_at,
-            cause="polling" if offer.asked_line is not None else "pushed",
+            cause=skip.cause.value,
             stream=stream_key.kind,
             user_id=stream_key.user_id,
             first_missing=skip.first,
             last_missing=skip.last,
         )
-        if skip.explained:
-            self._ledger.write_gap(replace(gap, end=GapEnd.EXPLAINED, ended_at=record.received_at))
-        else:
+        if skip.cause is SkipCause.PUSHED:
             self._ledger.open_gap(replace(gap, awaiting=frozenset({stream_key.kind})))
+        else:
+            self._ledger.write_gap(replace(gap, end=GapEnd.EXPLAINED, ended_at=record.received_at))
 
     def _epoch(self, record: Record, stream_key: StreamKey, opened: EpochOpened) -> None:
         first, last = opened.witnesses[0], opened.witnesses[-1]

@@ -8,7 +8,7 @@
     … shrinks, deleted, session=B, +600 (seconds later than usual)
 
 The answer is `outcome epoch/sequence/revision`, then what else was decided, in order:
-`skip 5-6 open|explained`, `epoch 2`, `raised NAME`, `resolved NAME HOW`, `ask CAUSE`, `degraded`.
+`skip 5-6 CAUSE`, `epoch 2`, `raised NAME`, `resolved NAME HOW`, `ask CAUSE`, `degraded`.
 """
 
 import hashlib
@@ -109,7 +109,7 @@ def told(decision: Decision) -> str:
 def _note(note: Note) -> str:
     match note:
         case Skip():
-            return f"skip {note.first}-{note.last} {'explained' if note.explained else 'open'}"
+            return f"skip {note.first}-{note.last} {note.cause.value}"
         case EpochOpened():
             return f"epoch {note.epoch}"
         case DoubtRaised():

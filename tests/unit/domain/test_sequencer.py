@@ -20,30 +20,35 @@ SCRIPTS = {
     """,
     "03 numbers skipped between two polls are explained by the polling": """
         reply 5     -> applied 1/5/0, epoch 1
-        reply 9     -> applied 1/9/0, skip 6-8 explained
+        reply 9     -> applied 1/9/0, skip 6-8 polling
     """,
     "03 numbers skipped while the link was away are explained by its gap": """
         push 5              -> applied 1/5/0, epoch 1
-        push 9 session=B    -> applied 1/9/0, skip 6-8 explained
+        push 9 session=B    -> applied 1/9/0, skip 6-8 reconnected
+    """,
+    "03 that the link was away explains more than that we asked when it was back": """
+        push 5              -> applied 1/5/0, epoch 1
+        reply 9 session=B   -> applied 1/9/0, skip 6-8 reconnected
+        reply 12 session=B  -> applied 1/12/0, skip 10-11 polling
     """,
     "04 a new session explains only what was skipped before its first word": """
         push 5              -> applied 1/5/0, epoch 1
         push 5 session=B    -> duplicate 1/5/0
-        push 9 session=B    -> applied 1/9/0, skip 6-8 open, ask gap
+        push 9 session=B    -> applied 1/9/0, skip 6-8 pushed, ask gap
     """,
     "04 a late word of the new session counts as its first": """
         push 5              -> applied 1/5/0, epoch 1
         push 3 session=B    -> stale 1/5/0, raised reset_suspected, ask suspicion
-        push 9 session=B    -> applied 1/9/0, skip 6-8 open, ask gap
+        push 9 session=B    -> applied 1/9/0, skip 6-8 pushed, ask gap
     """,
     "04 what is replayed is not heard": """
         push 5              -> applied 1/5/0, epoch 1
         replay 5 session=B  -> duplicate 1/5/0
-        push 9 session=B    -> applied 1/9/0, skip 6-8 explained
+        push 9 session=B    -> applied 1/9/0, skip 6-8 reconnected
     """,
     "04 numbers skipped by a push are a gap, and a fresh snapshot is asked for": """
         push 5      -> applied 1/5/0, epoch 1
-        push 9      -> applied 1/9/0, skip 6-8 open, ask gap
+        push 9      -> applied 1/9/0, skip 6-8 pushed, ask gap
         reply 9     -> duplicate 1/9/0
     """,
     "05 the same again is a duplicate": """
@@ -125,12 +130,12 @@ resolved conflict superseded, resolved mass_delete superseded, epoch 2
         push 5              -> applied 1/5/0, epoch 1
         push 6 shrinks      -> held 1/5/0, raised mass_delete, ask suspicion
         push 7 shrinks      -> held 1/5/0
-        reply 7 shrinks     -> applied 1/7/0, resolved mass_delete confirmed, skip 6-6 explained
+        reply 7 shrinks     -> applied 1/7/0, resolved mass_delete confirmed, skip 6-6 polling
     """,
     "15 an answer with everything in it refutes the loss": """
         push 5              -> applied 1/5/0, epoch 1
         push 6 shrinks      -> held 1/5/0, raised mass_delete, ask suspicion
-        reply 7             -> applied 1/7/0, resolved mass_delete refuted, skip 6-6 explained
+        reply 7             -> applied 1/7/0, resolved mass_delete refuted, skip 6-6 polling
     """,
     "15 an answer that nothing has changed refutes it too": """
         push 5              -> applied 1/5/0, epoch 1
@@ -146,7 +151,7 @@ resolved conflict superseded, resolved mass_delete superseded, epoch 2
         replay 3            -> stale 1/5/0
         replay 5            -> duplicate 1/5/0
         replay 5 c=other    -> stale 1/5/0
-        replay 8 shrinks    -> applied 1/8/0, skip 6-7 explained
+        replay 8 shrinks    -> applied 1/8/0, skip 6-7 replayed
     """,
 }
 

@@ -152,6 +152,16 @@ def test_numbers_skipped_between_two_answers_are_explained_by_the_polling(line: 
     assert line.books.open_gaps == ()
 
 
+def test_numbers_skipped_while_the_link_was_away_are_explained_by_that(line: Line) -> None:
+    line.book(line.heard(balances(5)))
+    line.book(line.closed(), line.opened(OTHER))
+    batch = line.book(line.heard(balances(9)))
+    gap = batch.gaps[OTHER, 1, 0, "sequence_skip"]
+
+    assert (gap.cause, gap.end) == ("reconnected", GapEnd.EXPLAINED)
+    assert not batch.wants
+
+
 # --- doubts ---
 
 
