@@ -106,6 +106,8 @@ class Skip(Struct, frozen=True, gc=False):
 
     first: int
     last: int
+    since: datetime
+    """Until then the version before was confirmed: nothing was missed earlier."""
     cause: SkipCause
 
 
@@ -203,7 +205,7 @@ def _higher(
     if decision.outcome is not Outcome.APPLIED:
         return decision  # the watermark has not moved: the skip is told when the confirming answer applies
     cause = _skip_cause(offer, first_of_session=first_of_session)
-    skip = Skip(held.mark.sequence + 1, offer.sequence - 1, cause)
+    skip = Skip(held.mark.sequence + 1, offer.sequence - 1, held.confirmed_until, cause)
     ask = Cause.GAP if cause is SkipCause.PUSHED else None
     return replace(decision, notes=(*decision.notes, skip), ask=ask)
 

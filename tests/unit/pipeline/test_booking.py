@@ -133,6 +133,22 @@ def test_a_push_that_skips_numbers_opens_a_gap_and_a_fresh_answer_heals_it(line:
     assert line.books.open_gaps == ()
 
 
+def test_a_skip_begins_where_the_version_before_was_last_confirmed(line: Line) -> None:
+    line.book(line.heard(balances(5)), line.heard(balances(5), later=10))
+    confirmed = line.now
+    gap = only(line.book(line.heard(balances(9), later=20)))
+
+    assert (gap.missed_from, gap.missed_until, gap.opened_at) == (confirmed, line.now, line.now)
+
+
+def test_a_skip_under_a_clock_that_steps_back_does_not_end_before_it_begins(line: Line) -> None:
+    line.book(line.heard(balances(5)))
+    confirmed = line.now
+    gap = only(line.book(line.heard(balances(9), later=-3600)))
+
+    assert (gap.missed_from, gap.missed_until) == (confirmed, confirmed)
+
+
 def test_an_answer_asked_for_before_the_skip_does_not_heal_it(line: Line) -> None:
     line.book(line.heard(balances(5)), line.asked("mine"), line.heard(balances(9)))
     batch = line.book(line.heard(balances(9, client_id="mine")))
