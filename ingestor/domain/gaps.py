@@ -4,6 +4,7 @@ A gap opens with the reason to believe that something may be missing, and waits 
 for each kind of stream that it touches. It has exactly three ends: *healed* (a fresh answer proved the state
 again; the history in between stays unobserved), *explained* (nothing was missed that was ever announced) or
 *lost* (we asked, and the hub would not tell). A snapshot heals state, not history: the row stays either way.
+No interval ends before it starts, though the wall clock may step back in between.
 """
 
 from datetime import datetime
@@ -77,18 +78,18 @@ def proven(gap: Gap, kind: Kind, asked_line: int, proof: EventKey, at: datetime)
     awaiting = gap.awaiting - {kind}
     if awaiting:
         return replace(gap, awaiting=awaiting)
-    return replace(gap, awaiting=awaiting, end=GapEnd.HEALED, ended_at=at, proof=proof)
+    return replace(gap, awaiting=awaiting, end=GapEnd.HEALED, ended_at=max(at, gap.opened_at), proof=proof)
 
 
 def given_up(gap: Gap, kind: Kind, asked_line: int, at: datetime) -> Gap:
     """The gap after the hub has finally not answered a command that would have proven this kind."""
     if kind not in gap.awaiting or asked_line <= gap.line or gap.missed_until is None:
         return gap
-    return replace(gap, end=GapEnd.LOST, ended_at=at)
+    return replace(gap, end=GapEnd.LOST, ended_at=max(at, gap.opened_at))
 
 
 def bridged(gap: Gap, at: datetime, obstacles: tuple[str, ...]) -> Gap:
     """The gap after the link came up: what follows is heard again, the proof is still to come."""
     if gap.missed_until is not None:
         return gap
-    return replace(gap, missed_until=at, obstacles=obstacles)
+    return replace(gap, missed_until=max(at, gap.missed_from), obstacles=obstacles)

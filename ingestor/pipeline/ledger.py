@@ -76,10 +76,11 @@ class Ledger:
         )
 
     def shed(self, shed: Shed) -> None:
-        progress = self._progress_of(shed.session, shed.first_ordinal, shed.last_received_at)
+        until = max(shed.first_received_at, shed.last_received_at)  # the clock may have stepped back
+        progress = self._progress_of(shed.session, shed.first_ordinal, until)
         progress.last_ordinal = shed.last_ordinal
         progress.shed += shed.count
-        progress.last_received_at = max(progress.last_received_at, shed.last_received_at)
+        progress.last_received_at = max(progress.last_received_at, until)
         self._batch.counts[Outcome.SHED] += shed.count
         self.open_gap(
             Gap(
@@ -88,8 +89,8 @@ class Ledger:
                 ordinal=shed.first_ordinal,
                 position=0,
                 missed_from=shed.first_received_at,
-                missed_until=shed.last_received_at,
-                opened_at=shed.last_received_at,
+                missed_until=until,
+                opened_at=until,
                 cause=shed.limit,
                 first_missing=shed.first_ordinal,
                 last_missing=shed.last_ordinal,

@@ -29,6 +29,16 @@ def test_a_link_that_is_back_bounds_the_interval_and_names_what_stood_in_the_way
     assert bridged(BRIDGED, at(9), ()) is BRIDGED
 
 
+def test_no_interval_ends_before_it_starts_although_the_clock_steps_back() -> None:
+    bounded = bridged(OPEN, at(-3600), ())
+    half = proven(bounded, Kind.BALANCES, 11, PROOF, at(-3500))
+    healed = proven(half, Kind.PAIRS, 11, PROOF, at(-3500))
+    lost = given_up(replace(bounded, awaiting=frozenset({Kind.PAIRS})), Kind.PAIRS, 11, at(-3500))
+
+    assert bounded.missed_until == OPEN.missed_from
+    assert healed.ended_at == lost.ended_at == OPEN.opened_at
+
+
 def test_both_kinds_of_stream_must_be_proven() -> None:
     half = proven(BRIDGED, Kind.BALANCES, 11, PROOF, at(6))
     whole = proven(half, Kind.PAIRS, 12, PROOF, at(7))

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from ingestor.domain.commands import Cause, Command, CommandOutcome
 from ingestor.domain.gaps import GapEnd, GapKind
@@ -132,6 +133,15 @@ def test_what_is_shed_is_counted_admitted_and_asked_for_again(line: Line) -> Non
     assert (gap.cause, gap.first_missing, gap.last_missing) == ("inbox_records", 4, 13)
     assert gap.awaiting == BOTH
     assert {Want(command, Cause.GAP) for command in Command} <= set(batch.wants)
+
+
+def test_what_is_shed_while_the_clock_steps_back_does_not_end_before_it_begins(line: Line) -> None:
+    shed = line.shed(2)
+    batch = line.book(replace(shed, last_received_at=at(-3600)))
+    gap = only(batch)
+
+    assert (gap.missed_from, gap.missed_until, gap.opened_at) == (line.now, line.now, line.now)
+    assert batch.progress[SESSION].last_received_at == line.now
 
 
 def test_fresh_answers_heal_what_was_shed(line: Line) -> None:
