@@ -183,7 +183,7 @@ class Bookkeeper:
                 awaiting=touched,
             )
         )
-        if ask is None:
+        if ask is None or ask.settled:  # nobody tries again for a command that has ended
             self._ledger.want(touched, Cause.UNDECODABLE)
         else:  # the bounded retries of that command take care of it; asking anew each time would never end
             self._batch.refused.append((ask.asked.command_id, f"unreadable answer: {rejected.reason.value}"))

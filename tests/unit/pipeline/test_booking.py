@@ -327,6 +327,14 @@ def test_an_unreadable_answer_is_left_to_the_retries_of_its_command(line: Line) 
     assert not batch.answered
 
 
+def test_an_unreadable_answer_to_a_command_that_has_ended_is_asked_for_again(line: Line) -> None:
+    broken = invocation(envelope("account.balances.snapshot", "not JSON", "mine"))
+    batch = line.book(line.asked("mine"), line.settled("mine"), line.heard(broken))
+
+    assert batch.wants == [Want(Command.GET_BALANCES, Cause.UNDECODABLE)]
+    assert not batch.refused
+
+
 def test_a_record_that_the_database_refuses_is_quarantined_alone(line: Line) -> None:
     bad, good = line.heard(balances(5)), line.heard(balances(6))
     batch = line.book(bad, good, refused={(bad.session, bad.ordinal)})
