@@ -34,11 +34,9 @@ def project_balances(
         stream = replace(stream, holdings=_holdings(batch, stream.holdings, snapshot, missing, version))
     elif decision.outcome is not Outcome.DUPLICATE:
         return stream
-    if not _tells_exposure(snapshot):
-        return stream  # the optional block is not there: nothing is known, so nothing changes
     # The watermark's time never steps back, and at this point the snapshot has just set or confirmed it.
     observed_at = offer.received_at if version is None else version.confirmed_until
-    return _exposures(batch, stream, snapshot, offer.key, observed_at)
+    return _exposures(batch, stream, snapshot, missing, offer.key, observed_at)
 
 
 def _holdings(
@@ -76,34 +74,48 @@ def _holdings(
 
 
 def _tells_exposure(snapshot: BalanceSnapshot) -> bool:
-    if snapshot.total_current_exposure is not None or snapshot.base_currency is not None:
+    if (
+        snapshot.total_current_exposure is not None
+        or snapshot.total_max_exposure is not None
+        or snapshot.base_currency is not None
+    ):
         return True
-    for asset in snapshot.assets:  # noqa: SIM110 - `any` would make a generator for each event
-        if asset.current_exposure is not None:
+    for asset in snapshot.assets:  # `any` would make a generator for each event
+        if asset.current_exposure is not None or asset.max_exposure is not None:
             return True
     return False
 
 
 def _exposures(
-    batch: Batch, stream: Stream, snapshot: BalanceSnapshot, key: EventKey, observed_at: datetime
+    batch: Batch,
+    stream: Stream,
+    snapshot: BalanceSnapshot,
+    missing: Collection[str],
+    key: EventKey,
+    observed_at: datetime,
 ) -> Stream:
     """Exposure moves with prices, so it is recorded as observed, whether or not the sequence moved."""
-    exposures = dict(stream.exposures)
-    for asset in snapshot.assets:
-        now = Exposure(asset.current_exposure, asset.max_exposure)
-        if exposures.get(asset.name, _UNKNOWN) != now:
-            exposures[asset.name] = now
-            batch.exposures.append(
-                ExposureRow(snapshot.user_id, asset.name, observed_at, *astuple(key), *astuple(now))
-            )
-    total = ExposureTotal(
-        snapshot.base_currency, snapshot.total_current_exposure, snapshot.total_max_exposure
-    )
-    if stream.exposure_total != total:
+    known = stream.exposures
+    # An asset that is not named any more has none, even if the optional block is not there for the others.
+    moved = [(name, _UNKNOWN) for name in sorted(missing) if known.get(name, _UNKNOWN) != _UNKNOWN]
+    total = stream.exposure_total
+    if _tells_exposure(snapshot):
+        for asset in snapshot.assets:
+            now = Exposure(asset.current_exposure, asset.max_exposure)
+            if known.get(asset.name, _UNKNOWN) != now:
+                moved.append((asset.name, now))
+        total = ExposureTotal(
+            snapshot.base_currency, snapshot.total_current_exposure, snapshot.total_max_exposure
+        )
+    for name, now in moved:
+        batch.exposures.append(ExposureRow(snapshot.user_id, name, observed_at, *astuple(key), *astuple(now)))
+    if total is not None and total != stream.exposure_total:
         batch.exposure_totals.append(
             ExposureTotalRow(snapshot.user_id, observed_at, *astuple(key), *astuple(total))
         )
-    return replace(stream, exposures=exposures, exposure_total=total)
+    elif not moved:
+        return stream
+    return replace(stream, exposures={**known, **dict(moved)}, exposure_total=total)
 
 
 def project_pairs(

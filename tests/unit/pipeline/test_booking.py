@@ -1,5 +1,6 @@
 """From records to rows: what one transaction writes for what the hub has said."""
 
+from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -410,6 +411,49 @@ def test_a_snapshot_without_the_exposure_block_changes_no_exposure(line: Line) -
 
     assert not batch.exposures
     assert not batch.exposure_totals
+
+
+def test_an_asset_that_vanishes_takes_its_exposure_with_it(line: Line) -> None:
+    block = {"currentExposure": 10.0, "maxExposure": 20.0}
+    line.book(line.heard(exposed(5, {"BTC": block, "ETH": block})))
+    gone = line.book(line.heard(exposed(6, {"BTC": block})))
+    again = line.book(line.heard(exposed(7, {"BTC": block})))
+
+    (row,) = gone.exposures
+    assert (row.asset, row.observed_at) == ("ETH", line.now - timedelta(seconds=1))
+    assert (row.current_exposure, row.max_exposure) == (None, None)
+    assert not again.exposures
+
+
+def test_an_asset_that_vanishes_ends_its_exposure_even_if_no_other_is_told(line: Line) -> None:
+    line.book(line.heard(exposed(5, {"BTC": {}, "ETH": {"currentExposure": 10}})))
+    batch = line.book(line.heard(exposed(6, {"BTC": {}})))
+
+    assert [(row.asset, row.current_exposure) for row in batch.exposures] == [("ETH", None)]
+    assert not batch.exposure_totals
+
+
+def test_a_held_snapshot_ends_no_exposure(line: Line) -> None:
+    line.book(line.heard(exposed(5, {"BTC": {"currentExposure": 10}})))
+
+    assert not line.book(line.heard(exposed(6, {}))).exposures
+
+
+@pytest.mark.parametrize("block", [{"currentExposure": 0}, {"maxExposure": 20}])
+def test_one_figure_of_an_asset_is_exposure_enough(line: Line, block: dict[str, float]) -> None:
+    batch = line.book(line.heard(exposed(5, {"BTC": block})))
+
+    assert [row.asset for row in batch.exposures] == ["BTC"]
+
+
+@pytest.mark.parametrize(
+    "block", [{"totalCurrentExposure": 0}, {"totalMaxExposure": 20}, {"baseCurrency": "EUR"}]
+)
+def test_one_figure_of_the_account_is_exposure_enough(line: Line, block: dict[str, object]) -> None:
+    batch = line.book(line.heard(exposed(5, {"BTC": {}}, **block)))
+
+    assert len(batch.exposure_totals) == 1
+    assert not batch.exposures
 
 
 def test_what_is_stale_tells_no_exposure(line: Line) -> None:
