@@ -201,7 +201,7 @@ class Bookkeeper:
             sequence=snapshot.sequence,
             content=Content(snapshot),
             deleted=snapshot.deleted,
-            shrinks=bool(missing) and self._empties(stream, missing),
+            shrinks=bool(missing) and self._empties(stream, snapshot, missing),
             asked_line=None if ask is None else ask.line,
         )
         decision = decide(stream.state, offer, self._rules.policy)
@@ -229,13 +229,16 @@ class Bookkeeper:
         stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
         self.books.streams[stream_key] = project_pairs(self._batch, stream, listing, offer, decision)
 
-    def _empties(self, stream: Stream, missing: set[str]) -> bool:
-        """Whether most of the assets that hold something are missing (rule 15)."""
+    def _empties(self, stream: Stream, snapshot: BalanceSnapshot, missing: set[str]) -> bool:
+        """Whether no asset is left, or too few of those that hold something (rule 15)."""
+        if not snapshot.assets:
+            return any(held.reported for held in stream.holdings.values())
         funded = {name for name, held in stream.holdings.items() if held.available or held.allocated}
         return self._loses_too_much(len(funded), len(funded & missing))
 
     def _loses_too_much(self, had: int, gone: int) -> bool:
-        return had > 0 and gone > had * self._rules.mass_delete_share
+        """All is too much, whatever share may go."""
+        return had > 0 and (gone == had or gone > had * self._rules.mass_delete_share)
 
     def _stream(self, key: StreamKey) -> Stream:
         stream = self.books.streams.get(key)

@@ -12,7 +12,7 @@ from ingestor.domain.gaps import GapEnd, GapKind
 from ingestor.domain.sequencer import Outcome
 from ingestor.domain.streams import EventKey, Kind, Mark, StreamKey
 from ingestor.pipeline.batch import Want
-from ingestor.pipeline.booking import Bookkeeper
+from ingestor.pipeline.booking import BookingRules, Bookkeeper
 from tests.support.items import SESSION, at, balances, envelope, invocation, pairs
 from tests.support.line import USER, Line, held, only, outcomes
 
@@ -250,6 +250,39 @@ def test_a_snapshot_that_loses_most_of_the_account_is_held_until_an_answer_agree
         ("USDT", Decimal(0), False),
     ]
     assert held(line.stream()) == {"BTC": "1"}
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+@pytest.mark.parametrize("before", [{"BTC": 1, "ETH": 2}, {"BTC": 1, "ETH": 0}, {"BTC": 0}])
+def test_an_emptied_list_is_held_whatever_share_may_go(share: float, before: dict[str, float]) -> None:
+    line = Line(BookingRules(mass_delete_share=share))
+    line.book(line.opened(), line.heard(balances(5, before)))
+    doubted = line.book(line.heard(balances(6, {})))
+    agreed = line.book(line.asked("mine"), line.heard(balances(6, {}, client_id="mine")))
+
+    assert (outcomes(doubted), outcomes(agreed)) == (["held"], ["applied"])
+    assert held(line.stream()) == {}
+
+
+def test_what_is_empty_already_can_lose_nothing(line: Line) -> None:
+    line.book(line.heard(balances(5, WIDE)), line.heard(balances(6, {})))
+    line.book(line.asked("mine"), line.heard(balances(6, {}, client_id="mine")))
+
+    assert outcomes(line.book(line.heard(balances(7, {})))) == ["applied"]
+
+
+def test_an_account_may_lose_the_share_that_the_operator_allows() -> None:
+    line = Line(BookingRules(mass_delete_share=1.0))
+    line.book(line.opened(), line.heard(balances(5, WIDE)))
+
+    assert outcomes(line.book(line.heard(balances(6, {"BTC": 1})))) == ["applied"]
+
+
+def test_an_emptied_pair_list_is_held_whatever_share_may_go() -> None:
+    line = Line(BookingRules(mass_delete_share=1.0))
+    line.book(line.opened(), line.heard(pairs(["AAAUSDT"])))
+
+    assert outcomes(line.book(line.heard(pairs([])))) == ["held"]
 
 
 def test_a_held_snapshot_proves_nothing(line: Line) -> None:
