@@ -286,7 +286,7 @@ class Bookkeeper:
         if ask is not None:
             self._ledger.answer(ask, record)
             if decision.outcome in _STATE_PROVEN:
-                self._ledger.proof(stream_key.kind, ask, offer.key, record.received_at)
+                self._ledger.proof(stream_key, ask, offer.key, record.received_at)
         if decision.ask is not None:
             self._ledger.want((stream_key.kind,), decision.ask)
         if decision.degraded:

@@ -14,7 +14,7 @@ from ingestor.domain.commands import Cause, Command, CommandAsked, CommandOutcom
 from ingestor.domain.gaps import Gap, GapEnd, GapKind, bridged, given_up, proven
 from ingestor.domain.records import Record, SessionClosed, SessionEnd, SessionOpened, Shed
 from ingestor.domain.sequencer import Outcome
-from ingestor.domain.streams import EventKey, Kind
+from ingestor.domain.streams import EventKey, Kind, StreamKey
 from ingestor.pipeline.batch import Batch, CommandRow, Notice, SessionProgress, Want
 from ingestor.pipeline.books import Ask, Books
 
@@ -152,9 +152,9 @@ class Ledger:
             kind = _KIND_OF[settled.command]
             self._update_gaps(lambda gap: given_up(gap, kind, ask.line, settled.settled_at))
 
-    def proof(self, kind: Kind, ask: Ask, event: EventKey, at: datetime) -> None:
-        """A fresh answer of this kind agrees with our state, or has become it."""
-        self._update_gaps(lambda gap: proven(gap, kind, ask.line, event, at))
+    def proof(self, stream: StreamKey, ask: Ask, event: EventKey, at: datetime) -> None:
+        """A fresh answer agrees with our state of this stream, or has become it."""
+        self._update_gaps(lambda gap: proven(gap, stream, ask.line, event, at))
 
     def ask_for(self, client_id: str, session: UUID) -> Ask | None:
         """The command of ours that an event with this `clientId` answers, if any, in this session."""

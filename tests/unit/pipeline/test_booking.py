@@ -158,6 +158,15 @@ def test_an_answer_asked_for_before_the_skip_does_not_heal_it(line: Line) -> Non
     assert len(line.books.open_gaps) == 1
 
 
+def test_an_answer_for_another_user_does_not_heal_it(line: Line) -> None:
+    line.book(line.heard(balances(5)), line.heard(balances(9)))
+    line.book(line.asked("mine"), line.heard(balances(1, user_id="user-2", client_id="mine")))
+    assert [gap.user_id for gap in line.books.open_gaps] == [USER]
+
+    line.book(line.asked("again"), line.heard(balances(9, client_id="again")))
+    assert line.books.open_gaps == ()
+
+
 def test_numbers_skipped_between_two_answers_are_explained_by_the_polling(line: Line) -> None:
     line.book(line.heard(balances(5)))
     batch = line.book(line.asked("mine"), line.heard(balances(9, client_id="mine")))

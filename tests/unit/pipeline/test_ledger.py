@@ -186,6 +186,15 @@ def test_a_command_that_is_finally_not_answered_loses_the_gap_it_would_have_heal
     assert line.books.open_gaps == ()
 
 
+def test_one_command_that_is_finally_not_answered_waits_for_the_other(line: Line) -> None:
+    line.book(line.closed(), line.opened(OTHER), line.asked("b"), line.asked("p", Command.GET_PAIRS))
+    assert endings(line.book(line.settled("p"))) == [None]
+    lost = only(line.book(line.heard(balances(6, client_id="b"))))
+
+    assert lost.end is GapEnd.LOST
+    assert lost.awaiting == {Kind.PAIRS}
+
+
 def test_a_command_that_is_tried_again_loses_nothing(line: Line) -> None:
     line.book(line.heard(balances(9)), line.asked("mine"))
 
