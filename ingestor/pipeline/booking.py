@@ -132,8 +132,10 @@ class Bookkeeper:
         key = EventKey(record.session, record.ordinal, event.position)
         match event.body:
             case BalanceSnapshot() as snapshot:
+                ask = self._ledger.about((Kind.BALANCES,), ask, event.subject)
                 self._balances(record, event, key, snapshot, ask)
             case PairList() as listing:
+                ask = self._ledger.about((Kind.PAIRS,), ask, event.subject)
                 self._pairs(record, event, key, listing, ask)
             case Rejected() as rejected:
                 self._quarantine(record, event, rejected, ask)
@@ -183,6 +185,7 @@ class Bookkeeper:
                 awaiting=touched,
             )
         )
+        ask = self._ledger.about(touched, ask, event.subject)
         if ask is None or ask.settled:  # nobody tries again for a command that has ended
             self._ledger.want(touched, Cause.UNDECODABLE)
         else:  # the bounded retries of that command take care of it; asking anew each time would never end

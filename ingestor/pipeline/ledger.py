@@ -161,6 +161,13 @@ class Ledger:
         ask = self._books.asks.get(client_id)
         return ask if ask is not None and ask.asked.session == session else None
 
+    def about(self, kinds: Collection[Kind], ask: Ask | None, subject: str | None) -> Ask | None:
+        """The ask, if it asked for one of these kinds. Else it has no answer, and its retries must go on."""
+        if ask is None or _KIND_OF[ask.asked.command] in kinds:
+            return ask
+        self._batch.refused.append((ask.asked.command_id, f"answered with {subject}"))
+        return None
+
     def answer(self, ask: Ask, record: Record) -> None:
         self._batch.answered.append(ask.asked.command_id)
         if not ask.settled:

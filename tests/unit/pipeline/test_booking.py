@@ -416,6 +416,29 @@ def test_an_answer_settles_its_command(line: Line) -> None:
     assert batch.answered == ["mine"]
 
 
+def test_an_answer_of_the_wrong_kind_settles_nothing_and_proves_nothing(line: Line) -> None:
+    line.book(line.heard(balances(5)), line.shed())
+    batch = line.book(line.asked("mine"), line.heard(pairs(["BTCUSDT"], client_id="mine")))
+
+    assert outcomes(batch) == ["applied"]
+    assert not batch.answered
+    assert batch.refused == [("mine", "answered with execution.pairs")]
+    assert batch.commands["mine"].outcome is None
+    assert not batch.gaps
+
+    right = line.book(line.heard(balances(5, client_id="mine")))
+    assert right.answered == ["mine"]
+    assert right.commands["mine"].outcome == CommandOutcome.ANSWERED
+
+
+def test_an_unreadable_answer_of_the_wrong_kind_is_asked_for_too(line: Line) -> None:
+    broken = invocation(envelope("execution.pairs", "not JSON", "mine"))
+    batch = line.book(line.asked("mine"), line.heard(broken))
+
+    assert batch.wants == [Want(Command.GET_PAIRS, Cause.UNDECODABLE)]
+    assert batch.refused == [("mine", "answered with execution.pairs")]
+
+
 def test_an_id_of_another_session_is_a_push(line: Line) -> None:
     line.book(line.asked("mine"), line.heard(balances(5)), line.closed(), line.opened(OTHER))
     batch = line.book(line.heard(balances(6, client_id="mine")))
