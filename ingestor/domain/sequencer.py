@@ -10,8 +10,9 @@ twice on request. FIX and the exchanges' feeds went through the same, and their 
   nothing had changed. Equal with other content is a conflict: both are kept, the later receipt counts, and
   someone is told.
 * **Lower never applies on its own word.** It is stale, or the counter has begun again. Only a fresh answer,
-  asked for after the doubt arose, can tell; if it is lower too, that is the second witness, and a new epoch
-  opens with both on record. Epochs in quick succession are two back ends behind one name: then we hold.
+  asked for after the doubt arose and after our state was set, can tell; if it is lower too, that is the
+  second witness, and a new epoch opens with both on record. Epochs in quick succession are two back ends
+  behind one name: then we hold.
 * **Emptied lists are not believed at once.** A snapshot that loses most of what was there needs a second
   answer that agrees.
 
@@ -229,12 +230,15 @@ def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) ->
         fresh = _is_fresh(offer, held.line)
         suspicion = Suspicion(Doubt.RESET, offer.key, offer.received_at, offer.line, (witness,))
         notes = (DoubtRaised(suspicion, offer.sequence),)
-    elif _is_fresh(offer, suspicion.line):
+    elif _is_fresh(offer, max(suspicion.line, held.line)):
         fresh = True
         known = suspicion.witnesses[: policy.reset_confirmations - 1]
         suspicion = replace(suspicion, witnesses=(*known, witness), line=offer.line)
     else:  # late neighbours of the first witness prove nothing more
-        return Decision(Outcome.STALE, state)
+        # Nor does the answer, if W has moved on after it was asked for; but then it is still owed to us.
+        return Decision(
+            Outcome.STALE, state, ask=Cause.SUSPICION if _is_fresh(offer, suspicion.line) else None
+        )
 
     state = state.doubting(suspicion)
     if not fresh or len(suspicion.witnesses) < policy.reset_confirmations:
@@ -242,6 +246,9 @@ def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) ->
     recent = tuple(at for at in state.epochs if offer.received_at - at < _HOUR)
     if len(recent) >= policy.epochs_per_hour:
         return Decision(Outcome.STALE, state, notes, degraded=True)
+    waiting = _held(state, offer, notes)  # an empty account after a reset may be one that is not loaded yet
+    if waiting is not None:
+        return waiting
 
     opened = EpochOpened(
         EpochCause.SUSPECTED_SERVER_RESET,
@@ -252,7 +259,8 @@ def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) ->
     )
     state, reset = _resolve(state, offer, Doubt.RESET, Resolution.CONFIRMED)
     state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
-    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.SUPERSEDED)
+    agreed = Resolution.CONFIRMED if offer.shrinks else Resolution.SUPERSEDED
+    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, agreed)
     state = replace(state, epochs=(*recent, offer.received_at))
     notes = (*notes, *reset, *conflict, *emptied, opened)
     return _apply(state, offer, Mark(held.mark.epoch + 1, offer.sequence, 0), notes)
@@ -278,19 +286,26 @@ def _unless_emptied(state: StreamState, offer: Offer, mark: Mark, notes: Notes) 
     """Apply, but hold a snapshot that lost most of its content until a second answer agrees (rule 15)."""
     if not offer.shrinks and not state.doubts:
         return _apply(state, offer, mark, notes)  # nearly all of them
-    doubt = state.doubt(Doubt.MASS_DELETE)
-    if offer.shrinks and not offer.replayed:
-        if doubt is None:
-            witness = ((offer.key, offer.sequence),)
-            doubt = Suspicion(Doubt.MASS_DELETE, offer.key, offer.received_at, offer.line, witness)
-            notes = (*notes, DoubtRaised(doubt, offer.sequence))
-            return Decision(Outcome.HELD, state.doubting(doubt), notes, Cause.SUSPICION)
-        if not _is_fresh(offer, doubt.line):
-            return Decision(Outcome.HELD, state, notes)
+    waiting = _held(state, offer, notes)
+    if waiting is not None:
+        return waiting
     agreed = Resolution.CONFIRMED if offer.shrinks else Resolution.REFUTED
     state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, agreed)
     state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
     return _apply(state, offer, mark, (*notes, *emptied, *conflict))
+
+
+def _held(state: StreamState, offer: Offer, notes: Notes) -> Decision | None:
+    """Rule 15, where this snapshot loses most of the content and no answer has agreed with that yet."""
+    if not offer.shrinks or offer.replayed:
+        return None
+    doubt = state.doubt(Doubt.MASS_DELETE)
+    if doubt is None:
+        witness = ((offer.key, offer.sequence),)
+        doubt = Suspicion(Doubt.MASS_DELETE, offer.key, offer.received_at, offer.line, witness)
+        notes = (*notes, DoubtRaised(doubt, offer.sequence))
+        return Decision(Outcome.HELD, state.doubting(doubt), notes, Cause.SUSPICION)
+    return None if _is_fresh(offer, doubt.line) else Decision(Outcome.HELD, state, notes)
 
 
 def _resolve(

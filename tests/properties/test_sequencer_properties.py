@@ -66,7 +66,7 @@ def test_any_order_and_any_repetition_of_pushes_ends_in_the_newest_state(
 def test_whatever_arrives_the_state_never_goes_back(
     lines: list[str], sequenced: bool, confirmations: int, epochs: int
 ) -> None:
-    """I4, I5 and I10, and that nothing grows without bound."""
+    """I4, I5 and I10, rules 9 and 15, and that nothing grows without bound."""
     policy = Policy(confirmations, epochs)
     script = Script(policy, sequenced=sequenced)
     for line in lines:
@@ -75,6 +75,7 @@ def test_whatever_arrives_the_state_never_goes_back(
         decision = script.offer(offer)
         _never_back(before, decision)
         _only_through_an_epoch(before, offer, decision, policy)
+        _emptied_only_by_two(before, offer, decision)
         _bounded(decision.state, policy)
         if offer.replayed:
             assert decision.ask is None
@@ -103,7 +104,17 @@ def _only_through_an_epoch(before: StreamState, offer: Offer, decision: Decision
     assert opened.witnesses[-1] == offer.key
     doubt = before.doubt(Doubt.RESET)
     assert offer.asked_line is not None
-    assert offer.asked_line > (old.line if doubt is None else doubt.line)
+    assert offer.asked_line > max(old.line, 0 if doubt is None else doubt.line)
+
+
+def _emptied_only_by_two(before: StreamState, offer: Offer, decision: Decision) -> None:
+    moved = before.watermark is not None and decision.state.watermark != before.watermark
+    if offer.replayed or not offer.shrinks or not moved or decision.outcome is Outcome.DUPLICATE:
+        return
+    doubt = before.doubt(Doubt.MASS_DELETE)
+    assert doubt is not None
+    assert offer.asked_line is not None
+    assert offer.asked_line > doubt.line
 
 
 def _bounded(state: StreamState, policy: Policy) -> None:

@@ -111,6 +111,35 @@ SCRIPTS = {
         reply 2 -> applied 2/2/0, resolved reset_suspected confirmed, \
 resolved conflict superseded, resolved mass_delete superseded, epoch 2
     """,
+    "09 a second witness that would empty the account is held, and a third one decides": """
+        push 50             -> applied 1/50/0, epoch 1
+        push 1              -> stale 1/50/0, raised reset_suspected, ask suspicion
+        reply 2 shrinks     -> held 1/50/0, raised mass_delete, ask suspicion
+        late 2 shrinks      -> stale 1/50/0
+        reply 3 shrinks     -> applied 2/3/0, resolved reset_suspected confirmed, \
+resolved mass_delete confirmed, epoch 2
+    """,
+    "09 a third witness with everything in it opens the epoch and refutes the loss": """
+        push 50             -> applied 1/50/0, epoch 1
+        push 1              -> stale 1/50/0, raised reset_suspected, ask suspicion
+        reply 2 shrinks     -> held 1/50/0, raised mass_delete, ask suspicion
+        reply 3             -> applied 2/3/0, resolved reset_suspected confirmed, \
+resolved mass_delete superseded, epoch 2
+    """,
+    "09 an empty witness of a reset that was none is refuted with it": """
+        push 50             -> applied 1/50/0, epoch 1
+        push 1              -> stale 1/50/0, raised reset_suspected, ask suspicion
+        reply 2 shrinks     -> held 1/50/0, raised mass_delete, ask suspicion
+        reply 50            -> duplicate 1/50/0, resolved reset_suspected refuted, \
+resolved mass_delete refuted
+    """,
+    "09 an answer that W has overtaken is no second witness, and is asked for again": """
+        push 50     -> applied 1/50/0, epoch 1
+        push 1      -> stale 1/50/0, raised reset_suspected, ask suspicion
+        push 51     -> applied 1/51/0
+        late 2      -> stale 1/51/0, ask suspicion
+        reply 2     -> applied 2/2/0, resolved reset_suspected confirmed, epoch 2
+    """,
     "10 the first answer of a new session may be lower, and still needs a second": """
         push 50             -> applied 1/50/0, epoch 1
         reply 1 session=B   -> stale 1/50/0, raised reset_suspected, ask suspicion
@@ -198,6 +227,18 @@ def test_10_one_confirmation_is_enough_where_the_operator_says_so() -> None:
         push 1      -> stale 1/50/0, raised reset_suspected, ask suspicion
         reply 2     -> applied 2/2/0, resolved reset_suspected confirmed, epoch 2
         reply 1 -> applied 3/1/0, raised reset_suspected, resolved reset_suspected confirmed, epoch 3
+        """,
+    )
+
+
+def test_09_one_confirmation_does_not_make_an_empty_witness_enough() -> None:
+    check(
+        Script(Policy(reset_confirmations=1)),
+        """
+        push 50         -> applied 1/50/0, epoch 1
+        reply 1 shrinks -> held 1/50/0, raised reset_suspected, raised mass_delete, ask suspicion
+        reply 1 shrinks -> applied 2/1/0, resolved reset_suspected confirmed, \
+resolved mass_delete confirmed, epoch 2
         """,
     )
 
