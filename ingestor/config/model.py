@@ -254,16 +254,19 @@ class Sequence(Section):
         default=2,
         ge=2,
         le=10,
-        description="Fresh witnesses needed before a lower sequence starts a new epoch.",
+        description="Witnesses needed before a lower sequence starts a new epoch, the first one included.",
     )
     max_epochs_per_hour: int = Field(
-        default=3, ge=1, le=60, description="More resets than this are recorded but no longer believed."
+        default=3,
+        ge=1,
+        le=60,
+        description="More resets than this within an hour are not followed until the hour has passed.",
     )
     mass_delete_share: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="A snapshot that drops a larger share of the assets needs a second witness.",
+        description="A snapshot that drops a larger share of the assets, or all, needs a second witness.",
     )
 
 

@@ -12,14 +12,14 @@ twice on request. FIX and the exchanges' feeds went through the same, and their 
 * **Lower never applies on its own word.** It is stale, or the counter has begun again. Only a fresh answer,
   asked for after the doubt arose and after our state was set, can tell; if it is lower too, that is the
   second witness, and a new epoch opens with both on record. Epochs in quick succession are two back ends
-  behind one name: then we hold.
+  behind one name: then we hold for an hour.
 * **Emptied lists are not believed at once.** A snapshot that loses most of what was there needs a second
   answer that agrees.
 
 Streams without numbers (pairs) are ordered by arrival and deduplicated by content, under the last rule too.
 
 Nothing here reads a clock or does I/O; a decision is a value, and somebody else acts on it. The numbers in
-the comments are the rows of the rules table in `ingestor/ARCHITECTURE.md`.
+the comments are the rows of the rules table in `ingestor/domain/RULES.md`.
 """
 
 from datetime import datetime, timedelta
@@ -67,7 +67,8 @@ class Policy(Struct, frozen=True, gc=False):
     reset_confirmations: int = 2
     """Witnesses needed before a lower sequence is believed, the event that raised the doubt included."""
     epochs_per_hour: int = 3
-    """More than this many resets in an hour are not followed: the stream holds its state."""
+    """More resets than this within an hour are not followed: the stream holds its state until one of them is
+    an hour old."""
 
 
 class Offer(Struct, frozen=True, gc=False):
@@ -145,7 +146,7 @@ class Decision(Struct, frozen=True, gc=False):
     ask: Cause | None = None
     """A fresh snapshot is needed, and why."""
     degraded: bool = False
-    """The stream holds its state until a person decides (rule 11)."""
+    """A reset has its witnesses and is not followed, because there were too many within an hour (rule 11)."""
 
 
 _HOUR = timedelta(hours=1)

@@ -186,8 +186,8 @@ LOG_EVENTS: dict[str, LogEvent] = {
     "stream_degraded": LogEvent(
         "error",
         ("kind", "sequence"),
-        "More resets than allowed: the stream holds its state until a person decides.",
-        "Compare `report.epoch` with the vendor: two back ends may count differently.",
+        "More resets within an hour than allowed: the stream holds its state until one is an hour old.",
+        "Compare `report.epoch` and `report.doubt` with the vendor: two back ends may count differently.",
     ),
     "thread_died": LogEvent(
         "critical",
