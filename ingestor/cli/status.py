@@ -52,6 +52,11 @@ def _problems(account: AccountStatus) -> list[str]:
         found.append(f"no link to the hub ({process.link_state}, {process.link_obstacle}): ingestor check")
     if daemon == "running" and account.open_gaps:
         found.append(f"gaps open: {account.open_gaps}, see the view report.gap")
+    found.extend(
+        f"{stream.kind} in doubt: {', '.join(stream.doubts)}, see the view report.doubt"
+        for stream in account.streams
+        if stream.doubts
+    )
     return found
 
 

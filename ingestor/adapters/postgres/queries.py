@@ -38,6 +38,8 @@ class StreamStatus:
     valid_from: datetime
     confirmed_until: datetime
     seconds_since_confirmed: float
+    doubts: tuple[str, ...]
+    """Those without a resolution: what the hub has may be a state that we do not follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,13 @@ def _process(connection: Connection, account: str) -> ProcessStatus | None:
 def _streams(connection: Connection, account: str) -> tuple[StreamStatus, ...]:
     w = t.watermark.c
     age = func.extract("epoch", func.clock_timestamp() - w.confirmed_until).label("age")
+    d = t.doubt.c
+    of_the_stream = (d.account == w.account, d.kind == w.kind, d.user_id == w.user_id)
+    doubts = select(func.array_agg(d.doubt)).where(*of_the_stream, d.resolution.is_(None)).scalar_subquery()
     rows = connection.execute(
-        select(t.watermark, age).where(w.account == account).order_by(w.kind, w.user_id)
+        select(t.watermark, age, doubts.label("doubts"))
+        .where(w.account == account)
+        .order_by(w.kind, w.user_id)
     )
     return tuple(
         StreamStatus(
@@ -173,6 +180,7 @@ def _streams(connection: Connection, account: str) -> tuple[StreamStatus, ...]:
             valid_from=row.valid_from,
             confirmed_until=row.confirmed_until,
             seconds_since_confirmed=float(row.age),
+            doubts=tuple(sorted(row.doubts or ())),
         )
         for row in rows
     )
