@@ -27,9 +27,9 @@ from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.config import Settings
 from ingestor.domain.backoff import full_jitter
 from ingestor.domain.commands import Command
+from ingestor.domain.decision import Policy
 from ingestor.domain.errors import BadConfiguration, CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
-from ingestor.domain.sequencer import Policy
 from ingestor.logs import register_secret
 from ingestor.pipeline.booking import BookingRules
 from ingestor.pipeline.books import Books

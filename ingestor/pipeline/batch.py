@@ -14,9 +14,9 @@ from uuid import UUID
 from msgspec import Struct
 
 from ingestor.domain.commands import Cause, Command
+from ingestor.domain.decision import Outcome
 from ingestor.domain.gaps import Gap
 from ingestor.domain.records import SessionClosed, SessionOpened
-from ingestor.domain.sequencer import Outcome
 from ingestor.domain.streams import Kind, Mark, StreamKey, Watermark
 
 

@@ -15,6 +15,18 @@ from msgspec.structs import replace
 
 from ingestor.domain.commands import Cause, CommandAsked, CommandSettled
 from ingestor.domain.content import Content
+from ingestor.domain.decision import (
+    Decision,
+    DoubtRaised,
+    DoubtResolved,
+    EpochOpened,
+    Note,
+    Offer,
+    Outcome,
+    Policy,
+    Skip,
+    SkipCause,
+)
 from ingestor.domain.decode import decode
 from ingestor.domain.events import (
     BalanceSnapshot,
@@ -28,20 +40,7 @@ from ingestor.domain.events import (
 from ingestor.domain.gaps import Gap, GapEnd, GapKind
 from ingestor.domain.limits import DEFAULT_LIMITS, Limits
 from ingestor.domain.records import Item, Record, SessionClosed, SessionOpened, Shed
-from ingestor.domain.sequencer import (
-    Decision,
-    DoubtRaised,
-    DoubtResolved,
-    EpochOpened,
-    Note,
-    Offer,
-    Outcome,
-    Policy,
-    Skip,
-    SkipCause,
-    decide,
-    decide_by_arrival,
-)
+from ingestor.domain.sequencer import decide, decide_by_arrival
 from ingestor.domain.streams import EventKey, Kind, Resolution, StreamKey, Suspicion, Watermark
 from ingestor.pipeline.batch import (
     Batch,

@@ -11,9 +11,9 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from ingestor.domain.commands import Cause, Command, CommandAsked, CommandOutcome, CommandSettled
+from ingestor.domain.decision import Outcome
 from ingestor.domain.gaps import Gap, GapEnd, GapKind, bridged, given_up, proven
 from ingestor.domain.records import Record, SessionClosed, SessionEnd, SessionOpened, Shed
-from ingestor.domain.sequencer import Outcome
 from ingestor.domain.streams import EventKey, Kind, StreamKey
 from ingestor.pipeline.batch import Batch, CommandRow, Notice, SessionProgress, Want
 from ingestor.pipeline.books import Ask, Books

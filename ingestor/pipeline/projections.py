@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from msgspec.structs import astuple, replace
 
+from ingestor.domain.decision import Decision, Offer, Outcome
 from ingestor.domain.events import BalanceSnapshot, PairList
-from ingestor.domain.sequencer import Decision, Offer, Outcome
 from ingestor.domain.streams import EventKey, Watermark
 from ingestor.pipeline.batch import BalanceRow, Batch, ExposureRow, ExposureTotalRow, PairRow
 from ingestor.pipeline.books import Exposure, ExposureTotal, Holding, Stream

@@ -9,7 +9,7 @@ from sqlalchemy.pool import NullPool
 
 from ingestor.adapters.clock import SystemClock
 from ingestor.adapters.postgres.store import PostgresStore
-from ingestor.domain.sequencer import Policy
+from ingestor.domain.decision import Policy
 from ingestor.pipeline.booking import BookingRules
 from tests.support.daemon import ACCOUNT, command, environment
 from tests.support.items import balances

@@ -5,7 +5,13 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestor.domain.sequencer import Decision, EpochOpened, Offer, Outcome, Policy
+from ingestor.domain.decision import (
+    Decision,
+    EpochOpened,
+    Offer,
+    Outcome,
+    Policy,
+)
 from ingestor.domain.streams import Doubt, StreamState
 from tests.support.trading_script import Script, parse
 

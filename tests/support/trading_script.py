@@ -19,7 +19,7 @@ from uuid import UUID
 from msgspec.structs import astuple
 
 from ingestor.domain.content import Content
-from ingestor.domain.sequencer import (
+from ingestor.domain.decision import (
     Decision,
     DoubtRaised,
     DoubtResolved,
@@ -28,9 +28,8 @@ from ingestor.domain.sequencer import (
     Offer,
     Policy,
     Skip,
-    decide,
-    decide_by_arrival,
 )
+from ingestor.domain.sequencer import decide, decide_by_arrival
 from ingestor.domain.streams import EventKey, StreamState
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)

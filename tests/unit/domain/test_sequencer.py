@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ingestor.domain
-from ingestor.domain.sequencer import Policy
+from ingestor.domain.decision import Policy
 from tests.support.trading_script import Script
 
 SCRIPTS = {

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import astuple
 
 from ingestor.domain.commands import Cause, Command, CommandOutcome
+from ingestor.domain.decision import Outcome
 from ingestor.domain.gaps import GapEnd, GapKind
-from ingestor.domain.sequencer import Outcome
 from ingestor.domain.streams import EventKey, Kind, Mark, StreamKey
 from ingestor.pipeline.batch import Want
 from ingestor.pipeline.booking import BookingRules, Bookkeeper
