@@ -17,15 +17,9 @@ from ingestor.domain.commands import Cause, CommandAsked, CommandSettled
 from ingestor.domain.content import Content
 from ingestor.domain.decision import (
     Decision,
-    DoubtRaised,
-    DoubtResolved,
-    EpochOpened,
-    Note,
     Offer,
     Outcome,
     Policy,
-    Skip,
-    SkipCause,
 )
 from ingestor.domain.decode import decode
 from ingestor.domain.events import (
@@ -37,22 +31,19 @@ from ingestor.domain.events import (
     Rejected,
     Unhandled,
 )
-from ingestor.domain.gaps import Gap, GapEnd, GapKind
+from ingestor.domain.gaps import Gap, GapKind
 from ingestor.domain.limits import DEFAULT_LIMITS, Limits
 from ingestor.domain.records import Item, Record, SessionClosed, SessionOpened, Shed
 from ingestor.domain.sequencer import decide, decide_by_arrival
-from ingestor.domain.streams import EventKey, Kind, Resolution, StreamKey, Suspicion, Watermark
+from ingestor.domain.streams import EventKey, Kind, StreamKey
 from ingestor.pipeline.batch import (
     Batch,
     DeadLetterRow,
-    DoubtRow,
-    EpochRow,
-    OutcomeRow,
     RawEventRow,
-    VersionRow,
     WatermarkMove,
 )
 from ingestor.pipeline.books import Ask, Books, Stream
+from ingestor.pipeline.entries import Entries
 from ingestor.pipeline.ledger import BOTH_KINDS, Ledger
 from ingestor.pipeline.projections import project_balances, project_pairs
 
@@ -79,6 +70,7 @@ class Bookkeeper:
         self._rules = rules
         self._batch = Batch()
         self._ledger = Ledger(books, self._batch)
+        self._entries = Entries(self._batch, self._ledger)
         self._found = dict(books.streams)
 
     def book(self, items: Sequence[Item], refused: Collection[tuple[UUID, int]] = ()) -> Batch:
@@ -139,19 +131,19 @@ class Bookkeeper:
             case Rejected() as rejected:
                 self._quarantine(record, event, rejected, ask)
             case HubError() as error:
-                self._outcome(record, event, Outcome.IGNORED, reason="hub_error")
+                self._entries.outcome(record, event, Outcome.IGNORED, reason="hub_error")
                 if ask is not None:
                     self._batch.refused.append((ask.asked.command_id, error.message))
                 self._ledger.notice("hub_error_received", subject=event.subject, message=error.message)
             case Unhandled():
-                self._outcome(record, event, Outcome.IGNORED, reason="unhandled_subject")
+                self._entries.outcome(record, event, Outcome.IGNORED, reason="unhandled_subject")
                 if ask is not None:
                     self._batch.refused.append((ask.asked.command_id, "answered with an unknown subject"))
             case _:
                 assert_never(event.body)
 
     def _quarantine(self, record: Record, event: Event, rejected: Rejected, ask: Ask | None) -> None:
-        self._outcome(record, event, Outcome.QUARANTINED, reason=rejected.reason.value)
+        self._entries.outcome(record, event, Outcome.QUARANTINED, reason=rejected.reason.value)
         self._batch.dead_letters.append(
             DeadLetterRow(
                 session_id=record.session,
@@ -207,7 +199,7 @@ class Bookkeeper:
             asked_line=None if ask is None else ask.line,
         )
         decision = decide(stream.state, offer, self._rules.policy)
-        stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
+        stream = self._decided(record, event, stream_key, stream, offer, decision, ask)
         self.books.streams[stream_key] = project_balances(
             self._batch, stream, snapshot, missing, offer, decision
         )
@@ -228,7 +220,7 @@ class Bookkeeper:
             asked_line=None if ask is None else ask.line,
         )
         decision = decide_by_arrival(stream.state, offer)
-        stream = self._book_decision(record, event, stream_key, stream, offer, decision, ask)
+        stream = self._decided(record, event, stream_key, stream, offer, decision, ask)
         self.books.streams[stream_key] = project_pairs(self._batch, stream, listing, offer, decision)
 
     def _empties(self, stream: Stream, snapshot: BalanceSnapshot, missing: set[str]) -> bool:
@@ -251,7 +243,7 @@ class Bookkeeper:
             self._ledger.notice("unknown_user_seen", kind=key.kind.value, known_users=len(others))
         return Stream()
 
-    def _book_decision(
+    def _decided(
         self,
         record: Record,
         event: Event,
@@ -261,30 +253,8 @@ class Bookkeeper:
         decision: Decision,
         ask: Ask | None,
     ) -> Stream:
-        """Rows for the decision itself; the projections follow."""
-        old, version = stream.state.watermark, decision.state.watermark
-        if version is not None and version.event != offer.key:
-            version = None  # this event has not become one
-        self._outcome(record, event, decision.outcome, stream_key, offer, version)
-        if version is not None:
-            self._batch.versions.append(
-                VersionRow(
-                    kind=stream_key.kind,
-                    user_id=stream_key.user_id,
-                    valid_from=version.valid_from,
-                    epoch=version.mark.epoch,
-                    sequence=version.mark.sequence,
-                    revision=version.mark.revision,
-                    session_id=record.session,
-                    ordinal=record.ordinal,
-                    position=event.position,
-                    received_at=record.received_at,
-                    deleted=version.deleted,
-                    previous_confirmed_until=None if old is None else old.confirmed_until,
-                )
-            )
-        for note in decision.notes:
-            self._note(record, stream_key, offer, note)
+        """What follows from the decision itself; the projections follow."""
+        self._entries.decision(record, event, stream_key, stream.state.watermark, offer, decision)
         if ask is not None:
             self._ledger.answer(ask, record)
             if decision.outcome in _STATE_PROVEN:
@@ -294,135 +264,6 @@ class Bookkeeper:
         if decision.degraded:
             self._ledger.notice("stream_degraded", kind=stream_key.kind.value, sequence=offer.sequence)
         return replace(stream, state=decision.state)
-
-    def _note(self, record: Record, stream_key: StreamKey, offer: Offer, note: Note) -> None:
-        match note:
-            case Skip():
-                self._skip(record, stream_key, offer, note)
-            case EpochOpened():
-                self._epoch(record, stream_key, note)
-            case DoubtRaised():
-                self._doubt(record, stream_key, note.suspicion, None)
-            case DoubtResolved():
-                self._doubt(record, stream_key, note.suspicion, note.resolution)
-            case _:
-                assert_never(note)
-
-    def _doubt(
-        self, record: Record, stream_key: StreamKey, suspicion: Suspicion, resolution: Resolution | None
-    ) -> None:
-        """The row is written when the doubt is raised, and again, complete, when it is resolved."""
-        sequence = suspicion.witnesses[0][1]
-        resolved = resolution is not None
-        self._batch.doubts.append(
-            DoubtRow(
-                doubt=suspicion.doubt.value,
-                session_id=suspicion.raised_by.session,
-                ordinal=suspicion.raised_by.ordinal,
-                position=suspicion.raised_by.position,
-                kind=stream_key.kind.value,
-                user_id=stream_key.user_id,
-                sequence=sequence,
-                raised_at=suspicion.raised_at,
-                resolution=None if resolution is None else resolution.value,
-                resolved_at=record.received_at if resolved else None,
-                resolved_by_session_id=record.session if resolved else None,
-                resolved_by_ordinal=record.ordinal if resolved else None,
-            )
-        )
-        if resolution is None:
-            self._ledger.notice(
-                "doubt_raised", doubt=suspicion.doubt.value, kind=stream_key.kind.value, sequence=sequence
-            )
-        else:
-            self._ledger.notice(
-                "doubt_resolved",
-                doubt=suspicion.doubt.value,
-                kind=stream_key.kind.value,
-                sequence=sequence,
-                resolution=resolution.value,
-            )
-
-    def _skip(self, record: Record, stream_key: StreamKey, offer: Offer, skip: Skip) -> None:
-        gap = Gap(
-            kind=GapKind.SEQUENCE_SKIP,
-            session=record.session,
-            ordinal=record.ordinal,
-            position=offer.key.position,
-            missed_from=skip.since,
-            missed_until=max(skip.since, record.received_at),
-            opened_at=record.received_at,
-            cause=skip.cause.value,
-            stream=stream_key.kind,
-            user_id=stream_key.user_id,
-            first_missing=skip.first,
-            last_missing=skip.last,
-        )
-        if skip.cause is SkipCause.PUSHED:
-            self._ledger.open_gap(replace(gap, awaiting=frozenset({stream_key.kind})))
-        else:
-            self._ledger.write_gap(replace(gap, end=GapEnd.EXPLAINED, ended_at=record.received_at))
-
-    def _epoch(self, record: Record, stream_key: StreamKey, opened: EpochOpened) -> None:
-        first, last = opened.witnesses[0], opened.witnesses[-1]
-        self._batch.epochs.append(
-            EpochRow(
-                kind=stream_key.kind.value,
-                user_id=stream_key.user_id,
-                epoch=opened.epoch,
-                opened_at=record.received_at,
-                cause=opened.cause.value,
-                first_sequence=opened.first_sequence,
-                previous_sequence=opened.previous_sequence,
-                first_witness_session_id=first.session,
-                first_witness_ordinal=first.ordinal,
-                last_witness_session_id=last.session,
-                last_witness_ordinal=last.ordinal,
-                witnesses=len(opened.witnesses),
-            )
-        )
-        self._ledger.notice(
-            "epoch_opened",
-            kind=stream_key.kind.value,
-            epoch=opened.epoch,
-            cause=opened.cause.value,
-            first_sequence=opened.first_sequence,
-            previous_sequence=opened.previous_sequence,
-        )
-
-    # --- the rows that every event or record adds to ---
-
-    def _outcome(
-        self,
-        record: Record,
-        event: Event,
-        outcome: Outcome,
-        stream_key: StreamKey | None = None,
-        offer: Offer | None = None,
-        version: Watermark | None = None,
-        *,
-        reason: str | None = None,
-    ) -> None:
-        sequence = None
-        if offer is not None and stream_key is not None and stream_key.kind is Kind.BALANCES:
-            sequence = offer.sequence
-        self._batch.outcomes.append(
-            OutcomeRow(
-                record.session,
-                record.ordinal,
-                event.position,
-                record.received_at,
-                outcome,
-                reason,
-                event.subject,
-                event.client_id,
-                None if stream_key is None else stream_key.kind,
-                None if stream_key is None else stream_key.user_id,
-                None if version is None else version.mark.epoch,
-                sequence if version is None else version.mark.sequence,
-                None if version is None else version.mark.revision,
-            )
-        )
 
     def _moves(self) -> list[WatermarkMove]:
         """One compare-and-set for each stream, from where the batch found it to where it leaves it."""
