@@ -15,12 +15,7 @@ from msgspec.structs import replace
 
 from ingestor.domain.commands import Cause, CommandAsked, CommandSettled
 from ingestor.domain.content import Content
-from ingestor.domain.decision import (
-    Decision,
-    Offer,
-    Outcome,
-    Policy,
-)
+from ingestor.domain.decision import Decision, Offer, Outcome, Policy
 from ingestor.domain.decode import decode
 from ingestor.domain.events import (
     BalanceSnapshot,
@@ -36,12 +31,7 @@ from ingestor.domain.limits import DEFAULT_LIMITS, Limits
 from ingestor.domain.records import Item, Record, SessionClosed, SessionOpened, Shed
 from ingestor.domain.sequencer import decide, decide_by_arrival
 from ingestor.domain.streams import EventKey, Kind, StreamKey
-from ingestor.pipeline.batch import (
-    Batch,
-    DeadLetterRow,
-    RawEventRow,
-    WatermarkMove,
-)
+from ingestor.pipeline.batch import Batch, DeadLetterRow, RawEventRow, WatermarkMove
 from ingestor.pipeline.books import Ask, Books, Stream
 from ingestor.pipeline.entries import Entries
 from ingestor.pipeline.ledger import BOTH_KINDS, Ledger

@@ -7,8 +7,7 @@ writing, and no answer to wait for but that of COMMIT.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -16,47 +15,16 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from ingestor.adapters.postgres import packing, statements
+from ingestor.adapters.postgres import packing, parts, statements
 from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
 from ingestor.adapters.postgres.loading import load_books, require_schema
 from ingestor.adapters.postgres.packing import Packed, Packer, as_json
-from ingestor.adapters.postgres.statements import Guarded
+from ingestor.adapters.postgres.parts import Changes
 from ingestor.domain.errors import BadConfiguration
-from ingestor.domain.gaps import Gap
-from ingestor.pipeline.batch import Batch, WatermarkMove
+from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.books import Books
 from ingestor.pipeline.ports import Beat, Clock
-
-_COPY_FROM_ROWS = 250
-"""From this many rows on, COPY is cheaper than JSON in spite of its round trips (decision 0008)."""
-_COPY_FROM_BYTES = 256 * 1024
-"""As received; JSON would carry them as base64."""
-
-
-class _Changes(NamedTuple):
-    change: Guarded
-    rows: Sequence[Struct]
-
-
-class _WatermarkRow(Struct):
-    """A stream's new place, and the mark of the old one if there was one."""
-
-    kind: str
-    user_id: str
-    epoch: int
-    sequence: int
-    revision: int
-    content: bytes
-    session_id: UUID
-    ordinal: int
-    position: int
-    valid_from: datetime
-    confirmed_until: datetime
-    deleted: bool
-    old_epoch: int | None = None
-    old_sequence: int | None = None
-    old_revision: int | None = None
 
 
 class PostgresStore:
@@ -116,18 +84,18 @@ class PostgresStore:
         with self._translated() as connection:
             raw = self._raw(connection)
             with psycopg.RawCursor(raw) as cursor:
-                if not _is_large(batch):
+                if not parts.is_large(batch):
                     self._write_at_once(raw, cursor, batch)
                     return
                 # COPY cannot travel in a pipeline: some round trips more, which a large batch pays for.
                 with raw.pipeline():
                     self._begin(cursor, batch)
-                    self._execute(cursor, (_progress(batch),), ())
+                    self._execute(cursor, (parts.progress(batch),), ())
                 for packed in batch.packed or self._packed(batch):
                     with cursor.copy(packed.statement) as copy:
                         copy.write(packed.data)
                 with raw.pipeline():
-                    self._execute(cursor, _watermarks(batch), _rare_rows(batch))
+                    self._execute(cursor, parts.watermarks(batch), parts.rare_rows(batch))
                     self._end(cursor, batch)
 
     def pack(self, batch: Batch) -> None:
@@ -135,7 +103,7 @@ class PostgresStore:
 
         A value that cannot be packed is left for `write` to meet.
         """
-        if _is_large(batch):
+        if parts.is_large(batch):
             with suppress(psycopg.Error, UnicodeError, OverflowError):
                 batch.packed = self._packed(batch)
 
@@ -185,8 +153,8 @@ class PostgresStore:
 
     def _write_at_once(self, raw: psycopg.Connection, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
         """One statement, which is a transaction by itself, unless something rare has happened."""
-        guarded = (_progress(batch), *_watermarks(batch))
-        rows = (*_event_rows(batch), *_rare_rows(batch))
+        guarded = (parts.progress(batch), *parts.watermarks(batch))
+        rows = (*parts.event_rows(batch), *parts.rare_rows(batch))
         if not (batch.opened or batch.gaps or batch.closed):
             self._execute(cursor, guarded, rows)
             return
@@ -212,7 +180,7 @@ class PostgresStore:
             )
 
     def _execute(
-        self, cursor: psycopg.Cursor[Any], guarded: Sequence[_Changes], rows: Sequence[Sequence[Struct]]
+        self, cursor: psycopg.Cursor[Any], guarded: Sequence[Changes], rows: Sequence[Sequence[Struct]]
     ) -> None:
         """All of these in one statement, if there are any."""
         guarded = [each for each in guarded if each.rows]
@@ -226,12 +194,12 @@ class PostgresStore:
         cursor.execute(statement, (self._account, *given, *(len(changes.rows) for changes in guarded)))
 
     def _packed(self, batch: Batch) -> list[Packed]:
-        return [self._packer.table(rows) for rows in _event_rows(batch) if rows]
+        return [self._packer.table(rows) for rows in parts.event_rows(batch) if rows]
 
     def _end(self, cursor: psycopg.Cursor[Any], batch: Batch) -> None:
         """Write what ends with this batch, and commit."""
         for gap in batch.gaps.values():
-            cursor.execute(statements.WRITE_GAP, (self._account, *_gap_values(gap)))
+            cursor.execute(statements.WRITE_GAP, (self._account, *parts.gap_values(gap)))
         for closed in batch.closed:
             cursor.execute(
                 statements.CLOSE_SESSION,
@@ -300,86 +268,9 @@ class PostgresStore:
             connection.close()
 
 
-def _is_large(batch: Batch) -> bool:
-    rows = sum(map(len, _event_rows(batch)))
-    return rows >= _COPY_FROM_ROWS or sum(len(row.raw) for row in batch.raw_events) >= _COPY_FROM_BYTES
-
-
-def _event_rows(batch: Batch) -> tuple[Sequence[Struct], ...]:
-    """What every event adds to, in the order of writing."""
-    return (
-        batch.raw_events,
-        batch.outcomes,
-        batch.versions,
-        batch.balances,
-        batch.exposures,
-        batch.exposure_totals,
-        batch.pairs,
-    )
-
-
-def _rare_rows(batch: Batch) -> tuple[Sequence[Struct], ...]:
-    doubts = {(row.session_id, row.ordinal, row.position, row.doubt): row for row in batch.doubts}
-    return (batch.epochs, batch.dead_letters, list(doubts.values()), list(batch.commands.values()))
-
-
-def _progress(batch: Batch) -> _Changes:
-    return _Changes(statements.ADVANCE_SESSIONS, list(batch.progress.values()))
-
-
-def _watermarks(batch: Batch) -> tuple[_Changes, _Changes]:
-    moved = [_watermark(move) for move in batch.watermarks if move.old is not None]
-    begun = [_watermark(move) for move in batch.watermarks if move.old is None]
-    return _Changes(statements.MOVE_WATERMARKS, moved), _Changes(statements.BEGIN_WATERMARKS, begun)
-
-
 def _rolled_back(raw: psycopg.Connection) -> bool:
     try:
         raw.rollback()
     except psycopg.Error:
         return False
     return not raw.closed
-
-
-def _watermark(move: WatermarkMove) -> _WatermarkRow:
-    old, new = move.old, move.new
-    return _WatermarkRow(
-        kind=move.stream.kind.value,
-        user_id=move.stream.user_id,
-        epoch=new.mark.epoch,
-        sequence=new.mark.sequence,
-        revision=new.mark.revision,
-        content=new.content.digest,
-        session_id=new.event.session,
-        ordinal=new.event.ordinal,
-        position=new.event.position,
-        valid_from=new.valid_from,
-        confirmed_until=new.confirmed_until,
-        deleted=new.deleted,
-        old_epoch=None if old is None else old.epoch,
-        old_sequence=None if old is None else old.sequence,
-        old_revision=None if old is None else old.revision,
-    )
-
-
-def _gap_values(gap: Gap) -> tuple[Any, ...]:
-    return (
-        gap.session,
-        gap.ordinal,
-        gap.position,
-        gap.kind.value,
-        gap.missed_from,
-        gap.missed_until,
-        gap.opened_at,
-        gap.cause,
-        list(gap.obstacles),
-        None if gap.stream is None else gap.stream.value,
-        gap.user_id,
-        gap.first_missing,
-        gap.last_missing,
-        sorted(kind.value for kind in gap.awaiting),
-        None if gap.end is None else gap.end.value,
-        gap.ended_at,
-        None if gap.proof is None else gap.proof.session,
-        None if gap.proof is None else gap.proof.ordinal,
-    )
