@@ -6,27 +6,87 @@ it send text, as ASP.NET Core does.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import uvicorn
 from aiohttp import web
 from aiosignalr.server import Hub, ServerOptions, SignalRServer, aiohttp_server, asgi
+from typing_extensions import override
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from tests.support.items import envelope
+
+CHANNEL = "executionEvents"
+BALANCES = """{"userId":"1e0f2e3d-4c5e-4a6e-8e7f-0123456789ab","sequence":123,"assets":[
+{"name":"BTC","available":0.5,"allocated":0,"currentExposure":30,"maxExposure":1500},
+{"name":"ETH","available":5,"allocated":0,"currentExposure":1150,"maxExposure":1500},
+{"name":"USDT","available":1000,"allocated":250,"currentExposure":250,"maxExposure":1500}],
+"baseCurrency":"EUR","totalCurrentExposure":1430,"totalMaxExposure":1500,"deleted":false}"""
+"""The payload of `account.balances.snapshot`, as the vendor's reference page has it."""
+PAIRS = """[
+{"name":"BTCUSDT","asset":"BTC","currency":"USDT",
+"minSize":0.0001,"maxSize":5,"minQuoteSize":100,"maxQuoteSize":1000000},
+{"name":"ETHUSDT","asset":"ETH","currency":"USDT",
+"minSize":0.001,"maxSize":5,"minQuoteSize":1000,"maxQuoteSize":1000000}]"""
+"""The payload of `execution.pairs`, as the vendor's reference page has it."""
 
 
-class AccountHub(Hub):  # type: ignore[misc] # untyped
-    """Answers the two commands with an event and a Completion, as the vendor's hub does."""
+@dataclass
+class Account:
+    """What the hub tells of, and what it was asked; outlives the hub's restart."""
 
-    asked: ClassVar[list[tuple[str, str]]] = []
+    balances: str = BALANCES
+    pairs: str | None = PAIRS
+    """None: GetPairs is refused."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Command and client id."""
 
-    async def GetBalances(self, client_id: str) -> None:  # noqa: N802 - the hub method's name
-        self.asked.append(("GetBalances", client_id))
-        await self.clients.caller.send("executionEvents", {"clientId": client_id})
 
-    async def GetPairs(self, client_id: str) -> None:  # noqa: N802 - the hub method's name
-        self.asked.append(("GetPairs", client_id))
-        raise RuntimeError("permission denied")
+@dataclass(frozen=True)
+class Running:
+    """A hub that listens."""
+
+    url: str
+    port: int
+    push: Callable[[str], None]
+    """Send this balance payload to every client, unasked."""
+
+
+def _hub_of(account: Account) -> type[Hub]:
+    class AccountHub(Hub):  # type: ignore[misc] # untyped
+        """Answers the two commands with an event and a Completion, as the vendor's hub does."""
+
+        async def GetBalances(self, client_id: str) -> None:  # noqa: N802 - the hub method's name
+            account.asked.append(("GetBalances", client_id))
+            await self._answer("account.balances.snapshot", account.balances, client_id)
+
+        async def GetPairs(self, client_id: str) -> None:  # noqa: N802 - the hub method's name
+            account.asked.append(("GetPairs", client_id))
+            if account.pairs is None:
+                raise RuntimeError("permission denied")
+            await self._answer("execution.pairs", account.pairs, client_id)
+
+        async def _answer(self, subject: str, data: str, client_id: str) -> None:
+            await self.clients.caller.send(CHANNEL, envelope(subject, data, client_id))
+
+    return AccountHub
+
+
+class Pings(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket: pings with a payload, cuts who does not send it back, and counts the answers."""
+
+    answered = 0
+
+    @override
+    def handle_pong(self, event: Any) -> None:
+        awaited = self.pending_ping_payload is not None
+        super().handle_pong(event)
+        Pings.answered += awaited and self.pending_ping_payload is None
 
 
 async def _send_text(socket: Any, data: bytes) -> None:
@@ -38,85 +98,96 @@ async def _send_asgi_text(socket: Any, data: bytes) -> None:
     await socket._send({"type": "websocket.send", "text": data.decode()})
 
 
-def _server() -> SignalRServer:
-    return SignalRServer(
-        AccountHub, options=ServerOptions(keep_alive_interval=1.0, enable_detailed_errors=True)
-    )
+Listening = Callable[[int], None]
+Main = Callable[[SignalRServer, int, asyncio.Event, Listening], Coroutine[Any, Any, None]]
 
 
 @contextmanager
-def _in_a_thread(main: Callable[[asyncio.Event, Callable[[int], None]], Awaitable[None]]) -> Iterator[int]:
-    """Run `main` in an event loop until the block ends; yields the port that it reports."""
+def _in_a_thread(main: Main, account: Account, port: int) -> Iterator[Running]:
+    """Run `main` in an event loop until the block ends."""
     ready = threading.Event()
-    loop = asyncio.new_event_loop()
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
     stop = asyncio.Event()
     ports: list[int] = []
+    options = ServerOptions(keep_alive_interval=1.0, enable_detailed_errors=True)
+    server = SignalRServer(_hub_of(account), options=options)
 
-    def listening(port: int) -> None:
-        ports.append(port)
+    def listening(bound: int) -> None:
+        ports.append(bound)
         ready.set()
 
     def run() -> None:
         try:
-            loop.run_until_complete(main(stop, listening))
+            with runner:
+                runner.run(main(server, port, stop, listening))
         finally:
             ready.set()
-            loop.close()
+
+    def push(balances: str) -> None:
+        event = envelope("account.balances.snapshot", balances)
+        sending = server.lifetime.send_all(CHANNEL, (event,))
+        asyncio.run_coroutine_threadsafe(sending, loop).result(10)
 
     thread = threading.Thread(target=run, name="third-party hub")
     thread.start()
     try:
         assert ready.wait(20)
-        yield ports[0]
+        yield Running(f"http://127.0.0.1:{ports[0]}/hub", ports[0], push)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(20)
         assert not thread.is_alive()
 
 
+async def _aiohttp(server: SignalRServer, port: int, stop: asyncio.Event, listening: Listening) -> None:
+    runner = web.AppRunner(aiohttp_server.build_aiohttp_app(server), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    listening(runner.addresses[0][1])
+    await stop.wait()
+    await runner.cleanup()
+
+
+async def _uvicorn(
+    server: SignalRServer, port: int, stop: asyncio.Event, listening: Listening, ping_seconds: float
+) -> None:
+    config = uvicorn.Config(
+        asgi.asgi_app(server),
+        host="127.0.0.1",
+        port=port,
+        lifespan="off",
+        ws=Pings,
+        ws_ping_interval=ping_seconds,
+        ws_ping_timeout=ping_seconds,
+        log_level="critical",
+        timeout_graceful_shutdown=1,
+    )
+    running = uvicorn.Server(config)
+    serving = asyncio.create_task(running._serve())
+    while not running.started:
+        await asyncio.sleep(0.01)
+    listening(running.servers[0].sockets[0].getsockname()[1])
+    await stop.wait()
+    running.should_exit = True
+    await serving
+
+
 @contextmanager
-def on_aiohttp(monkeypatch: Any, port: int = 0) -> Iterator[str]:
-    """The hub's address, served by aiohttp."""
-    monkeypatch.setattr(aiohttp_server._AiohttpSocket, "send_bytes", _send_text)
-
-    async def main(stop: asyncio.Event, listening: Callable[[int], None]) -> None:
-        runner = web.AppRunner(aiohttp_server.build_aiohttp_app(_server()), shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        listening(runner.addresses[0][1])
-        await stop.wait()
-        await runner.cleanup()
-
-    with _in_a_thread(main) as bound:
-        yield f"http://127.0.0.1:{bound}/hub"
+def on_aiohttp(account: Account, port: int = 0) -> Iterator[Running]:
+    """Served by aiohttp."""
+    with (
+        patch.object(aiohttp_server._AiohttpSocket, "send_bytes", _send_text),
+        _in_a_thread(_aiohttp, account, port) as running,
+    ):
+        yield running
 
 
 @contextmanager
-def on_uvicorn(monkeypatch: Any, ping_seconds: float) -> Iterator[str]:
-    """The hub's address, served by uvicorn, which pings on the WebSocket's own level, with a payload."""
-    monkeypatch.setattr(asgi._AsgiSocket, "send_bytes", _send_asgi_text)
-
-    async def main(stop: asyncio.Event, listening: Callable[[int], None]) -> None:
-        config = uvicorn.Config(
-            asgi.asgi_app(_server()),
-            host="127.0.0.1",
-            port=0,
-            lifespan="off",
-            ws="websockets-sansio",
-            ws_ping_interval=ping_seconds,
-            ws_ping_timeout=ping_seconds,
-            log_level="critical",
-            timeout_graceful_shutdown=1,
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server._serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        listening(server.servers[0].sockets[0].getsockname()[1])
-        await stop.wait()
-        server.should_exit = True
-        await serving
-
-    with _in_a_thread(main) as bound:
-        yield f"http://127.0.0.1:{bound}/hub"
+def on_uvicorn(account: Account, port: int = 0, ping_seconds: float = 0.3) -> Iterator[Running]:
+    """Served by uvicorn, which pings on the WebSocket's own level, with a payload."""
+    with (
+        patch.object(asgi._AsgiSocket, "send_bytes", _send_asgi_text),
+        _in_a_thread(partial(_uvicorn, ping_seconds=ping_seconds), account, port) as running,
+    ):
+        yield running

@@ -1,15 +1,11 @@
-"""The link against a SignalR server that shares no line with us."""
-
-import time
-from contextlib import ExitStack
-from urllib.parse import urlsplit
+"""The link against a SignalR server that shares no line with us; the daemon against it is in acceptance."""
 
 import pytest
 
 from ingestor.adapters.hub.link import HubLink
 from ingestor.domain.commands import ArgumentForm, Command
 from tests.support.hub_listener import Ear, linked
-from tests.support.third_party_hub import AccountHub, on_aiohttp, on_uvicorn
+from tests.support.third_party_hub import Account, Pings, on_aiohttp, on_uvicorn
 from tests.support.waiting import eventually
 
 
@@ -22,9 +18,10 @@ def ask(link: HubLink, ear: Ear, command_id: str) -> None:
 
 
 @pytest.mark.parametrize("negotiation", ["always", "never"])
-def test_connect_ask_and_be_answered(monkeypatch: pytest.MonkeyPatch, negotiation: str) -> None:
+def test_connect_ask_and_be_answered_or_refused(negotiation: str) -> None:
     ear = Ear()
-    with on_aiohttp(monkeypatch) as url, linked(url, ear, negotiation=negotiation) as link:
+    account = Account(pairs=None)
+    with on_aiohttp(account) as hub, linked(hub.url, ear, negotiation=negotiation) as link:
         eventually(lambda: ear.opened)
         ask(link, ear, "one")
         link.ask(ear.opened[0].session, Command.GET_PAIRS, "two", ArgumentForm.POSITIONAL)
@@ -32,30 +29,16 @@ def test_connect_ask_and_be_answered(monkeypatch: pytest.MonkeyPatch, negotiatio
         _, command_id, error = ear.completions[1]
         assert command_id == "two"
         assert error
-        assert AccountHub.asked[-2:] == [("GetBalances", "one"), ("GetPairs", "two")]
+        assert account.asked == [("GetBalances", "one"), ("GetPairs", "two")]
         assert ear.closed == []
 
 
-def test_a_restart_of_the_hub_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
-    ear = Ear()
-    with ExitStack() as first, ExitStack() as rest:
-        url = first.enter_context(on_aiohttp(monkeypatch))
-        link = rest.enter_context(linked(url, ear))
-        eventually(lambda: ear.opened)
-        ask(link, ear, "before")
-        first.close()
-        eventually(lambda: link.state.obstacle == "refused")
-        with on_aiohttp(monkeypatch, urlsplit(url).port or 0):
-            eventually(lambda: len(ear.opened) == 2)
-            ask(link, ear, "after")
-            rest.close()
-
-
-def test_pings_on_the_websockets_own_level_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pings_on_the_websockets_own_level_are_answered() -> None:
     """Stock signalrcore dies at the first; uvicorn cuts who does not answer."""
     ear = Ear()
-    with on_uvicorn(monkeypatch, ping_seconds=0.3) as url, linked(url, ear) as link:
+    with on_uvicorn(Account()) as hub, linked(hub.url, ear) as link:
         eventually(lambda: ear.opened)
-        time.sleep(2.0)
+        enough = Pings.answered + 4
+        eventually(lambda: Pings.answered >= enough)
         ask(link, ear, "later")
         assert len(ear.opened) == 1
