@@ -140,6 +140,17 @@ def test_a_hub_without_a_negotiate_page_is_reached_without_it() -> None:
         assert hub.upgrades[0].line == "GET /ExecutionLiveServer/v1 HTTP/1.1"
 
 
+def test_a_hub_that_has_no_page_at_all_for_a_while_is_negotiated_with_again() -> None:
+    """A proxy before a hub that is away answers 404 to everything."""
+    ear = Ear()
+    missing = answers("404 Not Found")
+    with FaultHub([missing, stay], negotiations=[missing, negotiated]) as hub, linked(hub.url, ear):
+        eventually(lambda: ear.opened)
+        assert [request.line.split()[0] for request in hub.requests] == ["POST", "GET", "POST", "GET"]
+        assert hub.upgrades[-1].line == "GET /ExecutionLiveServer/v1?id=private-token HTTP/1.1"
+    assert ear.opened[0].obstacles == ("http_404",)
+
+
 def test_negotiate_can_be_left_out() -> None:
     ear = Ear()
     with FaultHub() as hub, linked(hub.url, ear, negotiation="never"):
