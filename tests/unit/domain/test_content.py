@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from ingestor.domain.content import balance_content, pairs_content
+from ingestor.domain.content import Content, balance_content, pairs_content
 from ingestor.domain.events import Asset, BalanceSnapshot, Pair, PairList
 
 
@@ -65,3 +65,19 @@ def test_the_encoding_is_the_one_that_is_stored() -> None:
         pairs_content(PairList((pair,))).hex()
         == "0b624b619c47c747ec9e5f7a4ef7fad5acd4fe3ca5d44b472b1952bb7b33eab8"
     )
+
+
+def held(*assets: Asset) -> Content:
+    return Content(BalanceSnapshot("u", 1, assets, deleted=False))
+
+
+def test_a_content_equals_what_was_stored_of_it_and_the_same_assets_in_another_order() -> None:
+    one, two = Asset("A", Decimal(1), Decimal(0)), Asset("B", Decimal(2), Decimal(0))
+    kept = Content.stored(held(one, two).digest)
+
+    assert held(one, two) == held(one, two) == kept == held(two, one)
+    assert len({held(one, two), kept, held(two, one)}) == 1
+    assert held(one, two) != held(one)
+    assert Content(PairList(())) != held()
+    assert held() != held().digest, "a digest is not a content"
+    assert repr(held()) == f"Content({held().digest.hex()[:8]})"
