@@ -1,0 +1,89 @@
+"""What users install: the wheel has all of the package and nothing else, and works away from the checkout."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import psycopg
+import pytest
+
+from ingestor import __version__
+from tests.support.daemon import ROOT
+from tests.support.postgres import libpq_url
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """Its standard output. Nothing of the checkout's environment reaches the program."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "INGESTOR_"))}
+    done = subprocess.run(
+        command, cwd=cwd, env=kept | variables, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheel")
+    offline = ("--no-index", "--no-build-isolation", "--no-deps")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", *offline, "-w", directory, ROOT, cwd=directory)
+    (built,) = directory.iterdir()
+    return built
+
+
+def shipped(folder: str) -> Iterator[str]:
+    """The files of a folder of the checkout, relative to it."""
+    for path in (ROOT / folder).rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(ROOT / folder).as_posix()
+
+
+def test_the_wheel_holds_the_package_the_migrations_and_nothing_else(wheel: Path) -> None:
+    about = f"hercle_ingestor-{__version__}.dist-info"
+    with ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+
+    code = {f"ingestor/{name}" for name in shipped("ingestor")}
+    migrations = {f"ingestor/migrations/{name}" for name in shipped("migrations")}
+    rest = inside - code - migrations
+    assert code | migrations <= inside
+    assert rest == {
+        f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+    }
+    assert "ingestor/py.typed" in inside
+    assert any(name.startswith("ingestor/migrations/report/") for name in inside)
+
+
+def test_an_installed_wheel_makes_its_schema_without_the_checkout(
+    wheel: Path, tmp_path: Path, empty_database: str
+) -> None:
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(
+        *(sys.executable, "-m", "pip", "--python", python),
+        *("install", "--quiet", "--no-index", "--no-deps", wheel),
+        cwd=tmp_path,
+    )
+    # The dependencies of this environment, but not what its own .pth files add: the checkout is one of those.
+    site = Path(
+        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
+    )
+    (site / "dependencies.pth").write_text(
+        "\n".join(sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})) + "\n"
+    )
+    ingestor = python.with_name("ingestor")
+
+    assert (
+        Path(run(python, "-c", "import ingestor; print(ingestor.__file__)", cwd=tmp_path)).parent
+        == site / "ingestor"
+    )
+    assert run(ingestor, "--version", cwd=tmp_path).split()[-1] == __version__
+    upgraded = run(ingestor, "db", "upgrade", cwd=tmp_path, INGESTOR_DATABASE__URL=empty_database)
+    assert upgraded.startswith("schema: 0001")
+    with psycopg.connect(libpq_url(empty_database)) as connection:
+        assert connection.execute("SELECT count(*) FROM report.balance_current").fetchone() == (0,)
