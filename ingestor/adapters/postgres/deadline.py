@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -60,8 +60,6 @@ class DeadlineGuard:
 
 def _cut(connection: psycopg.Connection) -> None:
     """Shut the socket down under libpq: whoever waits on it wakes with an error."""
-    copy = socket.socket(fileno=os.dup(connection.fileno()))
-    try:
+    # One that has gone down by itself meanwhile needs no cut, and must not end the guard.
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)
-    finally:
-        copy.close()
