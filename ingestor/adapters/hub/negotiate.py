@@ -57,7 +57,7 @@ def negotiate(hub_url: str, key: str, seconds: float, line: Line) -> str:
         line.cut()
 
     timer = threading.Timer(seconds, expire)
-    timer.daemon = True
+    timer.name, timer.daemon = "negotiate deadline", True
     timer.start()
     try:
         status, headers, body = _exchange(line.open(seconds), urlsplit(hub_url), key)
