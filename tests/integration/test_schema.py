@@ -1,7 +1,6 @@
 """The schema: one head, commented to the last column, upgraded one at a time, equal to the code."""
 
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from ingestor.adapters.postgres.dictionary import dictionary
 from ingestor.adapters.postgres.migrate import REVISION, schema_state, scripts, upgrade
 from ingestor.adapters.postgres.tables import SCHEMA, metadata
 from ingestor.app import upgrade_database
+from tests.support.daemon import ROOT, surroundings
 
 DATA = Path(ingestor.__file__).parent / "DATA.md"
 MARKER = "<!-- generated: python -m ingestor.adapters.postgres.dictionary URL -->\n\n"
@@ -51,7 +51,7 @@ def test_an_upgrade_from_nothing_fits_and_a_second_one_has_nothing_to_do(empty_d
 def test_upgrades_at_the_same_time_all_succeed(empty_database: str) -> None:
     """In processes of their own, as on two hosts that are deployed together."""
     program = [sys.executable, "-m", "ingestor", "db", "upgrade"]
-    environment = {**os.environ, "INGESTOR_DATABASE__URL": empty_database, "PYTHONPATH": str(Path.cwd())}
+    environment = {**surroundings(), "INGESTOR_DATABASE__URL": empty_database, "PYTHONPATH": str(ROOT)}
     running = [
         subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)

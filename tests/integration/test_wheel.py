@@ -1,6 +1,5 @@
 """What users install: the wheel has all of the package and nothing else, and works away from the checkout."""
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -13,15 +12,20 @@ import psycopg
 import pytest
 
 from ingestor import __version__
-from tests.support.daemon import ROOT
+from tests.support.daemon import ROOT, surroundings
 from tests.support.postgres import libpq_url
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     """Its standard output. Nothing of the checkout's environment reaches the program."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "INGESTOR_"))}
     done = subprocess.run(
-        command, cwd=cwd, env=kept | variables, capture_output=True, text=True, timeout=100, check=False
+        command,
+        cwd=cwd,
+        env=surroundings() | variables,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -27,15 +27,16 @@ QUICK = {
 """Deadlines for tests: the same paths, sooner."""
 
 
+def surroundings() -> dict[str, str]:
+    """The environment without what `ingestor` could pick up of it by accident."""
+    ours = ("INGESTOR_", "HERCLE_", "NOTIFY_", "CREDENTIALS_", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 def environment(hub_url: str, database_url: str, key: str, **more: str) -> dict[str, str]:
-    """What `ingestor` needs to know, and nothing of the surroundings that it could pick up by accident."""
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("INGESTOR_", "HERCLE_", "NOTIFY_", "CREDENTIALS_"))
-    }
+    """What `ingestor` needs to know."""
     return {
-        **clean,
+        **surroundings(),
         "PYTHONPATH": str(ROOT),
         "INGESTOR_ACCOUNT": ACCOUNT,
         "INGESTOR_HUB__ENVIRONMENT": "custom",
