@@ -1,7 +1,6 @@
 """The seams: what the pipeline needs of the outside, in one to four methods each.
 
-Adapters implement these; `tests/contracts` holds one suite of laws per port where more than one
-implementation exists.
+Adapters implement these.
 """
 
 from collections.abc import Sequence
