@@ -1,7 +1,7 @@
 """The private parts of psycopg that packing stands on: an upgrade that moves one of them fails here.
 
 And what they are for: rows that we pack without a connection are, byte for byte, what psycopg would send, and
-Postgres reads out of them what went in.
+Postgres reads out of them, and out of their JSON, what went in.
 """
 
 import inspect
@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psycopg._copy_base import BUFFER_SIZE, BinaryFormatter
+from psycopg._copy_base import BUFFER_SIZE, format_row_binary
 from psycopg.adapt import Transformer
 from psycopg.copy import Copy, FileWriter
 from psycopg.pq import Format
@@ -25,8 +25,8 @@ from psycopg.types.datetime import DatetimeBinaryDumper
 from psycopg.types.uuid import UUIDBinaryDumper
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.adapters.postgres.packing import Packer, _IdDumper, _TimeDumper, prepare
-from ingestor.adapters.postgres.statements import COPIES
+from ingestor.adapters.postgres.packing import Packer, _IdDumper, _TimeDumper, as_json, prepare
+from ingestor.adapters.postgres.statements import EVENT_ROWS, _numbered
 from ingestor.pipeline.batch import BalanceRow, RawEventRow
 from tests.support.postgres import fresh_database, libpq_url
 
@@ -62,9 +62,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def rows(kind: type[Any]) -> st.SearchStrategy[list[Any]]:
     """Rows of this type; any value may be missing, and one may repeat as the very same object."""
-    names = COPIES[kind].types[1:]
-    columns = [st.none() | VALUES[name] for name in names]
+    columns = [st.none() | VALUES[name] for name in EVENT_ROWS[kind].types]
     return st.lists(st.builds(kind, *columns), min_size=1, max_size=5).map(lambda some: some + some[:1])
+
+
+def types(kind: type[Any]) -> tuple[str, ...]:
+    """Of the account, which comes first, and of the row's fields."""
+    return ("text", *EVENT_ROWS[kind].types)
 
 
 def values(row: Any) -> tuple[Any, ...]:
@@ -85,7 +89,7 @@ def sent_by_psycopg(connection: psycopg.Connection, kind: type[Any], some: list[
     """What psycopg's public interface would send for these rows."""
     file = BytesIO()
     with connection.cursor() as cursor, Copy(cursor, binary=True, writer=FileWriter(file)) as copy:
-        copy.set_types(COPIES[kind].types)
+        copy.set_types(types(kind))
         for row in some:
             copy.write_row(values(row))
     return file.getvalue()
@@ -93,7 +97,7 @@ def sent_by_psycopg(connection: psycopg.Connection, kind: type[Any], some: list[
 
 def read_by_postgres(connection: psycopg.Connection, kind: type[Any], data: bytes) -> list[tuple[Any, ...]]:
     """What lies in a table of these columns after this COPY."""
-    columns = ", ".join(f"c{number} {name}" for number, name in enumerate(COPIES[kind].types))
+    columns = ", ".join(f"c{number} {name}" for number, name in enumerate(types(kind)))
     with connection.transaction(force_rollback=True), connection.cursor(binary=True) as cursor:
         cursor.execute(f"CREATE TEMPORARY TABLE packed ({columns})".encode())
         with cursor.copy("COPY packed FROM STDIN (FORMAT BINARY)") as copy:
@@ -101,28 +105,36 @@ def read_by_postgres(connection: psycopg.Connection, kind: type[Any], data: byte
         return cursor.execute("SELECT * FROM packed ORDER BY ctid").fetchall()
 
 
-def test_there_are_values_for_every_type_that_is_copied() -> None:
-    assert {name for way in COPIES.values() for name in way.types} == set(VALUES)
+def read_as_json(connection: psycopg.Connection, kind: type[Any], data: str) -> list[tuple[Any, ...]]:
+    """What the statement for few rows would insert."""
+    select = "SELECT" + EVENT_ROWS[kind].insert.partition("SELECT")[2]
+    return psycopg.RawCursor(connection).execute(_numbered(select, 2), (ACCOUNT, data)).fetchall()
 
 
-@pytest.mark.parametrize("kind", COPIES, ids=lambda kind: kind.__name__)
+def test_there_are_values_for_every_type_that_is_written() -> None:
+    assert {name for kind in EVENT_ROWS for name in types(kind)} == set(VALUES)
+
+
+@pytest.mark.parametrize("kind", EVENT_ROWS, ids=lambda kind: kind.__name__)
 def test_packed_rows_are_what_psycopg_would_send_and_what_postgres_reads(
     kind: type[Any], connection: psycopg.Connection
 ) -> None:
     @settings(max_examples=60, deadline=None)
     @given(some=rows(kind))
     def law(some: list[Any]) -> None:
-        packed = Packer(ACCOUNT).pack(some)
+        packed = Packer(ACCOUNT).table(some)
+        given = [values(row) for row in some]
 
         assert packed.data == sent_by_psycopg(connection, kind, some)
-        assert read_by_postgres(connection, kind, packed.data) == [values(row) for row in some]
+        assert read_by_postgres(connection, kind, packed.data) == given
+        assert read_as_json(connection, kind, as_json(some)) == given
 
     law()
 
 
 def test_a_batch_larger_than_psycopgs_buffer_is_packed_whole(connection: psycopg.Connection) -> None:
     some = [RawEventRow(ID, n, MOMENT, 500, None, bytes([n % 256]) * 500) for n in range(1, 1_000)]
-    packed = Packer(ACCOUNT).pack(some)
+    packed = Packer(ACCOUNT).table(some)
 
     assert len(packed.data) > 10 * BUFFER_SIZE
     assert packed.data == sent_by_psycopg(connection, RawEventRow, some)
@@ -151,9 +163,9 @@ def test_a_value_that_no_column_holds_is_refused_with_an_error_that_the_store_kn
         "allocated": Decimal(0),
         "reported": True,
     }
-    assert Packer(ACCOUNT).pack([BalanceRow(**fine)]).data
+    assert Packer(ACCOUNT).table([BalanceRow(**fine)]).data
     with pytest.raises(error):
-        Packer(ACCOUNT).pack([BalanceRow(**fine), BalanceRow(**fine | change)])
+        Packer(ACCOUNT).table([BalanceRow(**fine), BalanceRow(**fine | change)])
 
 
 def parameters(function: object) -> list[str]:
@@ -165,22 +177,18 @@ def test_the_version_is_of_the_line_that_was_read() -> None:
     assert version("psycopg").startswith("3.3.")
 
 
-def test_the_signatures_that_we_call_or_override() -> None:
-    assert parameters(BinaryFormatter.__init__) == ["self", "transformer"]
-    assert parameters(BinaryFormatter.write_row) == ["self", "row"]
-    assert parameters(BinaryFormatter.end) == ["self"]
+def test_the_signatures_that_we_override() -> None:
     for dumper in (DatetimeBinaryDumper, UUIDBinaryDumper):
         assert parameters(dumper.dump) == ["self", "obj"]
 
 
-def test_a_formatter_begins_with_the_signature_and_ends_with_the_trailer() -> None:
+def test_a_row_is_added_to_the_buffer_without_header_or_trailer() -> None:
     transformer = Transformer(Packer(ACCOUNT))
     transformer.set_dumper_types([psycopg.adapters.types.get_oid("bool")], Format.BINARY)
-    formatter = BinaryFormatter(transformer)
+    out = bytearray(b"before")
+    format_row_binary([True], transformer, out)
 
-    assert formatter.write_row([True]) == b"", "small rows wait in a buffer"
-    header = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-    assert bytes(formatter.end()) == header + b"\0\x01" + b"\0\0\0\x01\x01" + b"\xff\xff"
+    assert out == b"before" + b"\0\x01" + b"\0\0\0\x01\x01"
 
 
 @pytest.mark.parametrize("dumper", [_TimeDumper, _IdDumper])
@@ -195,7 +203,7 @@ def test_a_copy_asks_the_dumpers_that_we_register(
         return real(self, value)
 
     monkeypatch.setattr(dumper, "dump", dump)
-    Packer(ACCOUNT).pack([RawEventRow(ID, 1, MOMENT, 2, None, b"{}")])
+    Packer(ACCOUNT).table([RawEventRow(ID, 1, MOMENT, 2, None, b"{}")])
     assert asked == [MOMENT if dumper is _TimeDumper else ID]
 
 
