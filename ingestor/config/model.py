@@ -239,12 +239,6 @@ class Writer(Section):
     batch_max_records: int = Field(
         default=1000, ge=1, le=10_000, description="Most records in one transaction."
     )
-    linger_milliseconds: int = Field(
-        default=20,
-        ge=0,
-        le=1000,
-        description="Longest wait for company before a transaction starts; 0 never waits.",
-    )
 
 
 class Sequence(Section):

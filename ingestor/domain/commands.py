@@ -31,8 +31,6 @@ class Cause(StrEnum):
     UNDECODABLE = "undecodable"
     """An event that we could not read may have been a newer state."""
     RETRY = "retry"
-    CHECK = "check"
-    """`ingestor check` wants to see one answer."""
 
 
 class CommandOutcome(StrEnum):

@@ -9,7 +9,7 @@ COMMENT ON VIEW report.command IS
 COMMENT ON COLUMN report.command.account IS 'Name of the account.';
 COMMENT ON COLUMN report.command.command_id IS 'Correlation id.';
 COMMENT ON COLUMN report.command.command IS 'GetBalances or GetPairs.';
-COMMENT ON COLUMN report.command.cause IS 'link_up, schedule, overdue, gap, suspicion, undecodable, retry or check.';
+COMMENT ON COLUMN report.command.cause IS 'link_up, schedule, overdue, gap, suspicion, undecodable or retry.';
 COMMENT ON COLUMN report.command.attempt IS '1 for the first try.';
 COMMENT ON COLUMN report.command.argument_form IS 'positional or nested.';
 COMMENT ON COLUMN report.command.session_id IS 'Session in which it was asked.';

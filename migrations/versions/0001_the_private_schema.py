@@ -108,7 +108,7 @@ def upgrade() -> None:
             "cause",
             sa.Text(),
             nullable=False,
-            comment="Why it was asked: link_up, schedule, overdue, gap, suspicion, undecodable, retry, check.",
+            comment="Why it was asked: link_up, schedule, overdue, gap, suspicion, undecodable, retry.",
         ),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="1 for the first try."),
         sa.Column("argument_form", sa.Text(), nullable=False, comment="positional or nested."),

@@ -1,10 +1,13 @@
 """Settings: which source wins, what is refused, and what a refusal says."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import ingestor
 from ingestor.config import Environment, Settings, load
+from ingestor.config.keys import all_keys
 from ingestor.domain.errors import BadConfiguration
 
 
@@ -207,7 +210,7 @@ def test_the_custom_environment_needs_an_address() -> None:
         ("database.password_file", "/x"),
         ("snapshots.balances_interval_seconds", 14),
         ("inbox.max_records", 0),
-        ("writer.linger_milliseconds", 1.5),
+        ("writer.batch_max_records", 1.5),
         ("sequence.reset_confirmations", 1),
         ("sequence.mass_delete_share", 1.01),
         ("log.format", "xml"),
@@ -235,3 +238,11 @@ def test_settings_are_frozen_and_show_no_password() -> None:
     assert "canary" not in repr(settings)
     with pytest.raises(ValueError, match="frozen"):
         settings.account = "other"
+
+
+def test_every_setting_is_used_by_somebody() -> None:
+    """A knob that nothing reads is a promise that nothing keeps."""
+    package = Path(ingestor.__file__).parent
+    model = package / "config" / "model.py"
+    code = "\n".join(path.read_text() for path in package.rglob("*.py") if path != model)
+    assert [name for name in all_keys() if not re.search(rf"\.{name.rpartition('.')[2]}\b", code)] == []

@@ -363,9 +363,7 @@ command = Table(
     _account(),
     _text("command_id", "Correlation id, sent as ClientId and echoed by the hub."),
     _text("command", "GetBalances or GetPairs."),
-    _text(
-        "cause", "Why it was asked: link_up, schedule, overdue, gap, suspicion, undecodable, retry, check."
-    ),
+    _text("cause", "Why it was asked: link_up, schedule, overdue, gap, suspicion, undecodable, retry."),
     _small("attempt", "1 for the first try."),
     _text("argument_form", "positional or nested."),
     _uuid("session_id", "Session in which it was asked."),
