@@ -41,6 +41,11 @@ class SnapshotSchedule:
         """Begin; the first runs come one interval from now, because link-up asks anyway."""
         self._scheduler.start()
 
+    def alive(self) -> bool:
+        """False once its thread has ended, for whatever reason."""
+        thread = self._scheduler._thread  # noqa: SLF001 - APScheduler has no public word for it
+        return thread is not None and thread.is_alive()
+
     def stop(self) -> None:
         """End it. First of all things to be stopped: it has nothing to lose."""
         self._scheduler.shutdown(wait=False)

@@ -185,7 +185,9 @@ class Ingestor:
         alive = {
             "link": self._link.alive(),
             "writer": self._writer.alive(),
+            "committer": self._writer.committer_alive(),
             "command desk": self._desk.alive(),
+            "scheduler": self._schedule.alive(),
         }
         return next((name for name, lives in alive.items() if not lives), None)
 

@@ -26,6 +26,10 @@ class Committer:
         """Once."""
         self._thread.start()
 
+    def alive(self) -> bool:
+        """False once the thread has ended, for whatever reason."""
+        return self._thread.is_alive()
+
     def write(self, batch: Batch) -> "Future[None]":
         """Begin; the future ends as `Store.write` does, with its errors."""
         under_way: Future[None] = Future()

@@ -145,6 +145,10 @@ class Writer:
         """False once the thread has ended, for whatever reason."""
         return self._thread.is_alive()
 
+    def committer_alive(self) -> bool:
+        """The same of the thread that commits for it: without that one, it would wait for ever."""
+        return self._committer.alive()
+
     @property
     def books(self) -> Books:
         """As of the last commit. Owned by the thread while that lives."""
