@@ -30,6 +30,9 @@ _QUIET = (
 )
 """Libraries that tell frames, headers, parameters or every tick below WARNING."""
 
+_AFTERMATH = "error ignored"
+"""How psycopg begins to tell what it could then not do with a connection whose end it raises as well."""
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger("ingestor.logs")
 
 
@@ -122,7 +125,10 @@ def _name_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutable
 
 def _quieten(record: logging.LogRecord) -> bool:
     """A second lock on the door: signalrcore sets its logger's level itself."""
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] not in _QUIET
+    library = record.name.partition(".")[0]
+    if library == "psycopg" and str(record.msg).startswith(_AFTERMATH):
+        return False
+    return record.levelno >= logging.WARNING or library not in _QUIET
 
 
 class LineHandler(logging.StreamHandler[TextIO]):

@@ -14,6 +14,7 @@ from ingestor.app import Ingestor, upgrade_database
 from ingestor.config import Environment, Hub, Inbox, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.test_content import END, balances, good
+from tests.support.daemon import Daemon, environment
 from tests.support.hub_records import asset
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
@@ -99,6 +100,24 @@ def test_a_row_that_the_database_refuses_costs_itself_only(hub: SimulatedHub, da
     assert look(database, "SELECT reason, stage FROM ingest.dead_letter") == [
         ("refused_by_database", "store")
     ]
+
+
+def test_a_connection_that_dies_is_told_once_and_by_its_own_error(hub: SimulatedHub, database: str) -> None:
+    """psycopg warns besides of everything that it could then not do with the connection."""
+    with Daemon(environment(hub.url, database, hub.config.api_key)) as daemon:
+        for times in range(1, 6):
+            eventually(lambda: look(database, "SELECT 1 FROM report.freshness WHERE is_fresh"), within=20)
+            hub.burst(200)
+            look(
+                database,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'hercle-ingestor' AND datname = current_database()",
+            )
+            eventually(lambda seen=times: len(daemon.events("commit_resumed")) >= seen)  # type: ignore[misc]
+        delays = daemon.events("commit_delayed")
+
+        assert all("connection" in str(each["error"]) for each in delays)
+        assert daemon.events("library_logged") == []
 
 
 def test_what_the_inbox_cannot_hold_is_a_gap_with_its_ordinals(

@@ -245,6 +245,15 @@ def test_talkative_libraries_stay_quiet_even_if_they_raise_their_own_level(
         logger.setLevel(before)
 
 
+def test_psycopg_tells_trouble_but_not_its_aftermath(stream: io.StringIO) -> None:
+    logs.configure(level="debug", stream=stream)
+    logger = logging.getLogger("psycopg")
+    logger.warning("error ignored terminating %r: %s", "pipeline", "the connection is lost")
+    assert stream.getvalue() == ""
+    logger.warning("unknown PostgreSQL timezone: %r; will use UTC", "Mars")
+    assert "Mars" in str(record(stream)["message"])
+
+
 def test_levels_below_the_chosen_one_are_not_written(stream: io.StringIO) -> None:
     logs.configure(level="warning", stream=stream)
     log().info("quiet")
