@@ -1,5 +1,6 @@
 """`ingestor hub`: the simulated hub as a process of its own, for tests, training and trying things out."""
 
+import errno
 import signal
 import threading
 from pathlib import Path
@@ -12,7 +13,13 @@ from ingestor.domain.errors import BadConfiguration
 
 
 @click.command("hub")
-@click.option("--port", default=5080, show_default=True, help="Port on 127.0.0.1; 0 takes a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5080,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
 @click.option("--rate", default=2.0, show_default=True, help="Account changes per second.")
 @click.option("--seed", default=1, show_default=True, help="Of all that happens by chance.")
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), help="Write what is sent here.")
@@ -47,5 +54,14 @@ def hub(
         push_balances=not quiet_account,
         misbehave=misbehave,
     )
-    serve(config, stop, tell)
+    try:
+        serve(config, stop, tell)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise BadConfiguration(
+            f"port {port} on 127.0.0.1 is taken\n"
+            "why: another program listens there, perhaps another simulated hub\n"
+            "fix: stop that one, or choose another port; --port 0 takes a free one"
+        ) from error
     return Exit.OK

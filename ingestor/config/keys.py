@@ -15,6 +15,7 @@ from ingestor.config.model import Section, Settings
 
 PREFIX = "INGESTOR_"
 
+_ALIKE = 0.65
 _WORDS = {SecretStr: "PostgreSQL URL", Path: "absolute path", int: "whole number", float: "number"}
 
 
@@ -108,6 +109,15 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[tuple[tuple
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The one of `words` that `word` was probably meant to be."""
-    found = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """The dotted name among `words` that `word` was probably meant to be."""
+    likeness, best = max(((_likeness(word, each), each) for each in words), default=(0.0, None))
+    return best if likeness >= _ALIKE else None
+
+
+def _likeness(one: str, other: str) -> float:
+    """From 0 to 1. Section and key are compared each for itself: a long section that two names share would
+    make them alike whatever the key."""
+    parts, others = one.split("."), other.split(".")
+    if len(parts) != len(others):  # a separator is missing or too many, as in INGESTOR_HUB_URL
+        parts, others = ["_".join(parts)], ["_".join(others)]
+    return min(difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(parts, others, strict=True))

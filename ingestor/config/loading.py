@@ -104,7 +104,6 @@ def _sort_out(layer: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
 
 def _unknown(given: Given) -> Problem:
     name = ".".join(given.path)
-    keys = all_keys()
     if name in sections():
         return Problem(
             name, "is a section, not a value", given.origin, f"write [{name}] and its keys below it"
@@ -115,15 +114,20 @@ def _unknown(given: Given) -> Problem:
             "credential hercle_api_key, from hub.key_file, or from the variable HERCLE_API_KEY"
         )
         return Problem(name, "secrets are not settings", given.origin, fix)
-    if given.spelling.upper().startswith(PREFIX):
-        candidates = {key.variable: key.variable for key in keys.values()}
-        guess = nearest(given.spelling.upper(), candidates)
-    else:
-        # A right name in the wrong section is the likelier slip than a similar word in the right one.
-        same_name = [key.name for key in keys.values() if key.path[-1] == given.path[-1]]
-        guess = same_name[0] if same_name else nearest(name, keys)
+    guess = _guess(given)
     fix = f"did you mean {guess}?" if guess else "remove it; `ingestor config example` lists all settings"
     return Problem(name, "there is no such setting", given.origin, fix)
+
+
+def _guess(given: Given) -> str | None:
+    """The setting that was probably meant, spelt as its author would."""
+    keys = all_keys()
+    if given.spelling.upper().startswith(PREFIX):
+        name = nearest(given.spelling[len(PREFIX) :].lower().replace("__", "."), keys)
+        return None if name is None else keys[name].variable
+    # A right name in the wrong section is the likelier slip than a similar word in the right one.
+    same_name = [key.name for key in keys.values() if key.path[-1] == given.path[-1]]
+    return nearest(".".join(given.path), same_name or keys) or next(iter(same_name), None)
 
 
 def _tree(given: Iterable[Given]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -248,6 +249,25 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("ingestor.cli.config.example", interrupted)
     assert run(["config", "example"]) == 130
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_cannot_be_one_is_a_slip_on_the_command_line(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "--port", port]) == Exit.USAGE
+    assert "--port" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = process("-m", "ingestor", "hub", "--port", str(port))
+    assert (done.stdout, done.returncode) == ("", Exit.CONFIGURATION)
+    what, why, fix = done.stderr.splitlines()
+    assert what == f"error: port {port} on 127.0.0.1 is taken"
+    assert why.startswith("  why: ")
+    assert "--port 0" in fix
 
 
 def test_a_reader_that_has_gone_is_141_and_no_traceback() -> None:

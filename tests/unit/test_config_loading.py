@@ -105,7 +105,9 @@ def test_all_mistakes_are_named_at_once_with_key_origin_and_fix(tmp_path: Path) 
     [
         ("hub.pings", None),
         ("writer.max_bytes", "inbox.max_bytes"),
-        ("databse.url", "hub.url"),
+        ("databse.url", "database.url"),
+        ("database.zzz", None),
+        ("hub.flavour", None),
         ("snapshots.attempt", "snapshots.attempts"),
     ],
 )
@@ -121,6 +123,13 @@ def test_a_misspelt_variable_is_refused_and_the_right_one_suggested(variable: st
     text = refused(environ={variable: "https://hub.example.net"})
     assert variable in text
     assert "did you mean INGESTOR_HUB__URL?" in text
+
+
+@pytest.mark.parametrize("variable", ["INGESTOR_HOME", "INGESTOR_HUB__FLAVOUR", "INGESTOR_DATABASE__ZZZ"])
+def test_a_variable_that_is_like_none_gets_no_suggestion(variable: str) -> None:
+    text = refused(environ={variable: "x"})
+    assert variable in text
+    assert "did you mean" not in text
 
 
 def test_an_empty_variable_is_refused_rather_than_taken_for_a_value() -> None:
