@@ -5,7 +5,13 @@
 """
 
 from ingestor.adapters.systemd import Notifier
-from ingestor.app.database import database, database_beside, schema_at, upgrade_database
+from ingestor.app.database import (
+    database,
+    database_beside,
+    schema_at,
+    upgrade_configured,
+    upgrade_database,
+)
 from ingestor.app.wiring import Ingestor, Picture
 
 __all__ = [
@@ -15,5 +21,6 @@ __all__ = [
     "database",
     "database_beside",
     "schema_at",
+    "upgrade_configured",
     "upgrade_database",
 ]

@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 
 from ingestor.adapters.clock import SystemClock
 from ingestor.adapters.hub.link import HubLink, LinkLimits
-from ingestor.app.database import database_beside, schema_at
+from ingestor.app.database import NOT_MADE_YET, database_beside, made, schema_at
 from ingestor.app.wiring import kept_secret, link_timing
-from ingestor.config import EmbeddedDatabase, Loaded, database_target, resolve_key
+from ingestor.config import Loaded, WrongSettings, database_target, resolve_key
 from ingestor.domain.commands import ArgumentForm, Command
 from ingestor.domain.decode import decode
-from ingestor.domain.errors import IngestorError, LinkDown
+from ingestor.domain.errors import BadConfiguration, IngestorError, LinkDown
 from ingestor.domain.events import HubError, PairList
 from ingestor.domain.records import Record, SessionClosed, SessionOpened
 
@@ -32,20 +32,31 @@ class Finding:
     ok: bool
     what: str
     fix: str | None
-    """What to do; None if all is well."""
+    """What to do; None if there is nothing to."""
     exit_code: int
     """What a check that stops here should exit with; 0 if all is well."""
     seconds: float
 
 
 class _Problem(Exception):
+    """`exit_code` 0: it will pass by itself."""
+
     def __init__(self, what: str, fix: str, exit_code: int) -> None:
         super().__init__(what)
         self.what, self.fix, self.exit_code = what, fix, exit_code
 
 
-def check(loaded: Loaded, *, config_only: bool = False) -> Iterator[Finding]:
-    """The findings, in the order of the path, as they come. A failed step does not hide the next one."""
+def check(load: Callable[[], Loaded], *, config_only: bool = False) -> Iterator[Finding]:
+    """The findings, in the order of the path, as they come. A failed step does not hide the next one, but for
+    settings that cannot be used: each of those is a finding, and there is nothing to go on with."""
+    began = _clock.monotonic()
+    try:
+        loaded = load()
+    except BadConfiguration as error:
+        seconds = _clock.monotonic() - began
+        for problem in _wrong_settings(error):
+            yield _failed("configuration", problem, seconds)
+        return
     steps: list[tuple[str, Callable[[Loaded], str]]] = [
         ("configuration", _configuration),
         ("key", _key),
@@ -61,13 +72,39 @@ def _tried(name: str, step: Callable[[Loaded], str], loaded: Loaded) -> Finding:
     try:
         what = step(loaded)
     except _Problem as problem:
-        return Finding(name, False, problem.what, problem.fix, problem.exit_code, _clock.monotonic() - began)
+        return _failed(name, problem, _clock.monotonic() - began)
     except IngestorError as error:
-        what, *rest = str(error).splitlines()
-        fix = next((line.removeprefix("fix: ") for line in rest if line.startswith("fix: ")), "see above")
-        code = getattr(error, "exit_code", 69)
-        return Finding(name, False, what, fix, code, _clock.monotonic() - began)
+        return _failed(name, _problem(error), _clock.monotonic() - began)
     return Finding(name, True, what, None, 0, _clock.monotonic() - began)
+
+
+def _failed(name: str, problem: _Problem, seconds: float) -> Finding:
+    return Finding(name, problem.exit_code == 0, problem.what, problem.fix, problem.exit_code, seconds)
+
+
+def _wrong_settings(error: BadConfiguration) -> list[_Problem]:
+    if not isinstance(error, WrongSettings):
+        return [_problem(error)]
+    return [
+        _Problem(f"{each.key}: {each.what} (set by {each.origin})", each.fix, 78) for each in error.problems
+    ]
+
+
+_FIXES = {
+    69: "see that the server runs, and that database.url names it",
+    77: "check the role that database.url names, and its password",
+    78: "check database.url, and that what it names exists",
+}
+"""By exit code, for the database's errors: those carry the server's own words only."""
+
+
+def _problem(error: IngestorError) -> _Problem:
+    """An error's own lines: what, why and fix."""
+    what, *rest = str(error).splitlines()
+    lines = dict(line.strip().split(": ", 1) for line in rest if ": " in line)
+    code = getattr(error, "exit_code", 69)
+    why = f" ({lines['why']})" if "why" in lines else ""
+    return _Problem(what + why, lines.get("fix") or _FIXES.get(code, "run it again with --debug"), code)
 
 
 def _configuration(loaded: Loaded) -> str:
@@ -141,17 +178,16 @@ def _fix_for(obstacle: str) -> str:
 
 def _database(loaded: Loaded) -> str:
     target = database_target(loaded.settings)
-    if isinstance(target, EmbeddedDatabase) and not target.directory.exists():
-        return f"{target.describe()}: will be made at the first run"
+    if not made(target):
+        raise _Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
     with database_beside(loaded.settings) as url:
         schema_at(url)
     return f"reached, {target.describe()}"
 
 
 def _schema(loaded: Loaded) -> str:
-    target = database_target(loaded.settings)
-    if isinstance(target, EmbeddedDatabase) and not target.directory.exists():
-        return "will be made at the first run"
+    if not made(database_target(loaded.settings)):
+        raise _Problem("not made yet, like its database", NOT_MADE_YET, 0)
     with database_beside(loaded.settings) as url:
         state = schema_at(url)
     if state.fits:

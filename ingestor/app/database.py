@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
 from ingestor.adapters.postgres.failures import in_our_words
 from ingestor.adapters.postgres.migrate import SchemaState, schema_state, upgrade
@@ -31,21 +31,58 @@ def database(settings: Settings) -> Iterator[str]:
                 yield url
 
 
+NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` makes it"
+
+
+def made(target: ExternalDatabase | EmbeddedDatabase) -> bool:
+    """False only for a private Postgres that nobody has started yet."""
+    return isinstance(target, ExternalDatabase) or has_data(target.directory)
+
+
 @contextmanager
 def database_beside(settings: Settings) -> Iterator[str]:
-    """The same for a look from outside: a private Postgres that runs already is joined, not started."""
+    """The same for a look from outside, which changes nothing: no database is made, no schema upgraded.
+
+    A private Postgres that runs already is joined; one that does not is started for the time of the look.
+
+    Raises:
+        Transient: there is no private Postgres yet.
+    """
     target = database_target(settings)
-    if isinstance(target, EmbeddedDatabase):
-        running = address_of_running(target.directory, DATABASE_NAME)
-        if running is not None:
-            yield running
-            return
-        if not target.directory.exists():
-            raise Transient(
-                f"there is no private Postgres in {target.directory} yet: `ingestor run` makes it"
-            )
-    with database(settings) as url:
-        yield url
+    match target:
+        case ExternalDatabase():
+            yield target.url
+        case EmbeddedDatabase(directory):
+            if not made(target):
+                raise Transient(
+                    f"there is no private Postgres in {directory}\n"
+                    "why: it has not been made yet\n"
+                    f"fix: {NOT_MADE_YET}"
+                )
+            running = address_of_running(directory, DATABASE_NAME)
+            if running is not None:
+                yield running
+                return
+            with EmbeddedPostgres(directory) as server:
+                yield server.url(DATABASE_NAME)
+
+
+def upgrade_configured(settings: Settings) -> SchemaState:
+    """Bring the configured database up to date, and make the private one where it is missing.
+
+    Returns:
+        Where it stood before.
+    """
+    target = database_target(settings)
+    match target:
+        case ExternalDatabase():
+            return upgrade_database(target.url)
+        case EmbeddedDatabase(directory):
+            running = address_of_running(directory, DATABASE_NAME)
+            if running is not None:
+                return upgrade_database(running)
+            with EmbeddedPostgres(directory) as server:
+                return upgrade_database(server.ensure_database(DATABASE_NAME))
 
 
 def upgrade_database(url: str) -> SchemaState:

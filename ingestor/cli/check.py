@@ -5,22 +5,20 @@ from dataclasses import asdict
 
 import click
 
-from ingestor import logs
 from ingestor.app.checks import Finding, check
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.invocation import Invocation, json_option, settings_options
 
 
 @click.command("check")
 @click.option("--config-only", is_flag=True, help="Settings and key only; connect to nothing.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option()
 @settings_options
 @click.pass_obj
 def check_command(invocation: Invocation, *, config_only: bool, as_json: bool) -> int:
     """Try configuration, key, hub, database and schema once; each failing line says how to mend it."""
-    logs.configure(level="error")
     findings: list[Finding] = []
-    for finding in check(invocation.load(), config_only=config_only):
+    for finding in check(invocation.load_to_look, config_only=config_only):
         findings.append(finding)
         if not as_json:
             _tell(finding)

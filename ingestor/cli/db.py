@@ -4,9 +4,9 @@ import json
 
 import click
 
-from ingestor.app import database_beside, schema_at, upgrade_database
+from ingestor.app import database_beside, schema_at, upgrade_configured
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.invocation import Invocation, json_option, settings_options
 
 
 @click.group()
@@ -18,9 +18,8 @@ def db() -> None:
 @settings_options
 @click.pass_obj
 def upgrade_command(invocation: Invocation) -> int:
-    """Bring the schema up to date. Safe to run twice, also at once."""
-    with database_beside(invocation.load().settings) as url:
-        before = upgrade_database(url)
+    """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
+    before = upgrade_configured(invocation.load_to_look().settings)
     if not before.pending:
         click.echo(f"schema: at {before.found}, nothing to do")
     for step in before.pending:
@@ -29,12 +28,12 @@ def upgrade_command(invocation: Invocation) -> int:
 
 
 @db.command("status")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option()
 @settings_options
 @click.pass_obj
 def status_command(invocation: Invocation, *, as_json: bool) -> int:
     """Tell the schema's revision and what an upgrade would do. Exits with 78 if it does not fit."""
-    with database_beside(invocation.load().settings) as url:
+    with database_beside(invocation.load_to_look().settings) as url:
         state = schema_at(url)
     if as_json:
         document = {

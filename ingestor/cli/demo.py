@@ -15,6 +15,7 @@ from ingestor import logs
 from ingestor.app.demo import Demo, Scene, demo
 from ingestor.app.status import AccountTotals
 from ingestor.cli.exits import Exit
+from ingestor.cli.invocation import json_option
 from ingestor.domain.errors import Fatal
 
 _FRAME_SECONDS = 0.5
@@ -23,7 +24,7 @@ _PLAIN_LINE_SECONDS = 2.0
 
 @click.command("demo")
 @click.option("--for", "seconds", type=click.FloatRange(min=2), help="Run for so many seconds, then stop.")
-@click.option("--json", "as_json", is_flag=True, help="No picture; one JSON document at the end.")
+@json_option("No picture; one JSON document at the end.")
 @click.option("--rate", default=20.0, show_default=True, help="Account changes per second.")
 @click.option("--seed", default=1, show_default=True, help="Of what goes wrong, and when.")
 def demo_command(*, seconds: float | None, as_json: bool, rate: float, seed: int) -> int:

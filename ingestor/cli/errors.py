@@ -5,6 +5,7 @@ The one place where exceptions end. Errors meant for operators hold up to three 
 """
 
 import errno
+import json
 import traceback
 from dataclasses import dataclass
 
@@ -79,8 +80,12 @@ _LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 _UNCREATABLE = {errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
-def present(error: BaseException, *, debug: bool) -> Exit:
+def present(error: BaseException, *, debug: bool, as_json: bool = False) -> Exit:
     """Print a failure to standard error, without secrets and control characters.
+
+    Args:
+        debug: with its traceback.
+        as_json: and to standard output as the document that was promised there.
 
     Returns:
         The exit code for it.
@@ -91,7 +96,16 @@ def present(error: BaseException, *, debug: bool) -> Exit:
     if debug:
         trace = "".join(traceback.format_exception(error))
         click.echo(logs.printable(logs.redact(trace), keep_newlines=True), err=True)
-    click.echo(logs.printable(logs.redact(text), keep_newlines=True), err=True)
+    text = logs.printable(logs.redact(text), keep_newlines=True)
+    click.echo(text, err=True)
+    if as_json:
+        what, *advice = text.splitlines()
+        document = {
+            "error": what.removeprefix("error: "),
+            "advice": [line.strip() for line in advice],
+            "exit_code": code,
+        }
+        click.echo(json.dumps(document, indent=2))
     return code
 
 

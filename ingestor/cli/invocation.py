@@ -1,6 +1,6 @@
 """What is said on the command line about settings, wherever on it: `--config`, `--set`, `--debug`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,16 +18,30 @@ class Invocation:
     config_file: Path | None = None
     overrides: dict[str, object] = field(default_factory=dict)
     debug: bool = False
+    as_json: bool = False
+    """Standard output is to be one JSON document, also where the command fails."""
 
-    def load(self, overrides: Mapping[str, object] | None = None) -> "Loaded":
-        """The settings; `overrides` of the command itself are weaker than `--set`.
+    def load(self) -> "Loaded":
+        """The settings.
 
         Raises:
             BadConfiguration: with every mistake that was found.
         """
         from ingestor.config import load  # noqa: PLC0415 - pydantic, only where settings are needed
 
-        return load(self.config_file, {**(overrides or {}), **self.overrides})
+        return load(self.config_file, self.overrides)
+
+    def load_to_look(self) -> "Loaded":
+        """The settings, for a command that looks and ends: it logs errors only, unless at `debug`, and to
+        standard error, because standard output belongs to what it prints. Raises as `load` does."""
+        from ingestor import logs  # noqa: PLC0415 - structlog, the same
+
+        logs.configure("error")
+        loaded = self.load()
+        log = loaded.settings.log
+        if log.level.value == "debug":
+            logs.configure(log.level.value, log.format.value)
+        return loaded
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -62,6 +76,11 @@ def settings_options(command: _Command) -> _Command:
     )(command)
 
 
+def json_option(text: str = "One JSON document on standard output.") -> Callable[[_Command], _Command]:
+    """Adds `--json`, as the argument `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, callback=_keep_json, help=text)
+
+
 def _invocation(context: click.Context) -> Invocation:
     return context.ensure_object(Invocation)
 
@@ -74,6 +93,12 @@ def _keep_config_file(context: click.Context, _: click.Parameter, value: Path | 
 def _keep_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         _invocation(context).debug = True
+
+
+def _keep_json(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    if value:
+        _invocation(context).as_json = True
+    return value
 
 
 def _keep_overrides(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:

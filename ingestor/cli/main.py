@@ -116,5 +116,5 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the top: whatever comes up here is told and becomes a code
-        return present(error, debug=invocation.debug)
+        return present(error, debug=invocation.debug, as_json=invocation.as_json)
     return result if isinstance(result, int) else Exit.OK

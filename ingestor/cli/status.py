@@ -9,19 +9,19 @@ import click
 
 from ingestor.app.status import AccountStatus, status
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.invocation import Invocation, json_option, settings_options
 
 _SILENT_AFTER_SECONDS = 30.0
 """Six missed heartbeats."""
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option()
 @settings_options
 @click.pass_obj
 def status_command(invocation: Invocation, *, as_json: bool) -> int:
     """Tell how the account stands, with the daemon up or down. Exits with 1 if something is wrong."""
-    account = status(invocation.load().settings)
+    account = status(invocation.load_to_look().settings)
     problems = list(_problems(account))
     if as_json:
         document = {**asdict(account), "daemon": _daemon(account), "problems": problems}

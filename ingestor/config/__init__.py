@@ -1,6 +1,6 @@
 """Settings: read once, checked as a whole, frozen; each value remembers where it came from."""
 
-from ingestor.config.loading import Loaded, load
+from ingestor.config.loading import Loaded, WrongSettings, load
 from ingestor.config.model import (
     Database,
     Drain,
@@ -38,6 +38,7 @@ __all__ = [
     "Settings",
     "Snapshots",
     "Writer",
+    "WrongSettings",
     "database_password",
     "database_target",
     "load",

@@ -1,7 +1,7 @@
 """From what was given to `Settings`: strongest origin first, every mistake named at once."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,14 @@ class Problem:
         return f"{self.key}: {self.what}\n  why: set by {self.origin}\n  fix: {self.fix}"
 
 
+class WrongSettings(BadConfiguration):
+    """What the settings' authors have to mend, one by one."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(_tell(problems))
+        self.problems = tuple(problems)
+
+
 def load(
     config_file: Path | None = None,
     overrides: Mapping[str, object] | None = None,
@@ -59,7 +67,8 @@ def load(
         environ: instead of this process's environment.
 
     Raises:
-        BadConfiguration: with every mistake that was found, each with its origin and its fix.
+        WrongSettings: with every mistake that was found, each with its origin and its fix.
+        BadConfiguration: the file cannot be read.
     """
     environ = os.environ if environ is None else environ
     file = find_file(environ, config_file)
@@ -79,7 +88,7 @@ def load(
     except ValidationError as error:
         problems += [_explain(dict(item), chosen) for item in error.errors(include_url=False)]
     if problems or settings is None:
-        raise BadConfiguration(_tell(problems))
+        raise WrongSettings(problems)
     return Loaded(settings, {name: given.origin for name, given in chosen.items()}, file)
 
 
@@ -155,7 +164,7 @@ def _explain(error: dict[str, Any], chosen: Mapping[str, Given]) -> Problem:
     return Problem(name, what, origin, fix or "see `ingestor config example`")
 
 
-def _tell(problems: list[Problem]) -> str:
+def _tell(problems: Sequence[Problem]) -> str:
     if len(problems) == 1:
         return str(problems[0])
     return "\n".join([f"{len(problems)} settings are wrong", *(f"- {problem}" for problem in problems)])

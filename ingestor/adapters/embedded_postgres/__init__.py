@@ -25,7 +25,12 @@ two locks, and `postgres-X.Y/` when the binaries had to be copied to where that 
 
 from ingestor.adapters.embedded_postgres.binaries import AUTO, SYSTEM, WHEEL, find_binaries
 from ingestor.adapters.embedded_postgres.locks import DirectoryInUse
-from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, StartFailed, address_of_running
+from ingestor.adapters.embedded_postgres.server import (
+    EmbeddedPostgres,
+    StartFailed,
+    address_of_running,
+    has_data,
+)
 
 __all__ = [
     "AUTO",
@@ -36,4 +41,5 @@ __all__ = [
     "StartFailed",
     "address_of_running",
     "find_binaries",
+    "has_data",
 ]

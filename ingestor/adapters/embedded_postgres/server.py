@@ -361,6 +361,11 @@ def _sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def has_data(directory: Path) -> bool:
+    """Whether a server has been made on this directory, running or not."""
+    return (directory / "data" / "PG_VERSION").exists()
+
+
 def address_of_running(directory: Path, database: str = "ingestor") -> str | None:
     """SQLAlchemy's address of a database of the server that runs on this directory, whoever started it.
 

@@ -1,0 +1,150 @@
+"""Commands that look: what they print, and that they leave everything as it was."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ingestor.simulator import SimulatedHub
+from tests.support.daemon import Daemon, command, environment
+from tests.support.postgres import postgres_directory, server_under_test
+from tests.support.waiting import eventually
+
+NOBODY_LISTENS = "http://127.0.0.1:1/hub"
+LOOKS = [("status",), ("db", "status"), ("check",)]
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Where a private Postgres could be made: the account that runs it can pass through what lies above."""
+    with postgres_directory() as above:
+        above.chmod(0o711)
+        yield above / "postgres"
+
+
+def private(directory: Path, hub_url: str = NOBODY_LISTENS, **more: str) -> dict[str, str]:
+    """The environment of an ingestor that has no server but its own."""
+    env = environment(hub_url, "", "a-key", INGESTOR_DATABASE__EMBEDDED_DIRECTORY=str(directory), **more)
+    del env["INGESTOR_DATABASE__URL"]
+    return env
+
+
+def findings(printed: str) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in json.loads(printed)["findings"]}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_makes_no_private_postgres(look: tuple[str, ...], directory: Path) -> None:
+    done = command(*look, env=private(directory))
+
+    assert done.returncode == 69
+    assert "`ingestor run` or `ingestor db upgrade` makes it" in done.stdout + done.stderr
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_look_leaves_a_private_postgres_at_its_schema(look: tuple[str, ...], directory: Path) -> None:
+    with server_under_test(directory) as server:
+        server.ensure_database()
+    done = command(*look, env=private(directory))
+
+    assert done.returncode == 78
+    assert "ingestor db upgrade" in done.stdout + done.stderr
+    with server_under_test(directory) as server, psycopg.connect(server.dsn()) as connection:
+        assert connection.execute("SELECT to_regnamespace('ingest')").fetchone() == (None,)
+
+
+def test_an_upgrade_makes_the_private_postgres(directory: Path) -> None:
+    env = private(directory)
+    made = command("db", "upgrade", env=env)
+    assert made.returncode == 0, made.stderr
+    assert "0001" in made.stdout
+
+    state = command("db", "status", "--json", env=env)
+    assert json.loads(state.stdout)["fits"]
+    assert "nothing to do" in command("db", "upgrade", env=env).stdout
+
+
+def test_before_the_first_run_check_says_who_makes_the_database(directory: Path, hub: SimulatedHub) -> None:
+    done = command(
+        "check", "--json", env={**private(directory, hub.url), "HERCLE_API_KEY": hub.config.api_key}
+    )
+
+    assert done.returncode == 0, done.stdout
+    for name in ("database", "schema"):
+        finding = findings(done.stdout)[name]
+        assert finding["ok"]
+        assert "`ingestor run`" in finding["fix"]
+
+
+def test_check_gives_every_failure_a_fix_of_its_own(database: str) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    done = command("check", "--json", env=environment(NOBODY_LISTENS, nowhere, "a-key"))
+
+    failed = [each for each in findings(done.stdout).values() if not each["ok"]]
+    assert {each["name"] for each in failed} == {"hub", "database", "schema"}
+    assert all(each["fix"] and "above" not in each["fix"] for each in failed)
+
+
+def test_check_tells_every_wrong_setting_as_a_finding(tmp_path: Path) -> None:
+    wrong = {"INGESTOR_LOG__LEVEL": "loud", "INGESTOR_INBOX__MAX_RECORDS": "0"}
+    done = command("check", "--json", env=private(tmp_path, **wrong))
+
+    assert done.returncode == 78
+    document = json.loads(done.stdout)
+    assert not document["ok"]
+    assert [each["name"] for each in document["findings"]] == ["configuration", "configuration"]
+    assert {each["what"].partition(":")[0] for each in document["findings"]} == {
+        "log.level",
+        "inbox.max_records",
+    }
+    assert all("expected:" in each["fix"] for each in document["findings"])
+
+
+def test_check_tells_a_missing_file_as_a_finding(tmp_path: Path) -> None:
+    done = command("check", "--json", "--config", "/nonexistent/x.toml", env=private(tmp_path))
+
+    assert done.returncode == 78
+    assert "/nonexistent/x.toml" in findings(done.stdout)["configuration"]["what"]
+    assert "--config" in findings(done.stdout)["configuration"]["what"]
+    assert "ingestor config example" in findings(done.stdout)["configuration"]["fix"]
+
+
+@pytest.mark.parametrize("state", ["missing", "stopped", "running"])
+def test_json_is_one_document_and_nothing_else(state: str, directory: Path, hub: SimulatedHub) -> None:
+    """Also where something is told on the way, and at the level at which everything is."""
+    env = private(directory, hub.url, INGESTOR_LOG__LEVEL="debug") | {"HERCLE_API_KEY": hub.config.api_key}
+    if state == "stopped":
+        assert command("db", "upgrade", env=env).returncode == 0
+    if state == "running":
+        with Daemon(env) as daemon:
+            eventually(lambda: daemon.events("batch_committed"), within=30)
+            _one_document_each(env)
+            assert daemon.terminate() == 0
+    else:
+        _one_document_each(env)
+
+
+def _one_document_each(env: dict[str, str]) -> None:
+    for words in (*LOOKS, ("check", "--config-only")):
+        done = command(*words, "--json", env=env)
+        assert isinstance(json.loads(done.stdout), dict), words
+
+
+def test_a_failure_in_json_is_a_document_too() -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    done = command("status", "--json", env=environment(NOBODY_LISTENS, nowhere, "a-key"))
+
+    document = json.loads(done.stdout)
+    assert document["exit_code"] == done.returncode == 69
+    assert "cannot be reached" in document["error"]
+    assert any(line.startswith("fix: ") for line in document["advice"])
+    assert document["error"] in done.stderr
+
+
+def test_a_demo_in_json_is_one_document(tmp_path: Path) -> None:
+    done = command("demo", "--for", "3", "--json", env=private(tmp_path, INGESTOR_LOG__LEVEL="debug"))
+    assert json.loads(done.stdout)["unaccounted"] == 0
