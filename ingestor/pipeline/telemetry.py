@@ -21,6 +21,12 @@ class LogEvent:
 
 
 LOG_EVENTS: dict[str, LogEvent] = {
+    "account_taken": LogEvent(
+        "error",
+        ("account", "backend"),
+        "Another process writes this account and has its lock; this one ends with exit code 75.",
+        "Stop one of the two. `ingestor status` names host and pid of the one that writes.",
+    ),
     "batch_committed": LogEvent(
         "debug",
         ("items", "records"),

@@ -67,6 +67,11 @@ def test_what_a_restart_cannot_cure_is_not_restarted() -> None:
     assert (service["Type"], service["Restart"]) == ("notify", "always")
 
 
+def test_what_a_restart_can_cure_is_restarted_for_ever() -> None:
+    """Above all code 75: the other process that writes the account may stay for hours."""
+    assert unit("ingestor.service")["Unit"]["StartLimitIntervalSec"] == "0"
+
+
 def test_the_unit_hands_over_the_credential_under_the_name_that_is_read() -> None:
     assert unit("ingestor.service")["Service"]["LoadCredential"].partition(":")[0] == KEY_CREDENTIAL
 

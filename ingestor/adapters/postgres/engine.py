@@ -25,6 +25,8 @@ def make_engine(url: str, timing: DatabaseTiming, *, application_name: str = "he
             "-c timezone=UTC",
             # Each statement has one good plan whatever is given: planning anew costs more than the batch.
             "-c plan_cache_mode=force_generic_plan",
+            # The server's own, so that it soon lets go of the account's lock when our host has vanished.
+            "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
         )
     )
     return create_engine(

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from ingestor.adapters.postgres import packing, parts, statements
+from ingestor.adapters.postgres.account_lock import AccountLock
 from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
 from ingestor.adapters.postgres.loading import load_books, require_schema
@@ -45,6 +46,7 @@ class PostgresStore:
         self._software_version = software_version
         self._clock = clock
         self._packer = Packer(account)
+        self._lock = AccountLock(account)
         self._guard = DeadlineGuard(transaction_seconds, clock)
         self._connection: Connection | None = None
 
@@ -55,6 +57,7 @@ class PostgresStore:
             Transient: the database cannot be reached now.
             SchemaMismatch: missing, older or newer schema.
             BadConfiguration: the account belongs to another environment.
+            AccountTaken: another process writes the account.
         """
         with self._translated() as connection:
             require_schema(connection)
@@ -225,6 +228,7 @@ class PostgresStore:
         raw = self._raw(connection)
         try:
             with self._guard.watch(raw):
+                self._lock.hold(raw)
                 yield connection
         except (psycopg.Error, DBAPIError, UnicodeError, OverflowError) as raised:
             error = raised.orig if isinstance(raised, DBAPIError) else raised
