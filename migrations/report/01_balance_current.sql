@@ -51,9 +51,16 @@ JOIN ingest.watermark AS w
     ON w.account = known.account AND w.kind = 'balances' AND w.user_id = known.user_id
 LEFT JOIN ingest.heartbeat AS h ON h.account = known.account
 CROSS JOIN LATERAL (
+    -- A gap that was healed or explained leaves no doubt. One that was lost leaves as much as an open one, until
+    -- something later confirms the state; what it had been awaiting and never got is still in its row.
     SELECT EXISTS (
         SELECT FROM ingest.gap AS g
-        WHERE g.account = known.account AND g.ending IS NULL AND 'balances' = ANY (g.awaiting)
+        WHERE g.account = known.account AND g.ending IS NULL
+          AND 'balances' = ANY (g.awaiting) AND coalesce(g.user_id, known.user_id) = known.user_id
+    ) OR EXISTS (
+        SELECT FROM ingest.gap AS g
+        WHERE g.account = known.account AND g.ending = 'lost' AND g.ended_at >= w.confirmed_until
+          AND 'balances' = ANY (g.awaiting) AND coalesce(g.user_id, known.user_id) = known.user_id
     ) AS gap
 ) AS doubtful
 LEFT JOIN LATERAL (
@@ -83,7 +90,7 @@ COMMENT ON COLUMN report.balance_current.reported IS 'False: the newest snapshot
 COMMENT ON COLUMN report.balance_current.deleted IS 'The hub flags the whole balance record as deleted.';
 COMMENT ON COLUMN report.balance_current.valid_from IS 'Since when the asset has these amounts.';
 COMMENT ON COLUMN report.balance_current.confirmed_until IS 'When the hub last confirmed the account''s state: until then nothing had changed.';
-COMMENT ON COLUMN report.balance_current.certainty IS 'confirmed: the last answer is fresh. last_known: it is older than two intervals. in_gap: something may have been missed and no fresh answer has come yet.';
+COMMENT ON COLUMN report.balance_current.certainty IS 'confirmed: the last answer is fresh. last_known: it is older than two intervals. in_gap: something may have been missed and no fresh answer has come since, or never came and nothing later either.';
 COMMENT ON COLUMN report.balance_current.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
 COMMENT ON COLUMN report.balance_current.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
 COMMENT ON COLUMN report.balance_current.revision IS 'Above 0 where the hub sent different contents under one sequence.';

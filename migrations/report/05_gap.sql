@@ -38,7 +38,7 @@ COMMENT ON COLUMN report.gap.ending IS 'healed: a fresh answer proved the state 
 COMMENT ON COLUMN report.gap.ended_at IS 'When it ended.';
 COMMENT ON COLUMN report.gap.time_to_end IS 'From noticing to the end.';
 COMMENT ON COLUMN report.gap.is_open IS 'No end yet.';
-COMMENT ON COLUMN report.gap.awaiting IS 'Kinds of stream that still need a fresh answer.';
+COMMENT ON COLUMN report.gap.awaiting IS 'Kinds of stream that still need a fresh answer, or, where it was lost, never got one.';
 COMMENT ON COLUMN report.gap.stream IS 'balances or pairs, where only one is touched.';
 COMMENT ON COLUMN report.gap.user_id IS 'The hub''s user, where only one is touched.';
 COMMENT ON COLUMN report.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (shed).';

@@ -450,7 +450,7 @@ def upgrade() -> None:
             "awaiting",
             postgresql.ARRAY(sa.Text()),
             nullable=False,
-            comment="Kinds of stream that still need a fresh answer.",
+            comment="Kinds of stream that still need a fresh answer, or, where it was lost, never got one.",
         ),
         sa.Column("ending", sa.Text(), nullable=True, comment="healed, explained or lost; null while open."),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True, comment="When it ended."),
@@ -477,6 +477,14 @@ def upgrade() -> None:
         unique=False,
         schema="ingest",
         postgresql_where=sa.text("ending IS NULL"),
+    )
+    op.create_index(
+        "gap_lost_idx",
+        "gap",
+        ["account", "ended_at"],
+        unique=False,
+        schema="ingest",
+        postgresql_where=sa.text("ending = 'lost'"),
     )
     op.create_table(
         "heartbeat",
@@ -931,6 +939,9 @@ def downgrade() -> None:
     op.drop_table("pair", schema="ingest")
     op.drop_table("outcome", schema="ingest")
     op.drop_table("heartbeat", schema="ingest")
+    op.drop_index(
+        "gap_lost_idx", table_name="gap", schema="ingest", postgresql_where=sa.text("ending = 'lost'")
+    )
     op.drop_index(
         "gap_open_idx", table_name="gap", schema="ingest", postgresql_where=sa.text("ending IS NULL")
     )

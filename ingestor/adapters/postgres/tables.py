@@ -326,7 +326,10 @@ gap = Table(
     _count("first_missing", "First missing sequence (sequence_skip) or ordinal (shed).", optional=True),
     _count("last_missing", "Last missing sequence or ordinal.", optional=True),
     Column(
-        "awaiting", ARRAY(Text), nullable=False, comment="Kinds of stream that still need a fresh answer."
+        "awaiting",
+        ARRAY(Text),
+        nullable=False,
+        comment="Kinds of stream that still need a fresh answer, or, where it was lost, never got one.",
     ),
     _text("ending", "healed, explained or lost; null while open.", optional=True),
     _at("ended_at", "When it ended.", optional=True),
@@ -337,6 +340,7 @@ gap = Table(
 )
 Index(None, gap.c.account, gap.c.missed_from)
 Index("gap_open_idx", gap.c.account, postgresql_where=text("ending IS NULL"))
+Index("gap_lost_idx", gap.c.account, gap.c.ended_at, postgresql_where=text("ending = 'lost'"))
 
 doubt = Table(
     "doubt",
