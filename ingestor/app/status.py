@@ -5,13 +5,14 @@ from ingestor.adapters.postgres.failures import in_our_words
 from ingestor.adapters.postgres.queries import (
     AccountStatus,
     AccountTotals,
+    StreamStatus,
     account_status,
     account_totals,
 )
 from ingestor.app.database import database_beside
 from ingestor.config import Settings
 
-__all__ = ["AccountStatus", "AccountTotals", "status", "totals_at"]
+__all__ = ["AccountStatus", "AccountTotals", "StreamStatus", "status", "totals_at"]
 
 
 def status(settings: Settings) -> AccountStatus:

@@ -3,11 +3,12 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
+from math import inf
 from uuid import UUID
 
 import click
 
-from ingestor.app.status import AccountStatus, status
+from ingestor.app.status import AccountStatus, StreamStatus, status
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 
@@ -50,14 +51,38 @@ def _problems(account: AccountStatus) -> list[str]:
         found.append(f"the daemon is not running ({daemon}): systemctl status ingestor, or `ingestor run`")
     elif process is not None and process.link_state != "up":
         found.append(f"no link to the hub ({process.link_state}, {process.link_obstacle}): ingestor check")
-    if daemon == "running" and account.open_gaps:
-        found.append(f"gaps open: {account.open_gaps}, see the view report.gap")
-    found.extend(
+    found += [f"{_age(stream)}: see the view report.freshness" for stream in _stale(account)]
+    found += [
         f"{stream.kind} in doubt: {', '.join(stream.doubts)}, see the view report.doubt"
         for stream in account.streams
         if stream.doubts
-    )
+    ]
+    if account.open_gaps:
+        found.append(f"gaps open: {account.open_gaps}, see the view report.gap")
+    if account.lost_gaps:
+        found.append(
+            f"gaps lost in the last 24 hours: {account.lost_gaps}, see the view report.gap, ask the hub"
+        )
     return found
+
+
+def _stale(account: AccountStatus) -> list[StreamStatus]:
+    """Streams that should have been confirmed by now; a process that has just started gets its time."""
+    uptime = account.process.seconds_since_start if account.process is not None else inf
+    return [
+        stream
+        for stream in account.streams
+        if stream.is_fresh is False
+        and (stream.confirmed_until is not None or uptime > 2 * (stream.expected_every_seconds or 0))
+    ]
+
+
+def _age(stream: StreamStatus) -> str:
+    if stream.seconds_since_confirmed is None:
+        return f"{stream.kind} never confirmed"
+    every = stream.expected_every_seconds
+    expected = "" if every is None else f", expected every {every:.0f} s"
+    return f"{stream.kind} not confirmed for {stream.seconds_since_confirmed:.0f} s{expected}"
 
 
 def _lines(account: AccountStatus) -> list[str]:
@@ -72,14 +97,20 @@ def _lines(account: AccountStatus) -> list[str]:
         )
         lines.append(f"link      {process.link_state}")
         lines.append(f"inbox     {process.inbox_records} records waiting")
-    lines.extend(
-        f"{stream.kind:<9} epoch {stream.epoch}, sequence {stream.sequence}, "
-        f"confirmed {stream.seconds_since_confirmed:.0f} s ago"
-        for stream in account.streams
-    )
-    lines.append(f"gaps      {account.open_gaps} open")
+    lines.extend(map(_stream_line, account.streams))
+    lines.append(f"gaps      {account.open_gaps} open, {account.lost_gaps} lost in the last 24 hours")
     lines.append(f"letters   {account.dead_letters} quarantined")
     return lines
+
+
+def _stream_line(stream: StreamStatus) -> str:
+    if stream.seconds_since_confirmed is None:
+        return f"{stream.kind:<9} never confirmed"
+    former = ", of a former user" if stream.is_fresh is None else ""
+    return (
+        f"{stream.kind:<9} epoch {stream.epoch}, sequence {stream.sequence}, "
+        f"confirmed {stream.seconds_since_confirmed:.0f} s ago{former}"
+    )
 
 
 def _plain(value: object) -> str:

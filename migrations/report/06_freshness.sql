@@ -7,22 +7,39 @@ SELECT
     w.confirmed_until,
     clock_timestamp() - w.confirmed_until AS age,
     kinds.expected_every,
-    coalesce(w.confirmed_until > clock_timestamp() - 2 * kinds.expected_every, false) AS is_fresh,
+    CASE
+        WHEN users.former THEN NULL
+        ELSE coalesce(w.confirmed_until > clock_timestamp() - 2 * kinds.expected_every, false)
+    END AS is_fresh,
     h.link_state,
     h.last_heard_at,
     h.beat_at,
     coalesce(h.stopped_at IS NULL AND h.beat_at > clock_timestamp() - interval '30 seconds', false) AS is_alive,
+    h.stopped_at,
     h.inbox_records,
-    (SELECT count(*) FROM ingest.gap AS g WHERE g.account = a.account AND g.ending IS NULL) AS open_gaps
+    (
+        SELECT count(*)
+        FROM ingest.gap AS g
+        WHERE g.account = a.account AND g.ending IS NULL AND kinds.kind = ANY (g.awaiting)
+          AND (g.user_id IS NULL OR w.user_id IS NULL OR g.user_id = w.user_id)
+    ) AS open_gaps
 FROM ingest.account AS a
 LEFT JOIN ingest.heartbeat AS h ON h.account = a.account
 CROSS JOIN LATERAL (
     VALUES ('balances', h.balances_interval), ('pairs', h.pairs_interval)
 ) AS kinds (kind, expected_every)
-LEFT JOIN ingest.watermark AS w ON w.account = a.account AND w.kind = kinds.kind;
+LEFT JOIN ingest.watermark AS w ON w.account = a.account AND w.kind = kinds.kind
+CROSS JOIN LATERAL (
+    -- Nobody will confirm a user whose key is no longer in use: the hub names another one by now.
+    SELECT EXISTS (
+        SELECT FROM ingest.watermark AS other
+        WHERE other.account = w.account AND other.kind = w.kind AND other.user_id <> w.user_id
+          AND other.confirmed_until > w.confirmed_until + 2 * kinds.expected_every
+    ) AS former
+) AS users;
 
 COMMENT ON VIEW report.freshness IS
-    'How old is what we know? One row per account and kind of stream, also before the first answer.';
+    'How old is what we know? One row per account, kind of stream and user, also before the first answer. Accounts and users of the past stay.';
 COMMENT ON COLUMN report.freshness.account IS 'Name of the account.';
 COMMENT ON COLUMN report.freshness.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.freshness.user_id IS 'The hub''s user; empty for pairs, null before the first answer.';
@@ -30,10 +47,11 @@ COMMENT ON COLUMN report.freshness.valid_from IS 'Since when the newest version 
 COMMENT ON COLUMN report.freshness.confirmed_until IS 'When the hub last confirmed it.';
 COMMENT ON COLUMN report.freshness.age IS 'Time since then.';
 COMMENT ON COLUMN report.freshness.expected_every IS 'How often an answer is asked for.';
-COMMENT ON COLUMN report.freshness.is_fresh IS 'Confirmed within two intervals.';
+COMMENT ON COLUMN report.freshness.is_fresh IS 'Confirmed within two intervals. Null for a former user: for two intervals the hub has confirmed another one only.';
 COMMENT ON COLUMN report.freshness.link_state IS 'State of the link at the last heartbeat.';
 COMMENT ON COLUMN report.freshness.last_heard_at IS 'When the last bytes came from the hub, as of the last heartbeat.';
 COMMENT ON COLUMN report.freshness.beat_at IS 'When the writer last turned.';
 COMMENT ON COLUMN report.freshness.is_alive IS 'The process beat within 30 seconds and has not stopped.';
+COMMENT ON COLUMN report.freshness.stopped_at IS 'When the process stopped in good order; null while it runs, or if it died.';
 COMMENT ON COLUMN report.freshness.inbox_records IS 'Records that waited to be written.';
-COMMENT ON COLUMN report.freshness.open_gaps IS 'Gaps without an end.';
+COMMENT ON COLUMN report.freshness.open_gaps IS 'Gaps that still need a fresh answer of this kind.';

@@ -1,83 +1,14 @@
 """What the views say, on rows of every kind: the contract that analysts rely on."""
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import psycopg
 import pytest
 
 from ingestor.app import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
-from tests.support.postgres import libpq_url
+from tests.support.rows import Query, account, gap, stream
 from tests.support.waiting import eventually
-
-Query = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def sql(database: str) -> Iterator[Query]:
-    with psycopg.connect(libpq_url(database), autocommit=True) as connection:
-
-        def query(statement: str, *values: object) -> list[tuple[Any, ...]]:
-            cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
-
-        yield query
-
-
-def account(sql: Query, name: str = "main") -> None:
-    """An account whose daemon is alive and asks for balances every minute, for pairs every five."""
-    sql("INSERT INTO ingest.account VALUES (%s, 'custom', now())", name)
-    sql(
-        "INSERT INTO ingest.heartbeat (account, process_id, pid, host, software_version, started_at, "
-        "beat_at, link_state, inbox_records, inbox_bytes, balances_interval, pairs_interval) "
-        "VALUES (%s, gen_random_uuid(), 1, 'h', '1', now(), now(), 'up', 0, 0, '1 minute', '5 minutes')",
-        name,
-    )
-
-
-def stream(
-    sql: Query, user: str = "u", *, age: str = "10 seconds", kind: str = "balances", name: str = "main"
-) -> None:
-    """A stream that was confirmed so long ago, and one asset of it."""
-    sql(
-        "INSERT INTO ingest.epoch VALUES (%s, %s, %s, 1, now(), 'first_seen', 1, NULL, "
-        "gen_random_uuid(), 1, gen_random_uuid(), 1, 1)",
-        *(name, kind, user),
-    )
-    sql(
-        "INSERT INTO ingest.watermark VALUES (%s, %s, %s, 1, 1, 0, '', gen_random_uuid(), 1, 0, "
-        "now() - interval '1 year', now() - %s::interval, false)",
-        *(name, kind, user, age),
-    )
-    if kind == "balances":
-        sql(
-            "INSERT INTO ingest.balance "
-            "VALUES (%s, %s, 'BTC', now() - interval '1 year', 1, 1, 0, 1, 0, true)",
-            *(name, user),
-        )
-
-
-def gap(
-    sql: Query,
-    ending: str | None,
-    awaiting: str,
-    *,
-    ended: str = "1 second",
-    user: str | None = None,
-    name: str = "main",
-) -> None:
-    """A gap that began a minute ago and ended so long ago, if it did."""
-    sql(
-        "INSERT INTO ingest.gap (account, session_id, ordinal, position, kind, missed_from, missed_until, "
-        "opened_at, cause, obstacles, stream, user_id, awaiting, ending, ended_at) "
-        "VALUES (%s, gen_random_uuid(), 1, 0, 'disconnected', now() - interval '1 minute', "
-        "now() - interval '50 seconds', now() - interval '1 minute', 'reset', '{}', %s, %s, %s::text[], %s, "
-        "CASE WHEN %s::text IS NOT NULL THEN now() - %s::interval END)",
-        *(name, None if user is None else "balances", user, awaiting, ending, ending, ended),
-    )
 
 
 def certainty(sql: Query, user: str = "u") -> str:
@@ -160,3 +91,56 @@ def test_after_a_loss_the_daemon_confirms_only_what_it_has_heard_since(database:
             eventually(lambda: sql(sure, "confirmed"), within=20)
         finally:
             ingestor.stop(5.0)
+
+
+def test_freshness_expects_nothing_of_a_former_user(sql: Query) -> None:
+    """The key was changed for another user's: nobody will ever confirm the one before."""
+    account(sql)
+    stream(sql, "now")
+    stream(sql, "before", age="1 hour")
+    stream(sql, "", kind="pairs", age="1 hour")
+
+    assert sql("SELECT kind, user_id, is_fresh FROM report.freshness ORDER BY 1, 2") == [
+        ("balances", "before", None),
+        ("balances", "now", True),
+        ("pairs", "", False),
+    ]
+
+
+def test_freshness_of_users_who_are_all_old_is_false(sql: Query) -> None:
+    """A daemon that is away makes no former users of those it had."""
+    account(sql)
+    stream(sql, "one", age="1 hour")
+    stream(sql, "two", age="1 hour 30 seconds")
+
+    assert sql("SELECT DISTINCT is_fresh FROM report.freshness WHERE kind = 'balances'") == [(False,)]
+
+
+def test_freshness_tells_a_retired_account_from_a_dead_one(sql: Query) -> None:
+    account(sql, "retired")
+    account(sql, "died")
+    account(sql, "alive")
+    sql("UPDATE ingest.heartbeat SET beat_at = now() - interval '1 day' WHERE account <> 'alive'")
+    sql("UPDATE ingest.heartbeat SET stopped_at = beat_at WHERE account = 'retired'")
+    sql("INSERT INTO ingest.account VALUES ('never ran', 'custom', now())")
+
+    assert sql(
+        "SELECT account, is_alive, is_fresh, stopped_at IS NOT NULL FROM report.freshness "
+        "WHERE kind = 'balances' ORDER BY 1"
+    ) == [
+        ("alive", True, False, False),
+        ("died", False, False, False),
+        ("never ran", False, False, False),
+        ("retired", False, False, True),
+    ]
+
+
+def test_freshness_counts_the_open_gaps_of_each_stream(sql: Query) -> None:
+    account(sql)
+    stream(sql)
+    stream(sql, "", kind="pairs")
+    gap(sql, None, "{balances}")
+    gap(sql, None, "{balances,pairs}")
+    gap(sql, "lost", "{pairs}")
+
+    assert sql("SELECT kind, open_gaps FROM report.freshness ORDER BY 1") == [("balances", 2), ("pairs", 1)]

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, select
+from sqlalchemy import Connection, Engine, Select, func, select, text
 
 from ingestor.adapters.postgres import tables as t
 
@@ -25,20 +25,24 @@ class ProcessStatus:
     last_heard_at: datetime | None
     inbox_records: int
     stopped_at: datetime | None
+    seconds_since_start: float
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """Where one stream stands."""
+    """Where one stream stands; before the first answer there is one without a user for each kind."""
 
     kind: str
-    user_id: str
-    epoch: int
-    sequence: int
-    valid_from: datetime
-    confirmed_until: datetime
-    seconds_since_confirmed: float
-    doubts: tuple[str, ...]
+    user_id: str | None
+    epoch: int | None
+    sequence: int | None
+    valid_from: datetime | None
+    confirmed_until: datetime | None
+    seconds_since_confirmed: float | None
+    expected_every_seconds: float | None
+    is_fresh: bool | None
+    """As `report.freshness` has it: None for a former user."""
+    doubts: list[str]
     """Those without a resolution: what the hub has may be a state that we do not follow."""
 
 
@@ -50,6 +54,8 @@ class AccountStatus:
     process: ProcessStatus | None
     streams: tuple[StreamStatus, ...]
     open_gaps: int
+    lost_gaps: int
+    """Those of the last 24 hours."""
     dead_letters: int
     last_session_opened_at: datetime | None
 
@@ -80,6 +86,14 @@ def account_status(engine: Engine, account: str) -> AccountStatus:
             streams=_streams(connection, account),
             open_gaps=_count(
                 connection, select(t.gap).where(t.gap.c.account == account, t.gap.c.ending.is_(None))
+            ),
+            lost_gaps=_count(
+                connection,
+                select(t.gap).where(
+                    t.gap.c.account == account,
+                    t.gap.c.ending == "lost",
+                    t.gap.c.ended_at > func.clock_timestamp() - timedelta(hours=24),
+                ),
             ),
             dead_letters=_count(connection, select(t.dead_letter).where(t.dead_letter.c.account == account)),
             last_session_opened_at=connection.scalar(
@@ -139,9 +153,11 @@ def account_totals(engine: Engine, account: str) -> AccountTotals:
 def _process(connection: Connection, account: str) -> ProcessStatus | None:
     h = t.heartbeat.c
     row = connection.execute(
-        select(t.heartbeat, func.extract("epoch", func.clock_timestamp() - h.beat_at).label("silence")).where(
-            h.account == account
-        )
+        select(
+            t.heartbeat,
+            func.extract("epoch", func.clock_timestamp() - h.beat_at).label("silence"),
+            func.extract("epoch", func.clock_timestamp() - h.started_at).label("uptime"),
+        ).where(h.account == account)
     ).one_or_none()
     if row is None:
         return None
@@ -157,33 +173,28 @@ def _process(connection: Connection, account: str) -> ProcessStatus | None:
         last_heard_at=row.last_heard_at,
         inbox_records=row.inbox_records,
         stopped_at=row.stopped_at,
+        seconds_since_start=float(row.uptime),
     )
+
+
+_STREAMS = text("""
+    SELECT f.kind, f.user_id, w.epoch, w.sequence, f.valid_from, f.confirmed_until,
+           extract(epoch FROM f.age)::float8, extract(epoch FROM f.expected_every)::float8, f.is_fresh,
+           array(
+               SELECT d.doubt FROM ingest.doubt AS d
+               WHERE d.account = f.account AND d.kind = f.kind AND d.user_id = f.user_id
+                 AND d.resolution IS NULL
+               ORDER BY d.doubt
+           )
+    FROM report.freshness AS f
+    LEFT JOIN ingest.watermark AS w USING (account, kind, user_id)
+    WHERE f.account = :account
+    ORDER BY f.kind, f.user_id
+""")
 
 
 def _streams(connection: Connection, account: str) -> tuple[StreamStatus, ...]:
-    w = t.watermark.c
-    age = func.extract("epoch", func.clock_timestamp() - w.confirmed_until).label("age")
-    d = t.doubt.c
-    of_the_stream = (d.account == w.account, d.kind == w.kind, d.user_id == w.user_id)
-    doubts = select(func.array_agg(d.doubt)).where(*of_the_stream, d.resolution.is_(None)).scalar_subquery()
-    rows = connection.execute(
-        select(t.watermark, age, doubts.label("doubts"))
-        .where(w.account == account)
-        .order_by(w.kind, w.user_id)
-    )
-    return tuple(
-        StreamStatus(
-            kind=row.kind,
-            user_id=row.user_id,
-            epoch=row.epoch,
-            sequence=row.sequence,
-            valid_from=row.valid_from,
-            confirmed_until=row.confirmed_until,
-            seconds_since_confirmed=float(row.age),
-            doubts=tuple(sorted(row.doubts or ())),
-        )
-        for row in rows
-    )
+    return tuple(StreamStatus(*row) for row in connection.execute(_STREAMS, {"account": account}))
 
 
 def _count(connection: Connection, rows: Select[Any]) -> int:
