@@ -86,7 +86,10 @@ def _by_state(error: psycopg.Error, text: str) -> IngestorError:
     if state in _SCHEMA:
         return SchemaMismatch(f"the schema is not the one this software writes to: {text}")
     if state == _PRIVILEGE:
-        return BadConfiguration(f"the database role lacks a privilege: {text}")
+        return BadConfiguration(
+            f"the database role lacks a privilege\nwhy: {text}\n"
+            "fix: let the owner of the schema run deploy/grants.sql; it belongs to each upgrade"
+        )
     if state[:2] == "42":
         return Fatal(f"the database does not understand us: {text}")
     return Transient(f"{state or type(error).__name__}: {text}")

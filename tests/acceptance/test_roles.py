@@ -1,0 +1,158 @@
+"""The install with separate roles: one owns, one writes, one reads, and none may do more."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql as composed
+
+import ingestor
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.postgres.tables import metadata
+from ingestor.app import upgrade_database
+from ingestor.simulator import Fault, SimulatedHub
+from tests.acceptance.conftest import Query
+from tests.support.daemon import Daemon, command, environment
+from tests.support.postgres import libpq_url
+from tests.support.waiting import eventually
+
+ROOT = Path(ingestor.__file__).parents[1]
+GRANTS = (ROOT / "deploy" / "grants.sql").read_text()
+OWNER, WRITER, READER = "ingestor-migrator", "ingestor", "ingestor_analyst"
+
+APPENDED = {
+    *("account", "raw_event", "outcome", "version", "balance", "exposure", "exposure_total", "pair"),
+    *("epoch", "dead_letter"),
+}
+CHANGED = {"session", "watermark", "gap", "doubt", "command", "heartbeat"}
+
+
+def as_role(url: str, role: str) -> str:
+    return url.replace("//postgres@", f"//{role}@")
+
+
+@pytest.fixture
+def installed(empty_database: str, postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """A database as the guide makes it; gives the superuser's URL. Roles belong to the whole server."""
+    roles = [composed.Identifier(role) for role in (OWNER, WRITER, READER)]
+    with psycopg.connect(libpq_url(empty_database), autocommit=True) as admin:
+        for role in roles:
+            admin.execute(composed.SQL("CREATE ROLE {} LOGIN").format(role))
+        name = admin.info.dbname
+        owned = composed.SQL("ALTER DATABASE {} OWNER TO {}")
+        admin.execute(owned.format(composed.Identifier(name), roles[0]))
+    yield empty_database
+    postgres_server.drop_database(name)
+    with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
+        for role in roles:
+            admin.execute(composed.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.fixture
+def granted(installed: str) -> str:
+    """The same with the schema, and with the grants, twice."""
+    upgrade_database(as_role(installed, OWNER))
+    with psycopg.connect(libpq_url(as_role(installed, OWNER)), autocommit=True) as owner:
+        owner.execute(GRANTS.encode())
+        owner.execute(GRANTS.encode())
+    return installed
+
+
+@pytest.fixture
+def sql(granted: str) -> Iterator[Query]:
+    with psycopg.connect(libpq_url(granted), autocommit=True) as connection:
+        yield lambda statement, *values: connection.execute(statement, values).fetchall()
+
+
+def test_each_role_has_exactly_the_declared_privileges(sql: Query) -> None:
+    privileges = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+    found = sql(
+        "SELECT r.role, n.nspname || '.' || c.relname, "
+        "array_agg(privilege ORDER BY privilege) "
+        "  FILTER (WHERE has_table_privilege(r.role, c.oid, p.privilege)) "
+        "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "CROSS JOIN unnest(%s::text[]) AS r(role) CROSS JOIN unnest(%s::text[]) AS p(privilege) "
+        "WHERE n.nspname IN ('ingest', 'report') AND c.relkind IN ('r', 'v') GROUP BY 1, 2",
+        *([WRITER, READER], list(privileges)),
+    )
+    declared = {
+        **{f"ingest.{name}": ["INSERT", "SELECT"] for name in APPENDED},
+        **{f"ingest.{name}": ["INSERT", "SELECT", "UPDATE"] for name in CHANGED},
+        "ingest.alembic_version": ["SELECT"],
+        "report.freshness": ["SELECT"],
+    }
+    assert {f"ingest.{table.name}" for table in metadata.tables.values()} == {
+        name for name in declared if name.startswith("ingest.") and name != "ingest.alembic_version"
+    }
+    for role, name, has in found:
+        assert has == (["SELECT"] if role == READER else declared.get(name)), (role, name)
+    schemas = sql(
+        "SELECT role, has_schema_privilege(role, schema, 'CREATE') FROM unnest(%s::text[]) AS r(role), "
+        "unnest(ARRAY['ingest', 'report', 'public']) AS s(schema)",
+        [WRITER, READER],
+    )
+    assert not any(may for _, may in schemas)
+
+
+def test_the_daemon_needs_no_more_than_it_is_granted(hub: SimulatedHub, granted: str, sql: Query) -> None:
+    """A life with all in it that is ever written: resets, doubts, dead letters, gaps, floods, restarts."""
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    with Daemon(env) as daemon:
+        eventually(lambda: sql("SELECT 1 FROM ingest.command HAVING count(settled_at) >= 2"), within=20)
+        hub.inject(Fault.GARBAGE, count=1)
+        hub.burst(1_000)
+        eventually(lambda: sql("SELECT 1 FROM ingest.dead_letter"))
+        hub.inject(Fault.SEQUENCE_RESET)
+        eventually(lambda: sql("SELECT 1 FROM ingest.doubt WHERE resolution = 'confirmed'"), within=20)
+        hub.inject(Fault.RST)
+        eventually(
+            lambda: sql("SELECT 1 FROM ingest.gap WHERE ending = 'healed' AND cause = 'reset'"), within=20
+        )
+        daemon.kill()
+    with Daemon(env) as daemon:
+        healed = "SELECT 1 FROM ingest.gap WHERE kind = 'unclean_end' AND ending = 'healed'"
+        eventually(lambda: sql(healed), within=20)
+        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat WHERE link_state = 'up'"))
+        status = command("status", "--json", env=env)
+        assert daemon.terminate() == 0, daemon.log()
+
+    assert json.loads(status.stdout)["daemon"] == "running"
+    written = {table for table in APPENDED | CHANGED if sql(f"SELECT 1 FROM ingest.{table} LIMIT 1")}
+    assert written == APPENDED | CHANGED
+
+
+def test_the_daemon_without_its_grants_names_the_file(hub: SimulatedHub, installed: str) -> None:
+    upgrade_database(as_role(installed, OWNER))
+    done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
+
+    assert done.returncode == 78
+    assert "deploy/grants.sql" in done.stderr
+
+
+def test_an_analyst_reads_everything_and_writes_nothing(granted: str) -> None:
+    questions = (ROOT / "ingestor" / "DATA.md").read_text().partition("<!-- queries")[2]
+    queries = re.findall(r"```sql\n(.*?)```", questions.partition("## Dictionary")[0], re.DOTALL)
+    tables = [composed.Identifier("ingest", name) for name in sorted(APPENDED | CHANGED)]
+    with psycopg.connect(libpq_url(as_role(granted, READER)), autocommit=True) as analyst:
+        for query in queries:
+            analyst.execute(query.encode())
+        for table in tables:
+            analyst.execute(composed.SQL("SELECT * FROM {}").format(table))
+            for attempt in (
+                "INSERT INTO {} DEFAULT VALUES",
+                "UPDATE {} SET account = ''",
+                "DELETE FROM {}",
+                "TRUNCATE {}",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    analyst.execute(composed.SQL(attempt).format(table))
+        for attempt in (
+            "CREATE TABLE report.mine ()",
+            "DROP VIEW report.gap",
+            "SELECT ingest.require(true, '')",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                analyst.execute(attempt.encode())
