@@ -24,8 +24,9 @@ from ingestor.simulator import Fault, HubConfig, SimulatedHub
 
 ACCOUNT = "demo"
 _CUT_AFTER_SECONDS = 4.0
-_HEALING_SECONDS = 5.0
-_HEALING_TURNS = 50
+_HEALING_SECONDS = 10.0
+"""An answer that was dropped is asked for again after its deadline and a pause: seven seconds at most."""
+_HEALING_TURNS = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,19 @@ def test_what_was_never_confirmed_is_a_problem_once_it_had_time(sql: Query, data
     assert pairs.startswith("pairs never confirmed")
 
 
+def test_an_open_doubt_is_a_problem(healthy: Query, database: str) -> None:
+    healthy(
+        "INSERT INTO ingest.doubt SELECT %s, gen_random_uuid(), 1, 0, doubt, 'balances', 'u', 1, now() "
+        "FROM unnest(ARRAY['reset_suspected', 'conflict']) AS d(doubt)",
+        ACCOUNT,
+    )
+    (doubt,) = problems(database)
+    assert doubt.startswith("balances in doubt: conflict, reset_suspected")
+
+    healthy("UPDATE ingest.doubt SET resolution = 'refuted', resolved_at = now()")
+    assert problems(database) == []
+
+
 def test_an_open_gap_is_a_problem_whether_or_not_the_daemon_runs(healthy: Query, database: str) -> None:
     gap(healthy, None, "{balances}", name=ACCOUNT)
     assert [each.partition(",")[0] for each in problems(database)] == ["gaps open: 1"]
