@@ -1,9 +1,11 @@
 """The catalogue of log events: what each says, and what to do about it.
 
 A test compares it with the calls in this package, so a name that is not in here cannot be logged, and a name
-that is in here is logged somewhere.
+that is in here is logged somewhere. `python -m ingestor.pipeline.telemetry` prints the table in
+`ingestor/DATA.md`.
 """
 
+import sys
 from dataclasses import dataclass
 
 
@@ -224,3 +226,17 @@ HANDLER_EVENTS: dict[str, LogEvent] = {
     ),
 }
 """Names written by the log handler itself rather than by a logging call."""
+
+
+def catalogue() -> str:
+    """Markdown: a row per event, by name."""
+    lines = ["| event | level | facts | meaning | what to do |", "|---|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {event.level} | {', '.join(event.fields)} | {event.meaning} | {event.action} |"
+        for name, event in sorted((LOG_EVENTS | HANDLER_EVENTS).items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(catalogue())

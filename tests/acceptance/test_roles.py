@@ -134,7 +134,7 @@ def test_the_daemon_without_its_grants_names_the_file(hub: SimulatedHub, install
 
 def test_an_analyst_reads_everything_and_writes_nothing(granted: str) -> None:
     questions = (ROOT / "ingestor" / "DATA.md").read_text().partition("<!-- queries")[2]
-    queries = re.findall(r"```sql\n(.*?)```", questions.partition("## Dictionary")[0], re.DOTALL)
+    queries = re.findall(r"```sql\n(.*?)```", questions.partition("## Words")[0], re.DOTALL)
     tables = [composed.Identifier("ingest", name) for name in sorted(APPENDED | CHANGED)]
     with psycopg.connect(libpq_url(as_role(granted, READER)), autocommit=True) as analyst:
         for query in queries:

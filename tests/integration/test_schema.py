@@ -137,10 +137,10 @@ def test_the_dictionary_is_current(engine: Engine) -> None:
 
 
 def test_the_example_queries_run(engine: Engine) -> None:
-    questions = DATA.read_text().partition("<!-- queries")[2].partition("## Dictionary")[0]
+    questions = DATA.read_text().partition("<!-- queries")[2].partition("## Words")[0]
     queries = re.findall(r"```sql\n(.*?)```", questions + (ROOT / "README.md").read_text(), re.DOTALL)
 
-    assert len(queries) == 6
+    assert len(queries) == 7
     with engine.connect() as connection:
         for query in queries:
             connection.exec_driver_sql(query)

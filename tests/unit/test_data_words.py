@@ -1,0 +1,98 @@
+"""The fixed sets of words in DATA.md are those of the code, and its log events those of the catalogue."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+import ingestor
+from ingestor.adapters.hub.causes import LinkCause
+from ingestor.adapters.hub.states import LinkState
+from ingestor.config import Environment
+from ingestor.domain.commands import ArgumentForm, Cause, Command, CommandOutcome
+from ingestor.domain.events import Reason
+from ingestor.domain.gaps import GapEnd, GapKind
+from ingestor.domain.records import SessionEnd
+from ingestor.domain.sequencer import EpochCause, Outcome
+from ingestor.domain.streams import Doubt, Kind, Resolution
+from ingestor.pipeline.telemetry import catalogue
+
+PACKAGE = Path(ingestor.__file__).parent
+DATA = (PACKAGE / "DATA.md").read_text()
+
+SETS: dict[str, Iterable[str]] = {
+    "account.environment": Environment,
+    "command.command": Command,
+    "command.cause": Cause,
+    "command.argument_form": ArgumentForm,
+    "command.outcome": CommandOutcome,
+    "dead_letter.reason": Reason,
+    "doubt.doubt": Doubt,
+    "doubt.resolution": Resolution,
+    "epoch.cause": EpochCause,
+    "freshness.link_state": LinkState,
+    "gap.kind": GapKind,
+    "gap.ending": GapEnd,
+    "kind, stream, awaiting": Kind,
+    "outcome.outcome": set(Outcome) - {Outcome.SHED},  # what was shed has no row
+    "session.ending": SessionEnd,
+    "session.cause": {*LinkCause, "http_…", "process_died"},
+}
+LITERALS = {
+    "balance_current.certainty": ("migrations/report/01_balance_current.sql", r"(?:THEN|ELSE) '(\w+)'"),
+    "dead_letter.stage": ("ingestor/pipeline/booking.py", r'stage="(\w+)" if .*? else "(\w+)"'),
+    "outcome.reason of what is ignored": (
+        "ingestor/pipeline/booking.py",
+        r'Outcome\.IGNORED, reason="(\w+)"',
+    ),
+    "gap.cause of sequence_skip": (
+        "ingestor/pipeline/booking.py",
+        r'cause="(\w+)" if offer\.asked_line is not None else "(\w+)"',
+    ),
+    "gap.cause of shed": ("ingestor/pipeline/inbox.py", r'"(inbox_\w+)"'),
+}
+"""Sets that have no enum, because one place writes them: what the code there says."""
+
+
+def rows() -> dict[str, set[str]]:
+    table = DATA.partition("## Words")[2].partition("## Log events")[0]
+    found = {}
+    for line in table.splitlines():
+        match [cell.strip() for cell in line.strip("|").split(" | ")]:
+            case [columns, words] if "`" in columns:
+                found[columns.replace("`", "")] = set(re.findall(r"`([^`]+)`", words))
+            case _:
+                continue
+    return found
+
+
+@pytest.mark.parametrize("column", list(SETS))
+def test_a_set_with_an_enum_is_listed_whole(column: str) -> None:
+    assert rows()[column] == {str(word) for word in SETS[column]}
+
+
+@pytest.mark.parametrize("column", list(LITERALS))
+def test_a_set_written_in_one_place_is_listed_whole(column: str) -> None:
+    path, pattern = LITERALS[column]
+    found = re.findall(pattern, (PACKAGE.parent / path).read_text(), re.DOTALL)
+    words = {word for each in found for word in ([each] if isinstance(each, str) else each)}
+    assert words
+    assert rows()[column] == words
+
+
+def test_nothing_is_listed_that_no_test_looks_at() -> None:
+    assert rows().keys() == SETS.keys() | LITERALS.keys()
+
+
+def test_the_log_events_are_the_catalogue() -> None:
+    """Renew it by the command that stands in its marker."""
+    marker = "<!-- generated: python -m ingestor.pipeline.telemetry -->\n\n"
+    assert DATA.partition(marker)[2].partition("\n## Dictionary")[0] == catalogue()
+
+
+def test_every_question_names_its_account_or_groups_by_it() -> None:
+    questions = DATA.partition("<!-- queries")[2].partition("## Words")[0]
+    queries = re.findall(r"```sql\n(.*?)```", questions, re.DOTALL)
+    assert queries
+    assert [query for query in queries if "account" not in query] == []
