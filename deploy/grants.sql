@@ -1,7 +1,7 @@
 -- Who may do what in the ingestor's database. Run it as the schema's owner or as a superuser, after each
 -- `ingestor db upgrade`, for a new version may bring new tables:
 --
---   sudo -u postgres psql -d ingestor -v ON_ERROR_STOP=1 -f deploy/grants.sql
+--   sudo -u postgres psql -d ingestor -v ON_ERROR_STOP=1 < deploy/grants.sql
 --
 -- Safe to repeat, also while the daemon runs: afterwards these privileges hold, and no others. The roles must exist;
 -- where yours have other names, change them here.
