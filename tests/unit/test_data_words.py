@@ -11,10 +11,10 @@ from ingestor.adapters.hub.causes import LinkCause
 from ingestor.adapters.hub.states import LinkState
 from ingestor.config import Environment
 from ingestor.domain.commands import ArgumentForm, Cause, Command, CommandOutcome
+from ingestor.domain.decision import EpochCause, Outcome, SkipCause
 from ingestor.domain.events import Reason
 from ingestor.domain.gaps import GapEnd, GapKind
 from ingestor.domain.records import SessionEnd
-from ingestor.domain.sequencer import EpochCause, Outcome
 from ingestor.domain.streams import Doubt, Kind, Resolution
 from ingestor.pipeline.telemetry import catalogue
 
@@ -32,6 +32,7 @@ SETS: dict[str, Iterable[str]] = {
     "doubt.resolution": Resolution,
     "epoch.cause": EpochCause,
     "freshness.link_state": LinkState,
+    "gap.cause of sequence_skip": SkipCause,
     "gap.kind": GapKind,
     "gap.ending": GapEnd,
     "kind, stream, awaiting": Kind,
@@ -45,10 +46,6 @@ LITERALS = {
     "outcome.reason of what is ignored": (
         "ingestor/pipeline/booking.py",
         r'Outcome\.IGNORED, reason="(\w+)"',
-    ),
-    "gap.cause of sequence_skip": (
-        "ingestor/pipeline/booking.py",
-        r'cause="(\w+)" if offer\.asked_line is not None else "(\w+)"',
     ),
     "gap.cause of shed": ("ingestor/pipeline/inbox.py", r'"(inbox_\w+)"'),
 }
