@@ -188,6 +188,7 @@ class Ingestor:
             "committer": self._writer.committer_alive(),
             "command desk": self._desk.alive(),
             "scheduler": self._schedule.alive(),
+            "database deadline": self._store.guarded(),
         }
         return next((name for name, lives in alive.items() if not lives), None)
 

@@ -18,7 +18,7 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._asked: SimpleQueue[tuple[Batch, Future[None]]] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
         # A daemon thread: a database that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
 
@@ -30,6 +30,10 @@ class Committer:
         """False once the thread has ended, for whatever reason."""
         return self._thread.is_alive()
 
+    def end(self) -> None:
+        """After the batch that is under way."""
+        self._asked.put(None)
+
     def write(self, batch: Batch) -> "Future[None]":
         """Begin; the future ends as `Store.write` does, with its errors."""
         under_way: Future[None] = Future()
@@ -37,8 +41,8 @@ class Committer:
         return under_way
 
     def _run(self) -> None:
-        while True:
-            batch, under_way = self._asked.get()
+        while (asked := self._asked.get()) is not None:
+            batch, under_way = asked
             try:
                 self._store.write(batch)
             except BaseException as error:  # noqa: BLE001 - the writer takes it from the future, and acts on it

@@ -165,6 +165,8 @@ class Writer:
                 pass
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which ends the process with it
             self._failure = error
+        finally:
+            self._committer.end()
 
     def _turn(self) -> bool:
         booked, self._ahead = self._ahead, None

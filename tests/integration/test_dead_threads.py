@@ -16,6 +16,7 @@ THREADS: dict[str, Callable[[Ingestor], threading.Thread | None]] = {
     "writer": lambda ingestor: ingestor._writer._thread,
     "committer": lambda ingestor: ingestor._writer._committer._thread,
     "scheduler": lambda ingestor: ingestor._schedule._scheduler._thread,
+    "database deadline": lambda ingestor: ingestor._store._guard._thread,
 }
 WAKE: dict[str, Callable[[Ingestor], object]] = {
     "committer": lambda ingestor: ingestor._writer._committer.write(Batch()),
@@ -34,12 +35,14 @@ def test_a_dead_thread_is_noticed(name: str, database: str) -> None:
         try:
             eventually(lambda: ingestor.picture().answered >= 2)
             assert ingestor.dead() is None
+            threads = [thread(ingestor) for thread in THREADS.values()]
             kill(THREADS[name](ingestor))
             if name in WAKE:
                 WAKE[name](ingestor)
             assert eventually(ingestor.dead) == name
         finally:
             ingestor.stop(5.0)
+        eventually(lambda: not any(thread.is_alive() for thread in threads if thread is not None))
 
 
 def kill(thread: threading.Thread | None) -> None:

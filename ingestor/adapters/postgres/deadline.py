@@ -40,6 +40,10 @@ class DeadlineGuard:
             with self._lock:
                 self._watched = None
 
+    def alive(self) -> bool:
+        """False once the thread has ended, for whatever reason."""
+        return self._thread is None or self._thread.is_alive()
+
     def close(self) -> None:
         """End the thread."""
         self._stop.set()

@@ -147,6 +147,10 @@ class PostgresStore:
                 ),
             )
 
+    def guarded(self) -> bool:
+        """Whether a database that hangs would be noticed."""
+        return self._guard.alive()
+
     def close(self) -> None:
         """Let the connection go."""
         self._guard.close()
