@@ -66,6 +66,8 @@ class _Read(Struct, frozen=True, gc=False):
     """What a `data` that was a string came to."""
 
     data: str
+    quotes: int
+    colons: int
     limits: Limits
     snapshot: BalanceSnapshot
 
@@ -96,16 +98,20 @@ def _inside(raw: bytes, envelope: _Envelope, data: str, limits: Limits) -> Balan
     """Of a `data` that is a string; the envelope around it is proven too."""
     global _last  # noqa: PLW0603 - a memory of one, and no more: whoever finds it changed has read anew
     members = 8 if envelope.client_id is UNSET else 9  # three of the record, five or six of the envelope
-    # Each quote inside was escaped. As many escapes, and no more: then no colon is one.
-    if raw.count(b"\\") != data.count('"') or raw.count(b":") != members + data.count(":"):
-        return None
     last = _last
-    if last is not None and last.data == data and last.limits is limits:
+    if last is not None and last.data != data:
+        last = None
+    quotes = data.count('"') if last is None else last.quotes
+    colons = data.count(":") if last is None else last.colons
+    # Each quote inside was escaped. As many escapes, and no more: then no colon is one.
+    if raw.count(b"\\") != quotes or raw.count(b":") != members + colons:
+        return None
+    if last is not None and last.limits is limits:
         return last.snapshot
     text = data.encode()
     snapshot = _snapshot(_ACCOUNT.decode(text), text, None, limits)
     if snapshot is not None:
-        _last = _Read(data, limits, snapshot)
+        _last = _Read(data, quotes, colons, limits, snapshot)
     return snapshot
 
 

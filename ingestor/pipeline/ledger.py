@@ -213,7 +213,8 @@ class Ledger:
             progress = self._progress_of(record.session, record.ordinal, record.received_at)
         progress.last_ordinal = record.ordinal
         progress.records += 1
-        progress.last_received_at = max(progress.last_received_at, record.received_at)
+        if record.received_at > progress.last_received_at:  # noqa: PLR1730 - `max` is a call, and here is every event
+            progress.last_received_at = record.received_at
 
     def _progress_of(self, session: UUID, ordinal: int, at: datetime) -> SessionProgress:
         """The session's, from now on the current one."""

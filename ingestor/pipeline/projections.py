@@ -95,11 +95,14 @@ def _exposures(
     observed_at: datetime,
 ) -> Stream:
     """Exposure moves with prices, so it is recorded as observed, whether or not the sequence moved."""
+    tells = _tells_exposure(snapshot)
+    if not tells and not missing:
+        return stream  # nearly all of them
     known = stream.exposures
     # An asset that is not named any more has none, even if the optional block is not there for the others.
     moved = [(name, _UNKNOWN) for name in sorted(missing) if known.get(name, _UNKNOWN) != _UNKNOWN]
     total = stream.exposure_total
-    if _tells_exposure(snapshot):
+    if tells:
         for asset in snapshot.assets:
             now = Exposure(asset.current_exposure, asset.max_exposure)
             if known.get(asset.name, _UNKNOWN) != now:

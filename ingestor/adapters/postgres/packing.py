@@ -11,6 +11,7 @@ Rows for COPY can be packed without a connection, and so while the connection is
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import psycopg
@@ -44,16 +45,8 @@ _OIDS = {
 
 
 class _TimeDumper(DatetimeBinaryDumper):
-    _known: dict[datetime, Buffer | None] = {}  # noqa: RUF012 - shared on purpose: each COPY makes a dumper of its own
-
-    @override
-    def dump(self, obj: datetime) -> Buffer | None:
-        known = self._known.get(obj)
-        if known is None:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            known = self._known[obj] = super().dump(obj)
-        return known
+    # Shared, because each COPY makes a dumper of its own; called by psycopg without a line of Python.
+    dump = staticmethod(lru_cache(_KEPT)(DatetimeBinaryDumper(datetime).dump))
 
 
 class _IdDumper(UUIDBinaryDumper):
