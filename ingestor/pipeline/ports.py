@@ -3,7 +3,7 @@
 Adapters implement these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,8 +11,9 @@ from uuid import UUID
 
 from ingestor.domain.commands import ArgumentForm, Command
 from ingestor.domain.records import Record, SessionClosed, SessionOpened
+from ingestor.domain.streams import StreamKey
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.books import Books
+from ingestor.pipeline.books import Books, Stream
 
 
 class Clock(Protocol):
@@ -86,7 +87,11 @@ class Store(Protocol):
     """
 
     def open(self) -> Books:
-        """What must be known to go on from the last commit."""
+        """What must be known to go on from the last commit; what a dead process left open is settled."""
+        ...
+
+    def streams(self) -> Mapping[StreamKey, Stream]:
+        """Where the streams stand now, whoever moved them."""
         ...
 
     def pack(self, batch: Batch) -> None:

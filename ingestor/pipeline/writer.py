@@ -13,7 +13,7 @@ restarted.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,13 +21,15 @@ from random import Random
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 
 from ingestor.domain.backoff import full_jitter
 from ingestor.domain.errors import DataRefused, Fatal, OutcomeUnknown, StateMoved, Transient
 from ingestor.domain.records import Item, Record, SessionClosed, SessionEnd
+from ingestor.domain.streams import StreamKey
 from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.booking import BookingRules, Bookkeeper
-from ingestor.pipeline.books import Books
+from ingestor.pipeline.books import Books, Stream
 from ingestor.pipeline.committer import Committer
 from ingestor.pipeline.desk import CommandDesk
 from ingestor.pipeline.inbox import Inbox
@@ -35,6 +37,10 @@ from ingestor.pipeline.ports import Beat, Clock, Store
 from ingestor.pipeline.telemetry import LOG_EVENTS
 
 log = structlog.get_logger()
+
+_MOVES = 5
+"""So often a batch is decided again because a guard refused it. What that does not cure, a new process with a
+session of its own does: in a database restored from a backup, which does not know ours, for example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +205,7 @@ class Writer:
             under_way: the first attempt, if it has begun already.
         """
         delay = 1
+        moved = 0
         unknown = False
         while True:
             self.progress.turned_at = self._clock.monotonic()
@@ -214,6 +221,9 @@ class Writer:
                 self._without_the_refused(booked, error)
                 return
             except StateMoved as error:
+                moved += 1
+                if moved > _MOVES:
+                    raise Fatal(f"the state that is stored is not ours to go on from: {error}") from error
                 log.warning("state_moved", error=str(error))
                 self._reload()
                 booked = self._book(booked.items, self._books, booked.refused)
@@ -246,18 +256,25 @@ class Writer:
         self._commit(self._book(items, self._books, refused | {(only.session, only.ordinal)}))
 
     def _reload(self) -> None:
-        """Another writer has moved a stream: take its state over, keep our own asks and gaps."""
-        loaded = self._retried(self._store.open)
-        self._books.streams = loaded.streams
+        """Another writer has moved a stream: take over where it stands, keep all that is our own."""
+        stand = self._where_streams_stand()
+        self._books.streams = {key: self._taken_over(key, stream) for key, stream in stand.items()}
 
-    def _retried(self, action: Callable[[], Books]) -> Books:
+    def _where_streams_stand(self) -> Mapping[StreamKey, Stream]:
         delay = 1
         while True:
             try:
-                return action()
+                return self._store.streams()
             except Transient as error:
                 self._wait(delay, error)
                 delay = min(delay + 1, 16)
+
+    def _taken_over(self, key: StreamKey, stream: Stream) -> Stream:
+        """With what we doubt and have heard. No answer to a command asked before now is newer than it."""
+        state, ours = stream.state, self._books.streams.get(key, Stream()).state
+        if state.watermark is not None:
+            state = replace(state, watermark=replace(state.watermark, line=self._books.line))
+        return replace(stream, state=replace(state, doubts=ours.doubts, heard_in=ours.heard_in))
 
     def _wait(self, attempt: int, error: Transient) -> None:
         if self.progress.retrying is None:

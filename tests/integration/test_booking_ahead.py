@@ -21,7 +21,7 @@ from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.app import upgrade_database
 from ingestor.domain.commands import ArgumentForm, Command
-from ingestor.domain.errors import IngestorError, LinkDown, OutcomeUnknown
+from ingestor.domain.errors import Fatal, IngestorError, LinkDown, OutcomeUnknown
 from ingestor.domain.limits import Limits
 from ingestor.domain.records import Record
 from ingestor.pipeline.batch import Batch
@@ -31,6 +31,7 @@ from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.ports import Beat
 from ingestor.pipeline.writer import Writer, WriterRules
 from tests.support.items import at, balances, opened, record
+from tests.support.line import Line
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
@@ -225,3 +226,47 @@ def test_one_refused_row_costs_itself_wherever_it_stands(
     assert [each for each in ours.store.tried if each[0] == following[0]] == [(*following, "committed")], (
         "booked on what was refused"
     )
+
+
+def test_another_writer_moves_a_stream_and_nothing_else_of_ours(database: str) -> None:
+    """Its doubts, the commands under way, and what this session has heard of it stay as they are."""
+    ours, line = Writing(database, Limits()), Line()
+    ours.writer.start(ours.store.open())
+    ours.inbox.put(line.opened())
+    ours.inbox.put_records([line.heard(balances(10)), line.heard(balances(9))])
+    ours.inbox.put(line.asked("first"))
+    eventually(lambda: ours.sql("SELECT outcome FROM ingest.command") == [(None,)])
+    ours.sql("UPDATE ingest.watermark SET sequence = 20 RETURNING 1")
+
+    ours.inbox.put_records([line.heard(balances(30))])
+    eventually(lambda: ours.watermark() == [(1, 30, 0)])
+
+    assert "StateMoved" in {end for *_, end in ours.store.tried}
+    assert ours.sql("SELECT outcome FROM ingest.command") == [(None,)]
+    assert ours.sql("SELECT doubt, resolution FROM ingest.doubt") == [("reset_suspected", None)]
+    assert ours.sql("SELECT cause, first_missing FROM ingest.gap WHERE kind = 'sequence_skip'") == [
+        ("pushed", 21)
+    ]
+
+    ours.inbox.put_records([line.heard(balances(30, client_id="first"))])
+    eventually(lambda: ours.sql("SELECT outcome FROM ingest.command") == [("answered",)])
+    assert ours.sql("SELECT doubt, resolution FROM ingest.doubt") == [("reset_suspected", "refuted")]
+    assert ours.writer.finish(30), ours.writer.failure
+    ours.store.close()
+
+
+def test_what_no_reload_can_cure_ends_the_process(database: str) -> None:
+    """A database restored from yesterday knows nothing of today's session: only a new one goes on."""
+    ours, line = Writing(database, Limits()), Line()
+    ours.writer.start(ours.store.open())
+    ours.inbox.put(line.opened())
+    ours.inbox.put_records([line.heard(balances(1))])
+    eventually(lambda: ours.watermark() == [(1, 1, 0)])
+    ours.sql("DELETE FROM ingest.session RETURNING 1")
+
+    ours.inbox.put_records([line.heard(balances(2))])
+    eventually(lambda: not ours.writer.alive())
+
+    assert isinstance(ours.writer.failure, Fatal)
+    assert "a session stands elsewhere" in str(ours.writer.failure)
+    ours.store.close()

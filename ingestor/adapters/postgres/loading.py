@@ -45,7 +45,7 @@ def load_books(connection: Connection, account: str) -> tuple[Books, str]:
         select(t.session.c.session_id).where(t.session.c.account == account).limit(1)
     )
     books = Books(
-        streams=_streams(connection, account),
+        streams=load_streams(connection, account),
         open_gaps=_open_gaps(connection, account),
         account_since=row.created_at,
         left_open=_left_open(connection, account),
@@ -54,7 +54,8 @@ def load_books(connection: Connection, account: str) -> tuple[Books, str]:
     return books, row.environment
 
 
-def _streams(connection: Connection, account: str) -> dict[StreamKey, Stream]:
+def load_streams(connection: Connection, account: str) -> dict[StreamKey, Stream]:
+    """Where each stream stands, and the content of its newest version."""
     epochs = defaultdict(list)
     for row in connection.execute(
         select(t.epoch).where(t.epoch.c.account == account, t.epoch.c.epoch > 1).order_by(t.epoch.c.epoch)

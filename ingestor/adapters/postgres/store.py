@@ -19,12 +19,13 @@ from ingestor.adapters.postgres import packing, parts, statements
 from ingestor.adapters.postgres.account_lock import AccountLock
 from ingestor.adapters.postgres.deadline import DeadlineGuard
 from ingestor.adapters.postgres.failures import DatabaseUnavailable, at_connect, at_write
-from ingestor.adapters.postgres.loading import load_books, require_schema
+from ingestor.adapters.postgres.loading import load_books, load_streams, require_schema
 from ingestor.adapters.postgres.packing import Packed, Packer, as_json
 from ingestor.adapters.postgres.parts import Changes
 from ingestor.domain.errors import BadConfiguration
+from ingestor.domain.streams import StreamKey
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.books import Books
+from ingestor.pipeline.books import Books, Stream
 from ingestor.pipeline.ports import Beat, Clock
 
 
@@ -73,6 +74,11 @@ class PostgresStore:
             self._run(connection, statements.ABANDON_DOUBTS, (now, self._account))
             self._run(connection, statements.SETTLE_LEFT_COMMANDS, (now, self._account))
             return books
+
+    def streams(self) -> dict[StreamKey, Stream]:
+        """Where the streams stand now; changes nothing. Raises as `open` does."""
+        with self._translated() as connection:
+            return load_streams(connection, self._account)
 
     def write(self, batch: Batch) -> None:
         """Commit a batch.
