@@ -5,6 +5,9 @@ from dataclasses import dataclass
 MAX_SEQUENCE = 2**63 - 1
 """What a `bigint` holds. The vendor states no width."""
 
+MAX_REVISION = 2**31 - 1
+"""What an `integer` holds. The driver would send more as another number, without a word."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

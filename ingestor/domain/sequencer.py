@@ -40,6 +40,7 @@ from ingestor.domain.decision import (
     Skip,
     SkipCause,
 )
+from ingestor.domain.limits import MAX_REVISION
 from ingestor.domain.streams import (
     Doubt,
     Mark,
@@ -173,6 +174,8 @@ def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) ->
 
 def _conflict(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
     """Rule 6: the later receipt wins, and a fresh answer is asked for unless this is one."""
+    if mark.revision == MAX_REVISION:
+        return Decision(Outcome.STALE, state, notes)
     mark = replace(mark, revision=mark.revision + 1)
     if offer.shrinks:
         return _unless_emptied(state, offer, mark, notes)

@@ -27,6 +27,8 @@ _TWO_BYTES_OF_LENGTH = 126
 _PLAIN_HEAD = 4
 _HOPELESS = 64
 """A message this many times its limit is not waited for: its length is a lie, or nothing else will follow."""
+_COUNTABLE = 2**31 - 1
+"""Nor one of more bytes than the store's `integer` can count."""
 _GOODBYE_SECONDS = 0.2
 _END = b"\x1e"
 
@@ -177,7 +179,7 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
             begun = True
             size += length
             if size > self._message_limit:
-                if size > _HOPELESS * self._message_limit:
+                if size > min(_HOPELESS * self._message_limit, _COUNTABLE):
                     raise LinkFailure(LinkCause.FRAME_TOO_LARGE, f"a message of at least {size} bytes")
                 overflow = overflow or _Overflow(message, self._head_limit)
                 self._swallow(length, overflow)

@@ -5,6 +5,8 @@ carry the same times and the same session again and again, as the very same obje
 kept for a while.
 
 Rows for COPY can be packed without a connection, and so while the connection is busy with other rows.
+An int above its column's four bytes would be cut without a word, so whatever is counted there has its limit
+where it is counted: revisions in the sequencer, bytes at the socket, positions in the decoder.
 `format_row_binary` is not part of psycopg's public interface; a contract test pins what we use of it.
 """
 

@@ -7,6 +7,7 @@ import time
 import psutil
 import pytest
 
+from ingestor.adapters.hub.link import LinkLimits
 from ingestor.domain.records import SessionEnd
 from tests.support.fault_hub import CLOSE, END, PING, Act, FaultHub, Peer, frame, invocation, stay
 from tests.support.hub_listener import KEY, Ear, linked, quick
@@ -237,3 +238,12 @@ def test_two_hundred_sessions_leave_no_thread_and_no_descriptor_behind() -> None
         eventually(lambda: process.num_fds() <= descriptors + 2)
         assert link.state.abandoned_threads == 0
     assert len(ear.received) == 200
+
+
+def test_a_message_of_more_bytes_than_can_be_counted_is_not_waited_for() -> None:
+    ear = Ear()
+    limits = LinkLimits(message_bytes=1024 * 2**20)  # the most that can be configured
+    endless = says(b"\x81\x7f" + (2**31).to_bytes(8, "big"), then_gone=False)
+    with FaultHub([endless, stay]) as hub, linked(hub.url, ear, limits=limits):
+        eventually(lambda: ear.closed)
+    assert ear.closed[0].cause == "frame_too_large"

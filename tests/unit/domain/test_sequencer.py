@@ -5,9 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import ingestor.domain
 from ingestor.domain.decision import Policy
+from ingestor.domain.limits import MAX_REVISION
 from tests.support.trading_script import Script
 
 SCRIPTS = {
@@ -217,6 +219,23 @@ def test_balances(name: str) -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_pairs(name: str) -> None:
     check(Script(sequenced=False), PAIRS[name])
+
+
+def test_06_a_number_has_no_more_revisions_than_can_be_stored() -> None:
+    script = Script()
+    check(script, "push 5 -> applied 1/5/0, epoch 1")
+    held = script.state.watermark
+    assert held is not None
+    last = replace(held, mark=replace(held.mark, revision=MAX_REVISION))
+    script.state = replace(script.state, watermark=last)
+    check(
+        script,
+        f"""
+        push 5 c=other          -> stale 1/5/{MAX_REVISION}
+        push 5 c=empty shrinks  -> stale 1/5/{MAX_REVISION}
+        push 6                  -> applied 1/6/0
+        """,
+    )
 
 
 def test_10_one_confirmation_is_enough_where_the_operator_says_so() -> None:
