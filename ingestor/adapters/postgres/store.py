@@ -244,7 +244,8 @@ class PostgresStore:
             error = raised.orig if isinstance(raised, DBAPIError) else raised
             broken = raw.closed
             if not broken and raw.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                broken = not _rolled_back(raw)
+                with self._guard.watch(raw):
+                    broken = not _rolled_back(raw)
             if broken:
                 self._drop()
             raise at_write(error, broken=broken) from None
