@@ -62,7 +62,7 @@ class Books:
 
     streams: dict[StreamKey, Stream] = field(default_factory=dict)
     asks: dict[str, Ask] = field(default_factory=dict)
-    open_gaps: tuple[Gap, ...] = ()
+    open_gaps: list[Gap] = field(default_factory=list)
     line: int = 0
     """Count of items seen; orders events against asks without a clock."""
     account_since: datetime | None = None
@@ -73,7 +73,7 @@ class Books:
 
     def copy(self) -> "Books":
         """A snapshot to return to. Shallow: all values held are immutable or replaced as a whole."""
-        return replace(self, streams=dict(self.streams), asks=dict(self.asks))
+        return replace(self, streams=dict(self.streams), asks=dict(self.asks), open_gaps=list(self.open_gaps))
 
 
 class LeftOpen(Struct, frozen=True, gc=False):

@@ -101,7 +101,7 @@ class Ledger:
 
     def open_gap(self, gap: Gap) -> None:
         gap = replace(gap, line=self._books.line)
-        self._books.open_gaps = (*self._books.open_gaps, gap)
+        self._books.open_gaps.append(gap)
         self.write_gap(gap)
 
     def _update_gaps(self, change: Callable[[Gap], Gap]) -> None:
@@ -113,7 +113,7 @@ class Ledger:
                 self.write_gap(changed)
             if changed.end is None:
                 still_open.append(changed)
-        self._books.open_gaps = tuple(still_open)
+        self._books.open_gaps = still_open
 
     def write_gap(self, gap: Gap) -> None:
         key = (gap.session, gap.ordinal, gap.position, gap.kind.value)

@@ -165,12 +165,12 @@ def _pairs(connection: Connection, account: str) -> dict[str, Pair]:
     }
 
 
-def _open_gaps(connection: Connection, account: str) -> tuple[Gap, ...]:
+def _open_gaps(connection: Connection, account: str) -> list[Gap]:
     g = t.gap.c
     rows = connection.execute(
         select(t.gap).where(g.account == account, g.ending.is_(None)).order_by(g.opened_at)
     )
-    return tuple(
+    return [
         Gap(
             kind=GapKind(row.kind),
             session=row.session_id,
@@ -188,7 +188,7 @@ def _open_gaps(connection: Connection, account: str) -> tuple[Gap, ...]:
             awaiting=frozenset(Kind(each) for each in row.awaiting),
         )
         for row in rows
-    )
+    ]
 
 
 def _left_open(connection: Connection, account: str) -> tuple[LeftOpen, ...]:

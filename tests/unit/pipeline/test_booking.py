@@ -131,7 +131,7 @@ def test_a_push_that_skips_numbers_opens_a_gap_and_a_fresh_answer_heals_it(line:
 
     healed = only(line.book(line.asked("mine"), line.heard(balances(9, client_id="mine"))))
     assert (healed.end, healed.ended_at, healed.proof) == (GapEnd.HEALED, line.now, EventKey(SESSION, 3, 0))
-    assert line.books.open_gaps == ()
+    assert line.books.open_gaps == []
 
 
 def test_a_skip_begins_where_the_version_before_was_last_confirmed(line: Line) -> None:
@@ -164,7 +164,7 @@ def test_an_answer_for_another_user_does_not_heal_it(line: Line) -> None:
     assert [gap.user_id for gap in line.books.open_gaps] == [USER]
 
     line.book(line.asked("again"), line.heard(balances(9, client_id="again")))
-    assert line.books.open_gaps == ()
+    assert line.books.open_gaps == []
 
 
 def test_numbers_skipped_between_two_answers_are_explained_by_the_polling(line: Line) -> None:
@@ -175,7 +175,7 @@ def test_numbers_skipped_between_two_answers_are_explained_by_the_polling(line: 
     assert (gap.cause, gap.first_missing, gap.last_missing) == ("polling", 6, 8)
     assert (gap.end, gap.ended_at) == (GapEnd.EXPLAINED, line.now)
     assert not batch.wants
-    assert line.books.open_gaps == ()
+    assert line.books.open_gaps == []
 
 
 def test_numbers_skipped_while_the_link_was_away_are_explained_by_that(line: Line) -> None:

@@ -1,5 +1,6 @@
 """Sessions, gaps and commands as rows: every interval without the hub is written down and has an end."""
 
+from time import process_time
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from ingestor.domain.gaps import GapEnd, GapKind
 from ingestor.domain.records import SessionEnd
 from ingestor.domain.streams import EventKey, Kind
 from ingestor.pipeline.batch import Batch, Want
-from tests.support.items import SESSION, at, balances, pairs
+from tests.support.items import SESSION, at, balances, invocation, pairs
 from tests.support.line import Line, only, outcomes
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
@@ -50,7 +51,7 @@ def test_the_time_before_the_first_session_is_an_explained_gap() -> None:
 
     assert (gap.kind, gap.cause, gap.end) == (GapKind.DISCONNECTED, "before_first_session", GapEnd.EXPLAINED)
     assert (gap.missed_from, gap.missed_until, gap.obstacles) == (at(-60), at(1), ("http_503",))
-    assert line.books.open_gaps == ()
+    assert line.books.open_gaps == []
 
 
 def test_a_lost_link_is_a_gap_from_the_last_sign_of_the_hub(line: Line) -> None:
@@ -81,7 +82,7 @@ def test_a_link_that_is_back_bounds_the_gap_and_two_fresh_answers_heal_it(line: 
     whole = only(line.book(line.asked("p", Command.GET_PAIRS), line.heard(pairs(["BTCUSDT"], client_id="p"))))
     assert (whole.end, whole.ended_at) == (GapEnd.HEALED, line.now)
     assert whole.proof == EventKey(OTHER, 2, 0)
-    assert line.books.open_gaps == ()
+    assert line.books.open_gaps == []
 
 
 def test_what_is_only_pushed_after_the_link_is_back_heals_nothing(line: Line) -> None:
@@ -150,6 +151,26 @@ def test_fresh_answers_heal_what_was_shed(line: Line) -> None:
     assert endings(answered(line)) == [GapEnd.HEALED]
 
 
+def test_an_unreadable_event_costs_the_same_however_many_gaps_are_open(line: Line) -> None:
+    """A record can bring a thousand of them; here, in books that were copied for each batch."""
+    raw = invocation(*[{}] * 1_000)
+
+    def cost() -> float:
+        began = process_time()
+        line.book(line.heard(raw))
+        return process_time() - began
+
+    costs = [cost() for _ in range(50)]
+    assert min(costs[-5:]) < 10 * min(costs[:5])
+    assert len(line.books.open_gaps) == 50_000
+
+
+def test_a_batch_that_is_not_committed_leaves_the_books_as_they_were(line: Line) -> None:
+    before = line.books
+    line.book(line.heard(b"unreadable"))
+    assert [len(line.books.open_gaps), len(before.open_gaps)] == [1, 0]
+
+
 # --- commands ---
 
 
@@ -183,7 +204,7 @@ def test_a_command_that_is_finally_not_answered_loses_the_gap_it_would_have_heal
     batch = line.book(line.settled("mine", final=True))
 
     assert (only(batch).end, only(batch).ended_at) == (GapEnd.LOST, line.now)
-    assert line.books.open_gaps == ()
+    assert line.books.open_gaps == []
 
 
 def test_one_command_that_is_finally_not_answered_waits_for_the_other(line: Line) -> None:
