@@ -80,6 +80,15 @@ def test_an_open_gap_is_a_problem_whether_or_not_the_daemon_runs(healthy: Query,
     assert any(each.startswith("gaps open: 1") for each in problems(database))
 
 
+def test_a_gap_that_only_a_former_user_could_end_is_no_problem(healthy: Query, database: str) -> None:
+    stream(healthy, "a former user", age="1 year", name=ACCOUNT)
+    gap(healthy, None, "{balances}", user="a former user", name=ACCOUNT)
+    assert problems(database) == []
+
+    gap(healthy, None, "{balances}", user="u", name=ACCOUNT)
+    assert [each.partition(",")[0] for each in problems(database)] == ["gaps open: 1"]
+
+
 def test_a_lost_gap_is_a_problem_for_a_day(healthy: Query, database: str) -> None:
     gap(healthy, "lost", "{balances}", ended="25 hours", name=ACCOUNT)
     assert problems(database) == []

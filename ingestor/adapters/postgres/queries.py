@@ -84,9 +84,7 @@ def account_status(engine: Engine, account: str) -> AccountStatus:
             account=account,
             process=_process(connection, account),
             streams=_streams(connection, account),
-            open_gaps=_count(
-                connection, select(t.gap).where(t.gap.c.account == account, t.gap.c.ending.is_(None))
-            ),
+            open_gaps=connection.scalar(_OPEN_GAPS, {"account": account}) or 0,
             lost_gaps=_count(
                 connection,
                 select(t.gap).where(
@@ -100,6 +98,17 @@ def account_status(engine: Engine, account: str) -> AccountStatus:
                 select(func.max(t.session.c.opened_at)).where(t.session.c.account == account)
             ),
         )
+
+
+_OPEN_GAPS = text("""
+    SELECT count(*)
+    FROM ingest.gap AS g
+    WHERE g.account = :account AND g.ending IS NULL AND NOT EXISTS (
+        -- Of a former user (whose freshness is null): nobody will ever end it.
+        SELECT FROM report.freshness AS f
+        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = g.stream AND f.is_fresh IS NULL
+    )
+""")
 
 
 def account_totals(engine: Engine, account: str) -> AccountTotals:
