@@ -16,8 +16,8 @@ class Limits:
     record_bytes: int = 1_048_576
     depth: int = 32
     """Nested arrays and objects, counted afresh inside a `data` that is a string."""
-    arguments: int = 1_000
-    """Envelopes in one record."""
+    arguments: int = 100
+    """Envelopes in one record. Each may become a dead letter and a gap; a batch holds a thousand records."""
     assets: int = 5_000
     pairs: int = 20_000
     name_bytes: int = 64
