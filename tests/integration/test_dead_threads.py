@@ -1,33 +1,36 @@
 """A thread that has ended although nobody asked it to is named, whichever it is: the process ends with it."""
 
-import ctypes
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from ingestor.app import Ingestor
 from ingestor.config import Environment, Hub, Settings
-from ingestor.pipeline.batch import Batch
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.waiting import eventually
 
-THREADS: dict[str, Callable[[Ingestor], threading.Thread | None]] = {
-    "writer": lambda ingestor: ingestor._writer._thread,
-    "committer": lambda ingestor: ingestor._writer._committer._thread,
-    "scheduler": lambda ingestor: ingestor._schedule._scheduler._thread,
-    "database deadline": lambda ingestor: ingestor._store._guard._thread,
+NOTHING_KNOWN: Any = object()
+END: dict[str, Callable[[Ingestor], object]] = {
+    "writer": lambda ingestor: ingestor._inbox.put(NOTHING_KNOWN),
+    "committer": lambda ingestor: ingestor._writer._committer._asked.put(NOTHING_KNOWN),
+    "scheduler": lambda ingestor: _break(ingestor._schedule._scheduler),
+    "database deadline": lambda ingestor: ingestor._store._guard._stop.set(),
 }
-WAKE: dict[str, Callable[[Ingestor], object]] = {
-    "committer": lambda ingestor: ingestor._writer._committer.write(Batch()),
-    "scheduler": lambda ingestor: ingestor._schedule._scheduler.wakeup(),
-}
-"""These two sleep until there is something to do, and meet their end only once they are awake."""
+"""What ends each thread from within. Not an exception sent from outside: while one waits for a thread that
+sleeps, Python 3.11 under a tracer (coverage) gets nowhere in any other."""
+
+
+def _break(scheduler: Any) -> None:
+    scheduler._process_jobs = None
+    scheduler.wakeup()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # that is the point
-@pytest.mark.parametrize("name", list(THREADS))
+@pytest.mark.parametrize("name", list(END))
 def test_a_dead_thread_is_noticed(name: str, database: str) -> None:
+    before = set(threading.enumerate())
     with SimulatedHub(HubConfig(seed=3)) as hub:
         settings = Settings(account="dead", hub=Hub(environment=Environment.CUSTOM, url=hub.url))
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
@@ -35,19 +38,8 @@ def test_a_dead_thread_is_noticed(name: str, database: str) -> None:
         try:
             eventually(lambda: ingestor.picture().answered >= 2)
             assert ingestor.dead() is None
-            threads = [thread(ingestor) for thread in THREADS.values()]
-            kill(THREADS[name](ingestor))
-            if name in WAKE:
-                WAKE[name](ingestor)
+            END[name](ingestor)
             assert eventually(ingestor.dead) == name
         finally:
             ingestor.stop(5.0)
-        eventually(lambda: not any(thread.is_alive() for thread in threads if thread is not None))
-
-
-def kill(thread: threading.Thread | None) -> None:
-    """End it from outside, as an exception out of nowhere would."""
-    assert thread is not None
-    assert thread.ident is not None
-    raised = ctypes.py_object(SystemExit)
-    assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), raised) == 1
+    eventually(lambda: not set(threading.enumerate()) - before)
