@@ -1,8 +1,9 @@
-"""Batches into Postgres: one transaction, one round trip, all or nothing.
+"""Batches into Postgres: one transaction each, all or nothing.
 
-All statements of a batch are sent at once (libpq's pipeline mode), with their guards among them: a guard that
-does not hold raises inside the server, and nothing of the batch stays. So there is no question to ask before
-writing, and no answer to wait for but that of COMMIT.
+A usual batch is one statement, and so one message and one answer. Where something rare belongs to it, its
+statements are sent at once (libpq's pipeline mode); many rows go by COPY in between. The guards are among
+them: one that does not hold raises inside the server, and nothing of the batch stays. So there is no question
+to ask before writing.
 """
 
 from collections.abc import Iterator, Sequence
