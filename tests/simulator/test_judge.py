@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingestor.simulator import read_journal
-from tests.simulator.conftest import StartHub
+from tests.simulator.conftest import PROGRAMS, StartHub
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_microsofts_client_connects_listens_and_asks(
 ) -> None:
     hub = start_hub(changes_per_second=20, journal_fsync=True)
     done = subprocess.run(
-        ["node", "judge.mjs", hub.url, how, "5"],
+        [PROGRAMS / "node", "judge.mjs", hub.url, how, "5"],
         cwd=judge,
         env={**os.environ, "HUB_KEY": hub.config.api_key},
         capture_output=True,
