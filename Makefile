@@ -1,8 +1,10 @@
-# The menu. Every target works on a fresh machine: it makes its own virtual environment first.
+# Every target works on a fresh machine: it makes its own virtual environment first. `make` lists them.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# Tests run side by side: most of them wait for a deadline, a database or a socket.
+JOBS   ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast bench check fmt lint types arch lock clean
@@ -10,7 +12,7 @@ ARGS   ?=
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## virtual environment with the locked dependencies
+setup: $(VENV)/.ready ## make the virtual environment with the locked dependencies
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "1/3 virtual environment in $(VENV), with $$($(PYTHON) --version)"
@@ -21,20 +23,20 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(VENV)/.ready ## embedded Postgres, simulated hub, daemon and a live picture; ARGS="--for 20 --json"
+demo: $(VENV)/.ready ## private Postgres, simulated hub, daemon and a live picture; ARGS="--for 20 --json"
 	@$(BIN)/ingestor demo $(ARGS)
 
-test: $(VENV)/.ready ## everything, with a real Postgres and Microsoft's own client
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.ready ## all tests, with a real Postgres and Microsoft's own SignalR client
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-test-fast: $(VENV)/.ready ## what needs no more than a few seconds
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test-fast: $(VENV)/.ready ## the tests that take no more than a few seconds each
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
-bench: $(VENV)/.ready ## the write path against what a user would have without it; ARGS=--quick takes a minute
+bench: $(VENV)/.ready ## compare the daemon with simpler ways to store the same; ARGS=--quick takes a minute
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-check: lint types arch ## everything that must hold before a commit; the domain's branches all covered
-	$(BIN)/python -m pytest -m "not slow" --cov $(ARGS)
+check: lint types arch ## before a commit: lint, types, imports, quick tests with coverage
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --cov $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -50,7 +52,7 @@ types: $(VENV)/.ready
 arch: $(VENV)/.ready
 	$(BIN)/lint-imports
 
-lock: $(VENV)/.ready ## re-resolve the lock files
+lock: $(VENV)/.ready ## resolve the lock files again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --group dev pyproject.toml -o requirements-dev.txt
 

@@ -8,7 +8,10 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from ingestor.adapters.postgres.tables import SCHEMA, metadata
+_SCHEMAS = {
+    "ingest": "Private to the ingestor. Reports read schema report.",
+    "report": "For analysts: stable views. Grant USAGE on it and SELECT on its views.",
+}
 
 _UPGRADE_LOCK = 0x48E2C1E0
 """Any number that nobody else locks in this database."""
@@ -17,17 +20,17 @@ _UPGRADE_LOCK = 0x48E2C1E0
 def _run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=metadata,
-        version_table_schema=SCHEMA,
-        include_schemas=True,
-        include_name=lambda name, kind, _: kind != "schema" or name == SCHEMA,
-        compare_type=True,
-        compare_server_default=True,
+        target_metadata=None,  # revisions are written by hand, as SQL
+        version_table_schema="ingest",
     )
     with context.begin_transaction():
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        for schema, comment in _SCHEMAS.items():
+            # IF NOT EXISTS would ask for the right to make it even where it is there, made by a DBA.
+            if not connection.scalar(text("SELECT to_regnamespace(:schema) IS NOT NULL"), {"schema": schema}):
+                connection.execute(text(f"CREATE SCHEMA {schema}"))
+                connection.execute(text(f"COMMENT ON SCHEMA {schema} IS '{comment}'"))
         context.run_migrations()
 
 

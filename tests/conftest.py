@@ -1,4 +1,4 @@
-"""Fixtures that more than one kind of test needs. Nothing starts before a test asks for it."""
+"""Fixtures that more than one kind of test needs. Nothing starts before a test uses it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

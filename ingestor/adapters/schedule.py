@@ -2,7 +2,7 @@
 
 APScheduler 3.11 drops a job that is a second late, stops an interval job when the wall clock is set back, and
 goes silent when one hangs. So: no grace limit, runs that pile up count as one, jobs do nothing that could
-hang, its complaints become log events, and the command desk has a monotonic guard beside it.
+hang, its complaints become log events, and the request scheduler has a monotonic guard beside it.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,16 +13,16 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from ingestor.domain.commands import Cause, Command
+from ingestor.domain.requests import Command, RequestCause
 
 log = structlog.get_logger()
 
 
 class SnapshotSchedule:
-    """Asks for each command every so many seconds."""
+    """Requests each command every so many seconds."""
 
     def __init__(
-        self, ask: Callable[[Command, Cause], None], interval_seconds: Mapping[Command, float]
+        self, request: Callable[[Command, RequestCause], None], interval_seconds: Mapping[Command, float]
     ) -> None:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
@@ -30,15 +30,15 @@ class SnapshotSchedule:
         )
         for command, seconds in interval_seconds.items():
             self._scheduler.add_job(
-                ask,
+                request,
                 IntervalTrigger(seconds=seconds, timezone=UTC),
-                (command, Cause.SCHEDULE),
+                (command, RequestCause.SCHEDULE),
                 id=command.value,
             )
         self._scheduler.add_listener(_complain, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
 
     def start(self) -> None:
-        """Begin; the first runs come one interval from now, because link-up asks anyway."""
+        """Begin; the first runs come one interval from now, because link-up requests both anyway."""
         self._scheduler.start()
 
     def alive(self) -> bool:
@@ -52,4 +52,4 @@ class SnapshotSchedule:
 
 
 def _complain(event: JobEvent) -> None:
-    log.warning("schedule_disturbed", job=event.job_id, code=event.code)
+    log.warning("scheduled_job_missed", job=event.job_id, code=event.code)

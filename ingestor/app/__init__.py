@@ -12,7 +12,8 @@ from ingestor.app.database import (
     upgrade_configured,
     upgrade_database,
 )
-from ingestor.app.wiring import Ingestor, Picture
+from ingestor.app.picture import Picture
+from ingestor.app.wiring import Ingestor
 
 __all__ = [
     "Ingestor",

@@ -1,27 +1,23 @@
 """`ingestor check`: the whole path tried once, each step with its time and, where it fails, the fix.
 
-Nothing is written. The hub is asked a real GetPairs over a link like the daemon's.
+Nothing is written. The hub gets real requests over a link like the daemon's.
 """
 
-import queue
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from uuid import UUID, uuid4
 
-from ingestor.adapters.clock import SystemClock
-from ingestor.adapters.hub.link import HubLink, LinkLimits
-from ingestor.app.database import NOT_MADE_YET, database_beside, made, schema_at
-from ingestor.app.wiring import kept_secret, link_timing
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.postgres.session import driver
+from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
+from ingestor.app.database import NOT_MADE_YET, database_beside, looking_at, made, schema_at
+from ingestor.app.findings import Problem as _Problem
+from ingestor.app.hub_check import try_hub
+from ingestor.app.status import offset
+from ingestor.app.wiring import kept_secret
 from ingestor.config import Loaded, WrongSettings, database_target, resolve_key
-from ingestor.domain.commands import ArgumentForm, Command
-from ingestor.domain.decode import decode
-from ingestor.domain.errors import BadConfiguration, IngestorError, LinkDown
-from ingestor.domain.events import HubError, PairList
-from ingestor.domain.records import Record, SessionClosed, SessionOpened
+from ingestor.domain.errors import BadConfiguration, IngestorError
 
-_HUB_SECONDS = 15.0
-_clock = SystemClock()
+_clock = DatabaseClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +32,6 @@ class Finding:
     exit_code: int
     """What a check that stops here should exit with; 0 if all is well."""
     seconds: float
-
-
-class _Problem(Exception):
-    """`exit_code` 0: it will pass by itself."""
-
-    def __init__(self, what: str, fix: str, exit_code: int) -> None:
-        super().__init__(what)
-        self.what, self.fix, self.exit_code = what, fix, exit_code
 
 
 def check(load: Callable[[], Loaded], *, config_only: bool = False) -> Iterator[Finding]:
@@ -121,68 +109,21 @@ def _key(loaded: Loaded) -> str:
 
 
 def _hub(loaded: Loaded) -> str:
-    settings = loaded.settings
-    listener = _Once()
-    key = resolve_key(settings)
-    link = HubLink(
-        url=settings.hub.address,
-        key=lambda: kept_secret(key.read()),
-        listener=listener,
-        clock=_clock,
-        timing=link_timing(settings),
-        limits=LinkLimits(settings.hub.max_message_bytes, settings.hub.max_record_bytes),
-        chance=random.SystemRandom(),
-        negotiation=settings.hub.negotiate.value,
-        ca_file=settings.hub.ca_file,
-    )
-    link.start()
-    try:
-        return _ask_for_pairs(link, listener)
-    finally:
-        link.stop(2.0)
-
-
-def _ask_for_pairs(link: HubLink, listener: "_Once") -> str:
-    deadline = _clock.monotonic() + _HUB_SECONDS
-    session = listener.up(deadline, lambda: link.state.obstacle)
-    if session is None:
-        obstacle = link.state.obstacle or "no answer"
-        raise _Problem(f"no link: {obstacle}", _fix_for(obstacle), 77 if obstacle in _KEY_CAUSES else 69)
-    answer: int | str = "not asked"
-    for form in ArgumentForm:
-        command_id = str(uuid4())
-        try:
-            link.ask(session, Command.GET_PAIRS, command_id, form)
-        except LinkDown as error:
-            raise _Problem(f"the link broke: {error}", "try again", 69) from error
-        answer = listener.answer(command_id, deadline)
-        if isinstance(answer, int):
-            return f"GetPairs answered with {answer} pairs (arguments {form.value})"
-    raise _Problem(f"GetPairs was not answered: {answer}", "check what the key is allowed to do", 76)
-
-
-_KEY_CAUSES = {"http_401", "http_403"}
-
-
-def _fix_for(obstacle: str) -> str:
-    fixes = {
-        "http_401": "the hub refuses the key: check that it belongs to hub.environment and has not expired",
-        "http_403": "the key may not open this hub: check its permissions and your KYC state",
-        "http_404": "there is no hub at this address: check hub.url or hub.environment",
-        "dns": "the name of the host is unknown: check hub.url and this machine's DNS",
-        "tls": "the certificate is not trusted: check the clock, hub.url and hub.ca_file",
-        "no_key": "see the line `key`",
-    }
-    return fixes.get(obstacle, "check the network path; the hub has maintenance on Wednesday mornings, UTC")
+    return try_hub(loaded.settings)
 
 
 def _database(loaded: Loaded) -> str:
     target = database_target(loaded.settings)
     if not made(target):
         raise _Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
-    with database_beside(loaded.settings) as url:
-        schema_at(url)
-    return f"reached, {target.describe()}"
+    with database_beside(loaded.settings) as url, looking_at(url) as connection:
+        clock = DatabaseClock()
+        Timekeeping(loaded.settings.account, clock).read(driver(connection))
+    seconds = clock.offset_seconds or 0.0
+    reached = f"reached, {target.describe()}; this host's clock is {offset(seconds)} the database's"
+    if abs(seconds) >= OFFSET_SECONDS:
+        raise _Problem(reached, "see to the time service of both hosts; what is stored has database time", 0)
+    return reached
 
 
 def _schema(loaded: Loaded) -> str:
@@ -195,61 +136,3 @@ def _schema(loaded: Loaded) -> str:
     if state.newer:
         raise _Problem(f"at {state.found}, newer than this software", "install the newer software", 78)
     raise _Problem(f"at {state.found or 'none'}, needs {state.wanted}", "run `ingestor db upgrade`", 78)
-
-
-class _Once:
-    """`ports.LinkListener` for one question."""
-
-    def __init__(self) -> None:
-        self._ups: queue.SimpleQueue[UUID] = queue.SimpleQueue()
-        self._heard: queue.SimpleQueue[Record | tuple[str, str | None]] = queue.SimpleQueue()
-
-    def link_up(self, opened: SessionOpened) -> None:
-        self._ups.put(opened.session)
-
-    def records(self, records: Sequence[Record]) -> None:
-        for record in records:
-            self._heard.put(record)
-
-    def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
-        del session  # there is only one
-        self._heard.put((invocation_id, error))
-
-    def link_down(self, closed: SessionClosed) -> None:
-        self._heard.put(("", f"the link was lost: {closed.cause}"))
-
-    def up(self, deadline: float, obstacle: Callable[[], str | None]) -> UUID | None:
-        """The session; None at the deadline, or as soon as an attempt has failed for a lasting reason."""
-        while _clock.monotonic() < deadline:
-            try:
-                return self._ups.get(timeout=0.1)
-            except queue.Empty:
-                if obstacle() is not None:
-                    return None
-        return None
-
-    def answer(self, command_id: str, deadline: float) -> int | str:
-        """How many pairs, or why not."""
-        while (left := deadline - _clock.monotonic()) > 0:
-            try:
-                heard = self._heard.get(timeout=left)
-            except queue.Empty:
-                break
-            if isinstance(heard, tuple):
-                if heard[1] is not None and heard[0] in {command_id, ""}:
-                    return heard[1]
-                continue
-            for event in decode(heard.raw):
-                if event.client_id == command_id:
-                    return _said(event.body)
-        return f"nothing within {_HUB_SECONDS:.0f} s"
-
-
-def _said(body: object) -> int | str:
-    match body:
-        case PairList():
-            return len(body.pairs)
-        case HubError():
-            return body.message
-        case _:
-            return "something that is not a pair list"

@@ -1,34 +1,46 @@
 """Which database, at which address, with which schema."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sqlalchemy import Connection
+
+from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
-from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
-from ingestor.adapters.postgres.failures import in_our_words
+from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
+from ingestor.adapters.postgres.failures import ConnectionFailed
 from ingestor.adapters.postgres.migrate import SchemaState, schema_state, upgrade
+from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
-from ingestor.domain.errors import Transient
+from ingestor.domain.errors import BadConfiguration, Transient
 
 DATABASE_NAME = "ingestor"
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[str]:
-    """The SQLAlchemy URL of the configured database; a private Postgres runs for as long as the block does.
+def database(settings: Settings) -> Iterator[Callable[[], str]]:
+    """What gives the URL of the configured database, to be asked at each connect.
 
-    The private one is ours alone, so its schema is kept up to date here; an operator's database is upgraded
-    by `ingestor db upgrade` only.
+    An operator's database is upgraded by `ingestor db upgrade` only; its password is read again each time. A
+    private Postgres runs for as long as the block does, and is started again when it has died; it is ours
+    alone, so its schema is kept up to date here.
     """
-    target = database_target(settings)
-    match target:
+    match database_target(settings):
         case ExternalDatabase():
-            yield target.url
-        case EmbeddedDatabase():
-            with EmbeddedPostgres(target.directory) as server:
-                url = server.ensure_database(DATABASE_NAME)
-                upgrade_database(url)
-                yield url
+            yield lambda: _external_url(settings)
+        case EmbeddedDatabase(directory):
+            with EmbeddedPostgres(directory) as server:
+                upgrade_database(server.ensure_database(DATABASE_NAME))
+                yield lambda: server.start().url(DATABASE_NAME)
+
+
+def _external_url(settings: Settings) -> str:
+    try:
+        target = database_target(settings)
+    except BadConfiguration as error:  # a password file that is just being replaced, say
+        raise ConnectionFailed(str(error), error) from None
+    assert isinstance(target, ExternalDatabase)  # noqa: S101 - settings do not change
+    return target.url
 
 
 NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` makes it"
@@ -49,22 +61,14 @@ def database_beside(settings: Settings) -> Iterator[str]:
         Transient: there is no private Postgres yet.
     """
     target = database_target(settings)
-    match target:
-        case ExternalDatabase():
-            yield target.url
-        case EmbeddedDatabase(directory):
-            if not made(target):
-                raise Transient(
-                    f"there is no private Postgres in {directory}\n"
-                    "why: it has not been made yet\n"
-                    f"fix: {NOT_MADE_YET}"
-                )
-            running = address_of_running(directory, DATABASE_NAME)
-            if running is not None:
-                yield running
-                return
-            with EmbeddedPostgres(directory) as server:
-                yield server.url(DATABASE_NAME)
+    if isinstance(target, EmbeddedDatabase) and not made(target):
+        raise Transient(
+            f"there is no private Postgres in {target.directory}\n"
+            "why: it has not been made yet\n"
+            f"fix: {NOT_MADE_YET}"
+        )
+    with _running(target, make=False) as url:
+        yield url
 
 
 def upgrade_configured(settings: Settings) -> SchemaState:
@@ -73,33 +77,52 @@ def upgrade_configured(settings: Settings) -> SchemaState:
     Returns:
         Where it stood before.
     """
-    target = database_target(settings)
+    with _running(database_target(settings), make=True) as url:
+        return upgrade_database(url)
+
+
+@contextmanager
+def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iterator[str]:
+    """The database's URL, while its server runs; with `make` a private one is made where it is missing."""
     match target:
         case ExternalDatabase():
-            return upgrade_database(target.url)
+            yield target.url
         case EmbeddedDatabase(directory):
             running = address_of_running(directory, DATABASE_NAME)
             if running is not None:
-                return upgrade_database(running)
+                yield running
+                return
             with EmbeddedPostgres(directory) as server:
-                return upgrade_database(server.ensure_database(DATABASE_NAME))
+                yield server.ensure_database(DATABASE_NAME) if make else server.url(DATABASE_NAME)
+
+
+_UPGRADE = DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_seconds=600)
 
 
 def upgrade_database(url: str) -> SchemaState:
     """Bring the schema at this address up to date; returns where it stood before."""
-    engine = make_engine(url, DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_seconds=600))
-    try:
-        with in_our_words():
-            return upgrade(engine)
-    finally:
-        engine.dispose()
+    with looking_at(url, _UPGRADE) as connection:
+        return upgrade(connection)
 
 
 def schema_at(url: str) -> SchemaState:
     """Where the schema at this address stands."""
-    engine = make_engine(url, DatabaseTiming())
+    with looking_at(url) as connection:
+        return schema_state(connection)
+
+
+@contextmanager
+def looking_at(address: Address, timing: DatabaseTiming | None = None) -> Iterator[Connection]:
+    """A session like the daemon's, for one block, with the daemon's errors.
+
+    Raises:
+        Transient: the database cannot be reached, or not now.
+        CredentialRefused: it refuses the role or the password.
+        BadConfiguration: it cannot be used as the settings have it.
+    """
+    session = DatabaseSession(address, timing or DatabaseTiming(), DatabaseClock())
     try:
-        with in_our_words():
-            return schema_state(engine)
+        with session.use() as connection:
+            yield connection
     finally:
-        engine.dispose()
+        session.close()

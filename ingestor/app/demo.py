@@ -1,6 +1,6 @@
-"""The main job in miniature: a simulated hub that misbehaves, a private Postgres, the daemon between them.
+"""A demonstration: a simulated hub that misbehaves, a private Postgres, and the daemon between them.
 
-Nothing in here is a stand-in for the daemon: it is the same `Ingestor`, with other addresses.
+The daemon is the same `Ingestor` as in production, with other addresses.
 """
 
 import tempfile
@@ -11,26 +11,39 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
-from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
-from ingestor.adapters.postgres.queries import AccountTotals, account_totals
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres, remove_leftovers
+from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.totals import AccountTotals, account_totals
 from ingestor.app.database import DATABASE_NAME, upgrade_database
-from ingestor.app.wiring import Ingestor, Picture
+from ingestor.app.picture import Picture
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
 
+__all__ = ["AccountTotals", "Demo", "Scene", "demo"]
+
 ACCOUNT = "demo"
+_DIRECTORY = "ingestor-demo-"
 _CUT_AFTER_SECONDS = 4.0
-_HEALING_SECONDS = 10.0
-"""An answer that was dropped is asked for again after its deadline and a pause: seven seconds at most."""
-_HEALING_TURNS = 100
+_CONFIRMATION_SECONDS = 10.0
+"""A request whose answer was dropped is repeated after its deadline and a pause: seven seconds at most."""
+_CONFIRMATION_CHECKS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+# The database is the demo's own, with one account.
+_HOLDINGS = text("SELECT asset, available, allocated, certainty FROM report.balance_current ORDER BY asset")
+_SEQUENCE = text("SELECT max(sequence) FROM report.balance_current")
+_GAPS = text("SELECT kind, cause, opened_at, ended_at FROM report.gap ORDER BY opened_at DESC LIMIT 6")
+_OPEN_GAPS = text("SELECT count(*) FROM report.gap WHERE is_open")
+
+
+class Holding(NamedTuple):
     """One line of `report.balance_current`."""
 
     asset: str
@@ -39,19 +52,18 @@ class Holding:
     certainty: str
 
 
-@dataclass(frozen=True, slots=True)
-class GapLine:
+class GapLine(NamedTuple):
     """One line of `report.gap`."""
 
     kind: str
     cause: str
     opened_at: datetime
-    ending: str | None
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is to be seen at one moment."""
+    """Daemon, hub and tables at one moment."""
 
     daemon: Picture
     sequence: int | None
@@ -63,70 +75,62 @@ class Scene:
 class Demo:
     """A running demonstration; made by `demo()`."""
 
-    def __init__(self, ingestor: Ingestor, hub: SimulatedHub, engine: Engine, url: str) -> None:
+    def __init__(self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession, url: str) -> None:
         self.url = url
         self._ingestor = ingestor
         self._hub = hub
-        self._engine = engine
+        self._session = session
 
     def scene(self) -> Scene:
         """Look at daemon, hub and tables."""
-        with self._engine.connect() as connection:
-            holdings = connection.execute(
-                text(
-                    "SELECT asset, available, allocated, certainty FROM report.balance_current "
-                    "WHERE account = :account ORDER BY asset"
-                ),
-                {"account": ACCOUNT},
-            )
-            gaps = connection.execute(
-                text(
-                    "SELECT kind, cause, opened_at, ending FROM report.gap "
-                    "WHERE account = :account ORDER BY opened_at DESC LIMIT 6"
-                ),
-                {"account": ACCOUNT},
-            )
-            sequence = connection.scalar(
-                text("SELECT max(sequence) FROM report.balance_current WHERE account = :account"),
-                {"account": ACCOUNT},
-            )
+        with self._session.use() as connection:
             return Scene(
                 daemon=self._ingestor.picture(),
-                sequence=sequence,
+                sequence=connection.scalar(_SEQUENCE),
                 hub_sequence=self._hub.account.sequence,
-                holdings=tuple(Holding(*row) for row in holdings),
-                gaps=tuple(GapLine(*row) for row in gaps),
+                holdings=tuple(Holding(*row) for row in connection.execute(_HOLDINGS)),
+                gaps=tuple(GapLine(*row) for row in connection.execute(_GAPS)),
             )
 
     def _open_gaps(self) -> int:
-        with self._engine.connect() as connection:
-            return connection.scalar(text("SELECT count(*) FROM report.gap WHERE is_open")) or 0
+        with self._session.use() as connection:
+            return connection.scalar(_OPEN_GAPS) or 0
 
     def dead(self) -> str | None:
-        """A part of the daemon that has ended by itself."""
+        """The name of a thread of the daemon that has ended by itself; None while all run."""
         return self._ingestor.dead()
 
     def finish(self) -> AccountTotals:
-        """Let the hub behave until the gaps are healed, stop in good order, and count what is there."""
+        """Stop the faults, wait until the gaps have ended, drain, and count what is stored."""
         self._hub.clear_faults()
-        patience = threading.Event()
-        for _ in range(_HEALING_TURNS):
+        pause = threading.Event()
+        for _ in range(_CONFIRMATION_CHECKS):
             if not self._open_gaps():
                 break
-            patience.wait(_HEALING_SECONDS / _HEALING_TURNS)
+            pause.wait(_CONFIRMATION_SECONDS / _CONFIRMATION_CHECKS)
         self._ingestor.stop(drain_seconds=10.0)
-        return account_totals(self._engine, ACCOUNT)
+        with self._session.use() as connection:
+            return account_totals(connection, ACCOUNT)
 
 
 @contextmanager
-def demo(*, rate: float, seed: int, seconds: float | None) -> Iterator[Demo]:
+def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event) -> Iterator[Demo]:
     """Start everything; leaving the block stops everything and removes the database.
 
     Args:
         rate: account changes per second at the hub.
-        seed: of all that happens by chance at the hub.
+        seed: of the hub's changes and faults.
         seconds: how long it is going to run, so that a short run sees a reconnect too; None: open-ended.
+        stop: set when nobody wants the start any more.
+
+    Raises:
+        KeyboardInterrupt: `stop` was set before all was started.
     """
+
+    def go_on() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
     cut = _CUT_AFTER_SECONDS if seconds is None else min(_CUT_AFTER_SECONDS, seconds * 0.4)
     config = HubConfig(
         seed=seed,
@@ -136,13 +140,17 @@ def demo(*, rate: float, seed: int, seconds: float | None) -> Iterator[Demo]:
         schedule=((cut, Fault.FIN, {}),),
     )
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingestor-demo-")))
+        remove_leftovers(Path(tempfile.gettempdir()), f"{_DIRECTORY}*")
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY)))
         directory.chmod(0o711)  # run by root, Postgres is another user who must get through
         server = stack.enter_context(EmbeddedPostgres(directory / "postgres"))
+        go_on()
         url = server.ensure_database(DATABASE_NAME)
+        go_on()
         upgrade_database(url)
-        engine = make_engine(url, DatabaseTiming(), application_name="ingestor demo")
-        stack.callback(engine.dispose)
+        go_on()
+        session = DatabaseSession(url, DatabaseTiming(), DatabaseClock(), application_name="ingestor demo")
+        stack.callback(session.close)
         hub = stack.enter_context(SimulatedHub(config))
         settings = Settings(
             account=ACCOUNT,
@@ -152,6 +160,7 @@ def demo(*, rate: float, seed: int, seconds: float | None) -> Iterator[Demo]:
             ),
         )
         ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
-        ingestor.start(threading.Event(), lambda _: None)
+        ingestor.start(stop, lambda _: None)
         stack.callback(ingestor.stop, 5.0)
-        yield Demo(ingestor, hub, engine, url)
+        go_on()
+        yield Demo(ingestor, hub, session, url)

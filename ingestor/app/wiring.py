@@ -10,75 +10,78 @@ import random
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import structlog
 
 from ingestor import __version__
-from ingestor.adapters.clock import SystemClock
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.hub.advice import advice
 from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
-from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
-from ingestor.adapters.postgres.failures import DatabaseUnavailable
+from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
+from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
+from ingestor.adapters.postgres.migrate import REVISION
+from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
+from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
-from ingestor.domain.backoff import full_jitter
-from ingestor.domain.commands import Command
-from ingestor.domain.decision import Policy
-from ingestor.domain.errors import BadConfiguration, CredentialRefused, IngestorError, Transient
+from ingestor.domain.decision import Policy, Step
+from ingestor.domain.decode import decoded
+from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
-from ingestor.logs import register_secret
-from ingestor.pipeline.booking import BookingRules
-from ingestor.pipeline.books import Books
-from ingestor.pipeline.desk import CommandDesk, DeskRules
+from ingestor.domain.requests import Command
+from ingestor.domain.streams import Kind
+from ingestor.logs import redact, register_secret
+from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.intake import Intake
-from ingestor.pipeline.ports import Beat
+from ingestor.pipeline.patience import Patience
+from ingestor.pipeline.ports import Heartbeat
+from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
+from ingestor.pipeline.state import State
 from ingestor.pipeline.writer import Writer, WriterRules
 
 log = structlog.get_logger()
 
+_STANDBY_SECONDS = 1.0
+"""How often a standby tries to take over."""
+_RETRY_CAP_SECONDS = 1.0
 _TURN_OF_A_THREAD_SECONDS = 0.0002
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What a watcher sees of a running ingestor, read without disturbing it."""
-
-    link: str
-    obstacle: str | None
-    records: int
-    inbox_records: int
-    shed: int
-    """Records dropped at a limit since the start."""
-    outcomes: dict[str, int]
-    answered: int
-    retrying: str | None
-    seconds_since_commit: float | None
-
-
 class Ingestor:
-    """The daemon's parts, wired. `start` once, `stop` once."""
+    """The daemon's parts, wired. `start` once, `stop` once.
 
-    def __init__(self, settings: Settings, url: str, key: Callable[[], str]) -> None:
-        clock = SystemClock()
-        chance = random.SystemRandom()
+    Args:
+        origin: what only the caller knows of where it all comes from, for the log: `database`, without its
+            password, and `configuration`, the file.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        address: Address,
+        key: Callable[[], str],
+        origin: Mapping[str, str | None] | None = None,
+    ) -> None:
+        clock = DatabaseClock()
+        rng = random.SystemRandom()
         self._settings = settings
+        self._origin = origin or {}
         self._clock = clock
-        self._started_at = clock.now()
         self._process_id = uuid4()
         self._inbox = Inbox(_inbox_limits(settings))
-        intake = Intake(self._inbox)
-        self._engine = make_engine(url, _database_timing(settings))
+        intake = Intake(self._inbox, lambda: clock.offset_seconds)
         self._store = PostgresStore(
-            self._engine,
+            DatabaseSession(address, _database_timing(settings), clock),
             settings.account,
             settings.hub.environment.value,
             __version__,
-            settings.database.transaction_deadline_seconds,
             clock,
         )
         self._link = HubLink(
@@ -90,7 +93,7 @@ class Ingestor:
             limits=LinkLimits(
                 message_bytes=settings.hub.max_message_bytes, record_bytes=settings.hub.max_record_bytes
             ),
-            chance=chance,
+            rng=rng,
             negotiation=settings.hub.negotiate.value,
             ca_file=settings.hub.ca_file,
         )
@@ -99,54 +102,61 @@ class Ingestor:
             Command.GET_PAIRS: settings.snapshots.pairs_interval_seconds,
         }
         self._intervals = intervals
-        self._desk = CommandDesk(
+        self._scheduler = RequestScheduler(
             self._link,
             self._inbox.put,
             clock,
-            DeskRules(
+            RequestRules(
                 reply_deadline_seconds=settings.snapshots.reply_deadline_seconds,
-                attempts=settings.snapshots.attempts,
+                retry_cap_seconds=settings.snapshots.retry_cap_seconds,
                 overdue_factor=settings.snapshots.overdue_factor,
                 interval_seconds=intervals,
             ),
-            chance,
+            rng,
         )
-        intake.attach(self._desk)
-        self._schedule = SnapshotSchedule(self._desk.ask, intervals)
+        intake.attach(self._scheduler)
+        self._schedule = SnapshotSchedule(self._scheduler.request, intervals)
         self._writer = Writer(
             self._inbox,
             self._store,
-            self._desk,
+            self._scheduler,
             clock,
-            self._beat,
+            self._heartbeat,
             WriterRules(max_records=settings.writer.batch_max_records),
-            BookingRules(
-                policy=Policy(settings.sequence.reset_confirmations, settings.sequence.max_epochs_per_hour),
-                limits=Limits(record_bytes=settings.hub.max_record_bytes),
+            Rules(
+                policy=Policy(
+                    step=Step(settings.sequence.step.value),
+                    reset_confirmations=settings.sequence.reset_confirmations,
+                    epochs_per_hour=settings.sequence.max_epochs_per_hour,
+                ),
                 mass_delete_share=settings.sequence.mass_delete_share,
                 software_version=__version__,
             ),
-            chance,
+            partial(decoded, limits=Limits(record_bytes=settings.hub.max_record_bytes), redact=redact),
         )
         self._started = False
         self._stopped = False
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
-        """Load what the database knows, then listen. Waits for a database that is away until `stop` is set.
+        """Load what the database knows, then listen.
+
+        Until `stop` is set, waits for a database that is away, and as a standby for the end of another
+        process that writes the account.
 
         Args:
-            stop: set when nobody wants the start any more.
-            waiting: told why it is not done yet.
+            stop: set when the process is to stop.
+            waiting: called with the reason while it is not done yet.
 
         Raises:
             Fatal: the database refuses the credential, the schema or the account.
         """
-        books = self._open(stop, waiting)
-        if books is None:
+        state = self._open(stop, waiting)
+        if state is None:
             return
         self._started = True
-        self._writer.start(books)
-        self._desk.start()
+        self._started_at = self._clock.now()  # which is the database's time from now on
+        self._writer.start(state)
+        self._scheduler.start()
         self._link.start()
         self._schedule.start()
         _tune_the_interpreter()
@@ -155,11 +165,14 @@ class Ingestor:
             version=__version__,
             account=self._settings.account,
             hub=self._settings.hub.address,
-            resumed_streams=len(books.streams),
+            database=self._origin.get("database"),
+            schema=REVISION,
+            configuration=self._origin.get("configuration"),
+            resumed_streams=len(state.streams),
         )
 
     def stop(self, drain_seconds: float) -> bool:
-        """Stop listening, write what is held, say so in the heartbeat. False if not all was written."""
+        """Stop listening, write what has been received and a last heartbeat. False if not all was written."""
         if self._stopped:
             return True
         self._stopped = True
@@ -167,13 +180,12 @@ class Ingestor:
             self._store.close()
             return True
         self._schedule.stop()
-        self._desk.stop(1.0)
+        self._scheduler.stop(1.0)
         self._link.stop(2.0)
         drained = self._writer.finish(drain_seconds)
         if not self._writer.alive():  # the store is ours again only once its owner has ended
-            self._last_beat()
+            self._last_heartbeat()
             self._store.close()
-            self._engine.dispose()
         return drained
 
     def abandon(self) -> None:
@@ -181,12 +193,13 @@ class Ingestor:
         self._writer.abandon()
 
     def dead(self) -> str | None:
-        """The name of a thread that has ended although nobody asked it to."""
+        """The name of a thread that has ended although nobody asked it to, or that cannot do its work."""
         alive = {
+            "hub key": self._refusal() is None,
             "link": self._link.alive(),
             "writer": self._writer.alive(),
             "committer": self._writer.committer_alive(),
-            "command desk": self._desk.alive(),
+            "request scheduler": self._scheduler.alive(),
             "scheduler": self._schedule.alive(),
             "database deadline": self._store.guarded(),
         }
@@ -194,83 +207,118 @@ class Ingestor:
 
     def failure(self) -> BaseException | None:
         """What ended it, where it is known."""
-        return self._writer.failure or self._link.failure
+        return self._writer.failure or self._link.failure or self._refusal()
 
-    def seconds_since_turn(self) -> float:
-        """Age of the writer's last turn."""
-        return self._clock.monotonic() - self._writer.progress.turned_at
+    def turns(self) -> dict[str, float]:
+        """Of each thread that matters the seconds since it last came round its loop."""
+        now = self._clock.monotonic()
+        return {
+            "writer": now - self._writer.progress.turned_at,
+            "request scheduler": now - self._scheduler.turned_at,
+            "link supervisor": now - self._link.turned_at,
+            "database deadline": now - self._store.guard_turned_at,
+        }
 
-    def books(self) -> Books:
+    def state(self) -> State:
         """What the writer knows as of its last commit; for looking at, once it has ended."""
-        return self._writer.books
+        return self._writer.state
 
     def status_line(self) -> str:
         """For `systemctl status`."""
-        now = self.picture()
-        commit = "never" if now.seconds_since_commit is None else f"{now.seconds_since_commit:.0f} s ago"
-        trouble = f" · database away: {now.retrying}" if now.retrying else ""
-        obstacle = f" ({now.obstacle})" if now.obstacle else ""
-        return (
-            f"{now.link}{obstacle} · {now.records} records · commit {commit} · "
-            f"{now.inbox_records} waiting{trouble}"
-        )
+        return status_line(self.picture())
 
     def picture(self) -> Picture:
         """What a watcher sees now."""
         link, progress, level = self._link.state, self._writer.progress, self._inbox.level
-        committed_at = progress.committed_at
+        state, committed_at = self._writer.state, progress.committed_at
+        now = self._clock.monotonic()
         return Picture(
             link=link.name,
-            obstacle=link.obstacle,
+            connection_error=link.connection_error,
+            key_refused=link.failure is not None and link.failure.refuses_key,
+            next_attempt_in_seconds=link.next_attempt_in_seconds,
+            links_lost_last_hour=link.links_lost_last_hour,
+            sequence=_newest_sequence(state),
+            open_gaps=len(state.gaps),
             records=progress.committed_records,
             inbox_records=level.records,
-            shed=level.shed,
+            inbox_max_records=self._settings.inbox.max_records,
+            dropped=level.dropped,
+            dropping=level.dropping,
             outcomes=dict(progress.outcomes),
-            answered=progress.answered,
             retrying=progress.retrying,
+            seconds_retrying=now - progress.retrying_since,
             seconds_since_commit=(
                 None if committed_at is None else (self._clock.now() - committed_at).total_seconds()
             ),
         )
 
-    def _open(self, stop: threading.Event, waiting: Callable[[str], object]) -> Books | None:
-        attempt = 1
+    def _refusal(self) -> CredentialRefused | None:
+        """The hub refuses the key at the first start of this account: it has never worked, and whoever has
+        just installed it is there. Later, a hub may refuse a good key for a while."""
+        link = self._link.state
+        failure = link.failure
+        if failure is None or not failure.refuses_key or link.attempts < link.generation:
+            return None  # attempts are counted anew after each session
+        if self._writer.state.ever_connected:
+            return None
+        return CredentialRefused(
+            f"the hub refuses the key\nwhy: {redact(str(failure))}\nfix: {advice(failure)}"
+        )
+
+    def _open(self, stop: threading.Event, waiting: Callable[[str], object]) -> State | None:
+        patience = Patience(self._clock, _RETRY_CAP_SECONDS)
+        standby = False
         while not stop.is_set():
             try:
                 return self._store.open()
+            except AccountLockedElsewhere as error:
+                waiting("standby: " + str(error).partition("\n")[0])
+                if not standby:
+                    log.warning("standby", account=self._settings.account, backend=error.backend)
+                standby = True
+                stop.wait(_STANDBY_SECONDS)
             except Transient as error:
-                if isinstance(error, DatabaseUnavailable) and error.exit_code == 77:
-                    raise CredentialRefused(str(error)) from error
-                if isinstance(error, DatabaseUnavailable) and error.exit_code == 78:
-                    raise BadConfiguration(str(error)) from error
-                waiting(f"waiting for the database: {error}")
-                log.warning("database_awaited", error=str(error))
-                stop.wait(full_jitter(attempt, 1.0, cap_seconds=5.0))
-                attempt += 1
+                waiting(f"waiting for the database ({in_short(str(error))})")
+                if patience.is_news(str(error)):
+                    log.warning("database_awaited", error=str(error))
+                stop.wait(patience.next_pause())
         return None
 
-    def _beat(self) -> Beat:
+    def _heartbeat(self) -> Heartbeat:
         link, level = self._link.state, self._inbox.level
-        return Beat(
+        failure, due = link.failure, link.next_attempt_in_seconds
+        return Heartbeat(
             process_id=self._process_id,
             pid=os.getpid(),
             host=socket.gethostname(),
             started_at=self._started_at,
-            beat_at=self._clock.now(),
             link_state=link.name,
-            link_obstacle=link.obstacle,
+            connection_error=link.connection_error,
+            connection_error_detail=None if failure is None else failure.detail or None,
+            key_refused=failure is not None and failure.refuses_key,
+            next_attempt_at=None if due is None else self._clock.now() + timedelta(seconds=due),
             last_heard_at=link.last_heard_at,
             inbox_records=level.records,
             inbox_bytes=level.bytes,
+            dropped_records=level.dropped,
+            clock_offset_seconds=self._clock.offset_seconds,
             balances_interval=timedelta(seconds=self._intervals[Command.GET_BALANCES]),
             pairs_interval=timedelta(seconds=self._intervals[Command.GET_PAIRS]),
         )
 
-    def _last_beat(self) -> None:
+    def _last_heartbeat(self) -> None:
         try:
-            self._store.beat(replace(self._beat(), stopped_at=self._clock.now()))
+            self._store.heartbeat(replace(self._heartbeat(), stopped_at=self._clock.now()))
         except IngestorError as error:
-            log.debug("beat_missed", error=str(error))
+            log.debug("heartbeat_failed", error=str(error))
+
+
+def _newest_sequence(state: State) -> int | None:
+    """Of the balances: that of the user who was confirmed last."""
+    streams = [stream.state for key, stream in state.streams.items() if key.kind is Kind.BALANCES]
+    known = [each.watermark for each in streams if each.watermark is not None]
+    return max(known, key=lambda each: each.confirmed_until).number.sequence if known else None
 
 
 def kept_secret(value: str) -> str:

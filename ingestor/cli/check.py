@@ -29,7 +29,7 @@ def check_command(invocation: Invocation, *, config_only: bool, as_json: bool) -
 
 
 def _tell(finding: Finding) -> None:
-    mark = "ok  " if finding.ok else "FAIL"
-    click.echo(f"{mark} {finding.name:<14} {finding.what}  ({finding.seconds:.2f} s)")
+    verdict = "FAIL" if not finding.ok else "ok  " if finding.fix is None else "note"
+    click.echo(f"{verdict} {finding.name:<14} {finding.what}  ({finding.seconds:.2f} s)")
     if finding.fix is not None:
         click.echo(f"     {'fix':<14} {finding.fix}")

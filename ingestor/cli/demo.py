@@ -1,4 +1,4 @@
-"""`ingestor demo`: the whole thing, live, without an account at Hercle."""
+"""`ingestor demo`: the daemon between a simulated hub and a private Postgres, on screen."""
 
 import json
 import sys
@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ingestor import logs
-from ingestor.app.demo import Demo, Scene, demo
-from ingestor.app.status import AccountTotals
+from ingestor.app.demo import AccountTotals, Demo, Scene, demo
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import json_option
+from ingestor.cli.invocation import Invocation, json_option
+from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import Fatal
 
 _FRAME_SECONDS = 0.5
@@ -27,23 +27,20 @@ _PLAIN_LINE_SECONDS = 2.0
 @json_option("No picture; one JSON document at the end.")
 @click.option("--rate", default=20.0, show_default=True, help="Account changes per second.")
 @click.option("--seed", default=1, show_default=True, help="Of what goes wrong, and when.")
-def demo_command(*, seconds: float | None, as_json: bool, rate: float, seed: int) -> int:
+@click.pass_obj
+def demo_command(
+    invocation: Invocation, *, seconds: float | None, as_json: bool, rate: float, seed: int
+) -> int:
     """Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them."""
     logs.configure(level="error" if as_json or sys.stdout.isatty() else "warning")
-    stop = threading.Event()
-    try:
-        with demo(rate=rate, seed=seed, seconds=seconds) as running:
-            if seconds is not None:
-                timer = threading.Timer(seconds, stop.set)
-                timer.daemon = True
-                timer.start()
-            try:
-                _show(running, stop, as_json=as_json)
-            except KeyboardInterrupt:
-                click.echo(err=True)
-            totals = running.finish()
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+    stop = invocation.stop
+    with stop_on_signals(stop), demo(rate=rate, seed=seed, seconds=seconds, stop=stop) as running:
+        if seconds is not None:
+            timer = threading.Timer(seconds, stop.set)
+            timer.daemon = True
+            timer.start()
+        _show(running, stop, as_json=as_json)
+        totals = running.finish()
     document = _document(totals)
     if as_json:
         click.echo(json.dumps(document, indent=2))
@@ -56,19 +53,19 @@ def demo_command(*, seconds: float | None, as_json: bool, rate: float, seed: int
 
 
 def _document(totals: AccountTotals) -> dict[str, object]:
-    """The closing account. `unaccounted`: records heard that are neither stored nor booked as shed, and
-    stored records of which nobody says what became of them."""
+    """The final counts. `unaccounted`: records received that are neither stored nor counted as dropped, and
+    stored records without an outcome."""
     outcomes = dict(totals.outcomes)
-    if totals.shed:
-        outcomes["shed"] = totals.shed
-    missing = totals.received - totals.committed - totals.shed
+    if totals.dropped:
+        outcomes["dropped"] = totals.dropped
+    missing = totals.received - totals.committed - totals.dropped
     return {
         "received": totals.received,
         "committed": totals.committed,
         "outcomes": outcomes,
         "unaccounted": missing + totals.events_without_outcome,
         "reconnects": max(0, totals.sessions - 1),
-        "commands_answered": totals.commands_answered,
+        "requests_answered": totals.requests_answered,
         "gaps": totals.gaps,
         "balance_rows": totals.balance_rows,
         "pair_rows": totals.pair_rows,
@@ -102,7 +99,7 @@ def _turns(running: Demo, stop: threading.Event, pause: float) -> Iterator[Scene
 
 def _line(scene: Scene) -> str:
     daemon = scene.daemon
-    open_gaps = sum(gap.ending is None for gap in scene.gaps)
+    open_gaps = sum(gap.ended_at is None for gap in scene.gaps)
     return (
         f"link {daemon.link:<12} sequence {scene.sequence or 0:>7} (hub {scene.hub_sequence}) "
         f"records {daemon.records:>7} waiting {daemon.inbox_records:>4} open gaps {open_gaps}"
@@ -115,7 +112,7 @@ def _picture(scene: Scene, per_second: float) -> Group:
     head = Text.assemble(
         "link ",
         (daemon.link, f"bold {colour}"),
-        f"  {daemon.obstacle or ''}\n",
+        f"  {daemon.connection_error or ''}\n",
         f"sequence {scene.sequence or 0} of {scene.hub_sequence} at the hub   "
         f"{per_second:.0f} records/s   {daemon.records} committed   {daemon.inbox_records} waiting\n",
         "outcomes " + ", ".join(f"{name} {count}" for name, count in sorted(daemon.outcomes.items())),
@@ -123,8 +120,9 @@ def _picture(scene: Scene, per_second: float) -> Group:
     holdings = Table("asset", "available", "allocated", "certainty", title="report.balance_current")
     for holding in scene.holdings:
         holdings.add_row(holding.asset, f"{holding.available:f}", f"{holding.allocated:f}", holding.certainty)
-    gaps = Table("opened", "kind", "cause", "ending", title="report.gap, newest first")
+    gaps = Table("opened", "kind", "cause", "ended", title="report.gap, newest first")
     for gap in scene.gaps:
-        ending = Text(gap.ending or "open", style="green" if gap.ending else "bold red")
-        gaps.add_row(gap.opened_at.strftime("%H:%M:%S"), gap.kind, gap.cause, ending)
+        ended = "open" if gap.ended_at is None else gap.ended_at.strftime("%H:%M:%S")
+        style = "bold red" if gap.ended_at is None else "green"
+        gaps.add_row(gap.opened_at.strftime("%H:%M:%S"), gap.kind, gap.cause, Text(ended, style=style))
     return Group(head, holdings, gaps)

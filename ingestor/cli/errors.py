@@ -1,4 +1,4 @@
-"""How a failure is told: what happened, why, what to do; and which exit code it becomes.
+"""How a failure is reported: what happened, why, what to do; and which exit code it becomes.
 
 The one place where exceptions end. Errors meant for operators hold up to three lines of text themselves
 (`what`, `why: …`, `fix: …`); what a line is missing is added here by the error's class.
@@ -6,8 +6,11 @@ The one place where exceptions end. Errors meant for operators hold up to three 
 
 import errno
 import json
+import os
+import sys
+import textwrap
 import traceback
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
@@ -15,18 +18,25 @@ from ingestor.cli.exits import Exit
 from ingestor.domain.errors import (
     BadConfiguration,
     CredentialRefused,
-    DataRefused,
     Fatal,
     IngestorError,
     LinkDown,
     SchemaMismatch,
-    StateMoved,
     Transient,
+    WatermarkConflict,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class OutputLost(IngestorError):
+    """Standard output does not take what the command writes."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"standard output cannot be written\nwhy: {why}\nfix: give it a file or a program that takes it"
+        )
+
+
+class Advice(NamedTuple):
     code: Exit
     why: str
     fix: str
@@ -39,65 +49,60 @@ _BUG = Advice(
 )
 
 # The first class that fits counts, so the special ones stand before the general ones.
-_ADVICE: tuple[tuple[type[BaseException], Advice], ...] = (
-    (
-        BadConfiguration,
-        Advice(Exit.CONFIGURATION, "a setting does not fit", "look at `ingestor config show`"),
+_ADVICE: dict[type[BaseException], Advice] = {
+    BadConfiguration: Advice(Exit.CONFIGURATION, "a setting does not fit", "look at `ingestor config show`"),
+    SchemaMismatch: Advice(
+        Exit.CONFIGURATION,
+        "the database's schema and this version of ingestor do not fit together",
+        "run `ingestor db upgrade`, or install the version that the schema belongs to",
     ),
-    (
-        SchemaMismatch,
-        Advice(
-            Exit.CONFIGURATION,
-            "the database's schema and this version of ingestor do not fit together",
-            "run `ingestor db upgrade`, or install the version that the schema belongs to",
-        ),
+    CredentialRefused: Advice(
+        Exit.CREDENTIAL,
+        "the credential was refused",
+        "check that the key belongs to the chosen environment and is still valid; renew it if not",
     ),
-    (
-        CredentialRefused,
-        Advice(
-            Exit.CREDENTIAL,
-            "the credential was refused",
-            "check that the key belongs to the chosen environment and is still valid; renew it if not",
-        ),
+    LinkDown: Advice(Exit.UNAVAILABLE, "there is no link to the hub", "check network and hub address"),
+    WatermarkConflict: Advice(
+        Exit.TEMPORARY, "another process writes the same account", "stop one of them, and try again"
     ),
-    (LinkDown, Advice(Exit.UNAVAILABLE, "there is no link to the hub", "check network and hub address")),
-    (
-        StateMoved,
-        Advice(Exit.TEMPORARY, "another process writes the same account", "stop one of them, and try again"),
+    OutputLost: Advice(Exit.IO, "", ""),
+    Transient: Advice(
+        Exit.UNAVAILABLE, "the hub or the database is unwell or out of reach", "try again in a while"
     ),
-    (DataRefused, _BUG),
-    (
-        Transient,
-        Advice(Exit.UNAVAILABLE, "the hub or the database is unwell or out of reach", "try again in a while"),
-    ),
-    (MemoryError, Advice(Exit.OS, "no memory was left", "raise the limit (MemoryMax= in the unit)")),
-    (
-        FileExistsError,
-        Advice(Exit.CANNOT_CREATE, "something is in the way", "move it, or choose another path"),
-    ),
-)
+    MemoryError: Advice(Exit.OS, "no memory was left", "raise the limit (MemoryMax= in the unit)"),
+    FileExistsError: Advice(Exit.CANNOT_CREATE, "something is in the way", "move it, or choose another path"),
+}
 _LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 _UNCREATABLE = {errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
-def present(error: BaseException, *, debug: bool, as_json: bool = False) -> Exit:
-    """Print a failure to standard error, without secrets and control characters.
+def present(error: BaseException, *, debug: bool, as_json: bool = False, as_record: bool = False) -> Exit:
+    """Tell the failure on standard error.
 
     Args:
         debug: with its traceback.
         as_json: and to standard output as the document that was promised there.
+        as_record: as one log record instead, at a priority that the journal shows.
 
     Returns:
         The exit code for it.
     """
-    from ingestor import logs  # noqa: PLC0415 - only failures need it, and it costs a good part of the start
+    # Only failures need these, and they cost a good part of the start.
+    import structlog  # noqa: PLC0415
+
+    from ingestor import logs  # noqa: PLC0415
 
     code, text = _told(error)
+    if as_record:
+        log = structlog.get_logger()
+        what, *advice = [line.strip() for line in text.removeprefix("error: ").splitlines()]
+        trace = error if debug or code is Exit.BUG else None
+        log.critical("daemon_failed", error=what, advice=advice, exit_code=int(code), exc_info=trace)
+        return code
     if debug:
-        trace = "".join(traceback.format_exception(error))
-        click.echo(logs.printable(logs.redact(trace), keep_newlines=True), err=True)
+        text = "".join(traceback.format_exception(error)) + text
     text = logs.printable(logs.redact(text), keep_newlines=True)
-    click.echo(text, err=True)
+    _say(textwrap.indent(text, "<3>") if logs.is_journal(sys.stderr) else text)
     if as_json:
         what, *advice = text.splitlines()
         document = {
@@ -107,6 +112,14 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False) -> Exit
         }
         click.echo(json.dumps(document, indent=2))
     return code
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        # Full, or its reader gone: the exit code has to tell, and Python's own flush at exit would change it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _told(error: BaseException) -> tuple[Exit, str]:
@@ -129,20 +142,20 @@ def _told(error: BaseException) -> tuple[Exit, str]:
 
 
 def _advice(error: BaseException) -> Advice:
-    for kind, advice in _ADVICE:
+    for kind, advice in _ADVICE.items():
         if isinstance(error, kind):
             return advice
     if isinstance(error, Fatal):
         return Advice(Exit(error.exit_code), "going on would do harm", "look at the log for what came before")
-    if isinstance(error, OSError):
-        if error.errno in _LIMITS:
-            return Advice(
-                Exit.OS, "a limit of the operating system", "look at LimitNOFILE=, TasksMax=, MemoryMax="
-            )
-        if error.errno in _UNCREATABLE:
-            return Advice(Exit.CANNOT_CREATE, "nothing can be made in that place", "choose another path")
-        return Advice(Exit.IO, "the operating system refused", "check path, permissions and free space")
-    return _BUG
+    if not isinstance(error, OSError):
+        return _BUG
+    if error.errno in _LIMITS:
+        return Advice(
+            Exit.OS, "a limit of the operating system", "look at LimitNOFILE=, TasksMax=, MemoryMax="
+        )
+    if error.errno in _UNCREATABLE:
+        return Advice(Exit.CANNOT_CREATE, "nothing can be made in that place", "choose another path")
+    return Advice(Exit.IO, "the operating system refused", "check path, permissions and free space")
 
 
 def _indented(text: str) -> list[str]:

@@ -24,6 +24,7 @@ class Exit(IntEnum):
     CREDENTIAL = 77
     CONFIGURATION = 78
     """A setting or the database's schema does not fit; a restart cannot help."""
+    HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143

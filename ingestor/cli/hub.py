@@ -1,15 +1,28 @@
 """`ingestor hub`: the simulated hub as a process of its own, for tests, training and trying things out."""
 
 import errno
-import signal
-import threading
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ingestor import logs
 from ingestor.cli.exits import Exit
+from ingestor.cli.invocation import Invocation
+from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import BadConfiguration
+
+if TYPE_CHECKING:
+    from ingestor.simulator import Fault, SimulatedHub
+
+_COUNT = click.IntRange(min=1)
+_SECONDS = click.FloatRange(min=0, min_open=True)
+_NUMBERS = {"seconds": float, "count": int, "status": int, "code": int, "sequence": int}
+_FAULT_HELP = (
+    "A fault so many seconds after the start, e.g. '10:command_silence seconds=5', '20:sequence_reset', "
+    "'30:handshake_error error=\"bad key {key}\"'; ingestor.simulator.Fault has them all. Repeatable."
+)
 
 
 @click.command("hub")
@@ -20,48 +33,88 @@ from ingestor.domain.errors import BadConfiguration
     show_default=True,
     help="Port on 127.0.0.1; 0 takes a free one.",
 )
-@click.option("--rate", default=2.0, show_default=True, help="Account changes per second.")
-@click.option("--seed", default=1, show_default=True, help="Of all that happens by chance.")
-@click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), help="Write what is sent here.")
+@click.option(
+    "--rate", "changes_per_second", default=2.0, show_default=True, help="Account changes per second."
+)
+@click.option("--seed", default=1, show_default=True, help="Of the account's changes and of random faults.")
+@click.option(
+    "--journal",
+    "journal_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write what is sent here.",
+)
 @click.option("--misbehave", is_flag=True, help="Now and then drop, delay, cut or restart.")
-@click.option("--quiet-account", is_flag=True, help="Push nothing: the account is seen by asking only.")
+@click.option("--quiet-account", is_flag=True, help="Push nothing: only answers show the account.")
+@click.option("--step", "sequence_step", type=_COUNT, help="Sequence numbers that a change takes; 1.")
+@click.option("--random-step", "sequence_step_random", type=_COUNT, help="Steps at random from 1 to this.")
+@click.option("--answer-lag", "answer_lag_seconds", type=_SECONDS, help="Send answers so many seconds late.")
+@click.option(
+    "--answers-in",
+    type=click.Choice(["event", "completion", "both"]),
+    default="event",
+    show_default=True,
+    help="What carries an answer: an event, the Completion's result, or both.",
+)
+@click.option("--answer-bytes", type=_COUNT, help="Pad answers to at least this size.")
+@click.option("--empty-account", is_flag=True, help="No assets and no pairs.")
+@click.option("--null-lists", is_flag=True, help="Write empty lists as null.")
+@click.option("--ping-interval", "ping_interval_s", type=_SECONDS, help="Seconds of silence before a ping.")
+@click.option("--client-timeout", "client_timeout_s", type=_SECONDS, help="Close clients silent for so long.")
+@click.option("--fault", "faults", multiple=True, metavar="SECONDS:FAULT", help=_FAULT_HELP)
+@click.pass_obj
 def hub(
-    *, port: int, rate: float, seed: int, journal: Path | None, misbehave: bool, quiet_account: bool
+    invocation: Invocation,
+    /,
+    *,
+    quiet_account: bool,
+    answers_in: str,
+    faults: tuple[str, ...],
+    **switches: Any,
 ) -> int:
     """Serve a simulated hub on loopback until interrupted."""
     try:
-        from ingestor.simulator import HubConfig, SimulatedHub, serve  # noqa: PLC0415 - needs the demo extra
+        from ingestor.simulator import AnswersIn, HubConfig, serve  # noqa: PLC0415 - needs the demo extra
     except ImportError as error:
         raise BadConfiguration(
             f"the simulated hub is not installed\nwhy: {error}\nfix: pip install 'hercle-ingestor[demo]'"
         ) from error
-    logs.configure()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-
-    def tell(running: SimulatedHub) -> None:
-        click.echo(f"hub   {running.url}")
-        click.echo(f"key   {running.config.api_key}")
-        click.echo("use   INGESTOR_HUB__ENVIRONMENT=custom INGESTOR_HUB__URL and HERCLE_API_KEY as above")
-
     config = HubConfig(
-        port=port,
-        seed=seed,
-        changes_per_second=rate,
         pair_change_interval_s=30.0,
-        journal_path=journal,
         push_balances=not quiet_account,
-        misbehave=misbehave,
+        answers_in=AnswersIn(answers_in),
+        schedule=tuple(map(_scheduled, faults)),
+        **{name: value for name, value in switches.items() if value is not None},
     )
+    logs.configure()
     try:
-        serve(config, stop, tell)
+        with stop_on_signals(invocation.stop):
+            serve(config, invocation.stop, _print_address)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
         raise BadConfiguration(
-            f"port {port} on 127.0.0.1 is taken\n"
+            f"port {config.port} on 127.0.0.1 is taken\n"
             "why: another program listens there, perhaps another simulated hub\n"
             "fix: stop that one, or choose another port; --port 0 takes a free one"
         ) from error
     return Exit.OK
+
+
+def _print_address(running: "SimulatedHub") -> None:
+    click.echo(f"hub   {running.url}")
+    click.echo(f"key   {running.config.api_key}")
+    click.echo("use   INGESTOR_HUB__ENVIRONMENT=custom INGESTOR_HUB__URL and HERCLE_API_KEY as above")
+
+
+def _scheduled(text: str) -> "tuple[float, Fault, dict[str, Any]]":
+    """`SECONDS:FAULT [NAME=VALUE …]` as HubConfig.schedule has it."""
+    from ingestor.simulator import Fault, FaultSpec  # noqa: PLC0415 - needs the demo extra
+
+    try:
+        head, *rest = shlex.split(text)
+        seconds, _, name = head.partition(":")
+        pairs = (pair.partition("=") for pair in rest)
+        parameters = {key: _NUMBERS.get(key, str)(value) for key, _, value in pairs}
+        return float(seconds), FaultSpec(Fault(name), **parameters).fault, parameters
+    except (TypeError, ValueError) as error:
+        raise click.BadParameter(f"{text!r}: {error}", param_hint="--fault") from error

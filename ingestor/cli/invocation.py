@@ -1,5 +1,6 @@
 """What is said on the command line about settings, wherever on it: `--config`, `--set`, `--debug`."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ class Invocation:
     debug: bool = False
     as_json: bool = False
     """Standard output is to be one JSON document, also where the command fails."""
+    as_record: bool = False
+    """A failure is to be a log record: nobody sits at a terminal."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set by the signals that ask the command to end."""
 
     def load(self) -> "Loaded":
         """The settings.
@@ -50,11 +55,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def settings_options(command: _Command) -> _Command:
     """Adds the options that every command understands."""
     command = click.option(
-        "--debug",
-        is_flag=True,
-        expose_value=False,
-        callback=_keep_debug,
-        help="Show the traceback of a failure.",
+        "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show the traceback of a failure."
     )(command)
     command = click.option(
         "--set",
@@ -68,36 +69,24 @@ def settings_options(command: _Command) -> _Command:
     return click.option(
         "--config",
         "-c",
+        "config_file",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
         expose_value=False,
-        callback=_keep_config_file,
+        callback=_keep,
         help="TOML file to read instead of those in the usual places.",
     )(command)
 
 
 def json_option(text: str = "One JSON document on standard output.") -> Callable[[_Command], _Command]:
     """Adds `--json`, as the argument `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, callback=_keep_json, help=text)
+    return click.option("--json", "as_json", is_flag=True, callback=_keep, help=text)
 
 
-def _invocation(context: click.Context) -> Invocation:
-    return context.ensure_object(Invocation)
-
-
-def _keep_config_file(context: click.Context, _: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        _invocation(context).config_file = value
-
-
-def _keep_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """The same option may stand before and after the command's name: once given is given."""
     if value:
-        _invocation(context).debug = True
-
-
-def _keep_json(context: click.Context, _: click.Parameter, value: bool) -> bool:
-    if value:
-        _invocation(context).as_json = True
+        setattr(context.ensure_object(Invocation), str(parameter.name), value)
     return value
 
 
@@ -111,7 +100,7 @@ def _keep_overrides(context: click.Context, parameter: click.Parameter, values: 
             raise click.BadParameter(
                 f"{message}; use database.password_file or the environment", ctx=context, param=parameter
             )
-        _invocation(context).overrides[key] = value
+        context.ensure_object(Invocation).overrides[key] = value
 
 
 def _has_password(url: str) -> bool:

@@ -7,54 +7,35 @@ import difflib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import click
 from typing_extensions import override
 
 import ingestor
-from ingestor.cli.errors import present
+from ingestor.cli.errors import OutputLost, present
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One command, known without importing it."""
-
-    module: str
-    attribute: str
-    summary: str
-    """The line in `ingestor --help`."""
-
+from ingestor.cli.signals import interrupt_remembered
 
 _COMPLETION = "_INGESTOR_COMPLETE"
 """Set by the shell, to `bash_source` or the like, when it asks what could follow."""
 
 COMMANDS = {
-    "run": Entry("ingestor.cli.run", "run", "Run the daemon until it is asked to stop."),
-    "demo": Entry(
-        "ingestor.cli.demo",
-        "demo_command",
-        "Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.",
-    ),
-    "hub": Entry("ingestor.cli.hub", "hub", "Serve a simulated hub on loopback until interrupted."),
-    "check": Entry(
-        "ingestor.cli.check",
-        "check_command",
-        "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
-    ),
-    "status": Entry(
-        "ingestor.cli.status", "status_command", "Tell how the account stands, with the daemon up or down."
-    ),
-    "db": Entry("ingestor.cli.db", "db", "Upgrade the database's schema, or tell where it stands."),
-    "config": Entry("ingestor.cli.config", "config", "Show, explain and validate settings."),
+    "run": "Run the daemon until it is asked to stop.",
+    "demo": "Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.",
+    "hub": "Serve a simulated hub on loopback until interrupted.",
+    "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
+    "status": "Tell how the account stands, with the daemon up or down.",
+    "db": "Upgrade the database's schema, or tell where it stands.",
+    "config": "Show, explain and validate settings.",
 }
+"""Each in the module of its name, and its line in `ingestor --help`: known without importing it."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are a table of where to import them from."""
+    """A group whose commands are imported when they are called."""
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -62,17 +43,16 @@ class LazyGroup(click.Group):
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
+        if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(entry.module), entry.attribute)
-        assert isinstance(command, click.Command)  # noqa: S101 - a slip in the table above
-        return command
+        module = importlib.import_module(f"ingestor.cli.{cmd_name}")
+        commands = (each for each in vars(module).values() if isinstance(each, click.Command))
+        return next(each for each in commands if each.name == cmd_name)
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
     @override
     def resolve_command(
@@ -104,17 +84,29 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Not `program.main`: it takes any broken pipe, a socket's too, for the end of standard output, and
         # exits with 1, which here means that a check found problems.
-        with program.make_context("ingestor", list(arguments), obj=invocation) as context:
+        with (
+            interrupt_remembered(invocation.stop),
+            program.make_context("ingestor", list(arguments), obj=invocation) as context,
+        ):
             result = program.invoke(context)
-        sys.stdout.flush()
+            click.echo(nl=False)  # flushes what others have printed
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader, `head` for one, has gone. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001 - the top: whatever comes up here is told and becomes a code
-        return present(error, debug=invocation.debug, as_json=invocation.as_json)
+    except Exception as error:  # noqa: BLE001 - the top: whatever comes up here is reported and becomes a code
+        if isinstance(error, OSError) and _was_printing(error):
+            # Python would complain when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if isinstance(error, BrokenPipeError):
+                return Exit.BROKEN_PIPE  # the reader, `head` for one, has gone
+            error = OutputLost(str(error.strerror))
+        return present(
+            error, debug=invocation.debug, as_json=invocation.as_json, as_record=invocation.as_record
+        )
     return result if isinstance(result, int) else Exit.OK
+
+
+def _was_printing(error: OSError) -> bool:
+    """Whether it is standard output's, and not that of a socket or a file."""
+    return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))

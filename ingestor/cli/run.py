@@ -6,8 +6,10 @@ import click
 
 from ingestor import daemon, logs
 from ingestor.app import Ingestor, Notifier, database
+from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
-from ingestor.config import resolve_key
+from ingestor.cli.signals import stop_on_signals
+from ingestor.config import database_target, resolve_key
 
 
 @click.command("run")
@@ -15,10 +17,22 @@ from ingestor.config import resolve_key
 @click.pass_obj
 def run(invocation: Invocation) -> int:
     """Run the daemon until it is asked to stop."""
-    settings = invocation.load().settings
-    logs.configure(settings.log.level.value, settings.log.format.value)
-    key = resolve_key(settings)
-    key.read()  # a missing key is said now, not at the first connect
-    notifier = Notifier.from_environment(os.environ, os.getpid())
-    with database(settings) as url:
-        return daemon.run(Ingestor(settings, url, key.read), notifier, settings.drain.deadline_seconds)
+    stop = invocation.stop
+    invocation.as_record = not logs.configure()  # until the settings say how
+    with stop_on_signals(stop):
+        loaded = invocation.load()
+        settings = loaded.settings
+        invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
+        key = resolve_key(settings)
+        key.read()  # a missing key is said now, not at the first connect
+        notifier = Notifier.from_environment(os.environ, os.getpid())
+        with database(settings) as address:
+            if stop.is_set():
+                return Exit.OK
+            origin = {
+                "database": database_target(settings).describe(),
+                "configuration": None if loaded.file is None else str(loaded.file),
+            }
+            ingestor = Ingestor(settings, address, key.read, origin)
+            with stop_on_signals(stop, ingestor.abandon):
+                return daemon.run(ingestor, notifier, settings.drain.deadline_seconds, stop)

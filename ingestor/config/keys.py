@@ -1,14 +1,14 @@
 """The list of settings as data, read off the model: key, variable, kind, range and default of each."""
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, EnumType
+from difflib import SequenceMatcher
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from ingestor.config.model import Section, Settings
@@ -16,26 +16,21 @@ from ingestor.config.model import Section, Settings
 PREFIX = "INGESTOR_"
 
 _ALIKE = 0.65
-_WORDS = {SecretStr: "PostgreSQL URL", Path: "absolute path", int: "whole number", float: "number"}
+_KINDS = {SecretStr: "PostgreSQL URL", Path: "absolute path", int: "whole number", float: "number"}
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """One setting."""
 
-    path: tuple[str, ...]
-    """("hub", "url"), or ("account",) at the top."""
+    name: str
+    """As in TOML: `hub.url`, or `account` at the top."""
     field: FieldInfo
-
-    @property
-    def name(self) -> str:
-        """As in TOML: `hub.url`."""
-        return ".".join(self.path)
 
     @property
     def variable(self) -> str:
         """As in the environment: `INGESTOR_HUB__URL`."""
-        return PREFIX + "__".join(self.path).upper()
+        return PREFIX + self.name.replace(".", "__").upper()
 
     @property
     def default(self) -> Any:
@@ -43,81 +38,50 @@ class Key:
 
     @property
     def description(self) -> str:
-        return self.field.description or ""
-
-    @property
-    def _type(self) -> Any:
-        alternatives = [kind for kind in get_args(self.field.annotation) if kind is not type(None)]
-        return _bare(alternatives[0] if alternatives else self.field.annotation)
-
-    @property
-    def secret(self) -> bool:
-        return self._type is SecretStr
+        return " ".join((self.field.description or "").split())
 
     @property
     def kind(self) -> str:
         """What the value must be, in words, with its range."""
-        kind = self._type
-        if isinstance(kind, EnumType):
-            members: list[Enum] = list(kind.__members__.values())
-            return "one of " + ", ".join(str(member.value) for member in members)
-        if kind in _WORDS:
-            return _WORDS[kind] + self._range()
-        pattern = next((m.pattern for m in self.field.metadata if getattr(m, "pattern", None)), None)
-        return f"text that matches {pattern}" if pattern else "URL"
-
-    def _range(self) -> str:
-        bounds: dict[str, Any] = {}
+        inner: Any = next(iter(get_args(self.field.annotation)), self.field.annotation)  # of `X | None`
+        kind: type = getattr(inner, "__origin__", inner)  # of `Annotated[X, …]`
+        if issubclass(kind, Enum):
+            return "one of " + ", ".join(str(member.value) for member in kind)
+        limits: dict[str, Any] = {}
         for item in self.field.metadata:
-            bounds |= {name: getattr(item, name) for name in ("gt", "ge", "le") if hasattr(item, name)}
-        if "le" not in bounds:
-            return ""
-        low = f" above {bounds['gt']}" if "gt" in bounds else f" of at least {bounds['ge']}"
-        return f"{low} and at most {bounds['le']:_}"
+            if getattr(item, "pattern", None):
+                return f"text that matches {item.pattern}"
+            limits |= {name: getattr(item, name) for name in ("gt", "ge", "le") if hasattr(item, name)}
+        low = f" above {limits['gt']}" if "gt" in limits else f" of at least {limits.get('ge')}"
+        return _KINDS.get(kind, "URL") + (f"{low} and at most {limits['le']:_}" if limits else "")
 
 
-def _bare(kind: Any) -> Any:
-    """The class inside `Annotated[…]`."""
-    return getattr(kind, "__origin__", kind)
+def sections() -> dict[str, type[Section]]:
+    fields = Settings.model_fields.items()
+    return {name: type(field.default) for name, field in fields if isinstance(field.default, Section)}
 
 
 @cache
 def all_keys() -> dict[str, Key]:
     """Every setting by its dotted name, in the order of the model."""
-    keys: dict[str, Key] = {}
-    for path, field in _walk(Settings, ()):
-        key = Key(path, field)
-        keys[key.name] = key
-    return keys
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in sections()}
+    for section, model in sections().items():
+        fields |= {f"{section}.{name}": field for name, field in model.model_fields.items()}
+    return {name: Key(name, field) for name, field in fields.items()}
 
 
-def sections() -> dict[str, type[Section]]:
-    return {
-        name: field.annotation
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The dotted name that `word` was probably meant to be.
 
+    Section and key are compared each for itself: a long section that two names share would make them alike
+    whatever the key.
+    """
 
-def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], FieldInfo]]:
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _walk(kind, (*path, name))
-        else:
-            yield (*path, name), field
+    def likeness(name: str) -> float:
+        pairs = list(zip(word.split("."), name.split("."), strict=False))
+        if word.count(".") != name.count("."):  # a separator is missing or too many, as in INGESTOR_HUB_URL
+            pairs = [(word.replace(".", "_"), name.replace(".", "_"))]
+        return min(SequenceMatcher(None, *pair).ratio() for pair in pairs)
 
-
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The dotted name among `words` that `word` was probably meant to be."""
-    likeness, best = max(((_likeness(word, each), each) for each in words), default=(0.0, None))
-    return best if likeness >= _ALIKE else None
-
-
-def _likeness(one: str, other: str) -> float:
-    """From 0 to 1. Section and key are compared each for itself: a long section that two names share would
-    make them alike whatever the key."""
-    parts, others = one.split("."), other.split(".")
-    if len(parts) != len(others):  # a separator is missing or too many, as in INGESTOR_HUB_URL
-        parts, others = ["_".join(parts)], ["_".join(others)]
-    return min(difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(parts, others, strict=True))
+    best = max(names, key=likeness)
+    return best if likeness(best) >= _ALIKE else None

@@ -4,18 +4,20 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from ingestor.config.keys import PREFIX, all_keys, nearest, sections
-from ingestor.config.model import Settings
-from ingestor.config.sources import Given, find_file, from_environment, from_file, from_overrides
+from ingestor.config.model import Settings, contradictions
+from ingestor.config.sources import Given, find_file, from_environment, from_file
 from ingestor.domain.errors import BadConfiguration
 
 DEFAULT = "default"
-_ALIASES: dict[tuple[str, ...], tuple[str, ...]] = {("database", "dsn"): ("database", "url")}
+_ALIASES = {"database.dsn": "database.url"}
 _LOOKS_LIKE_A_KEY = {"api_key", "apikey", "key", "token", "access_token", "secret", "hercle_api_key"}
 
 
@@ -32,8 +34,7 @@ class Loaded:
         return self.origins.get(key, DEFAULT)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake: which key, where it was made, how to mend it."""
 
     key: str
@@ -50,14 +51,15 @@ class WrongSettings(BadConfiguration):
     """What the settings' authors have to mend, one by one."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(_tell(problems))
+        head = [f"{len(problems)} settings are wrong"] if len(problems) > 1 else []
+        super().__init__("\n".join([*head, *(f"{'- ' if head else ''}{problem}" for problem in problems)]))
         self.problems = tuple(problems)
 
 
 def load(
     config_file: Path | None = None,
-    overrides: Mapping[str, object] | None = None,
-    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+    environ: Mapping[str, str] = os.environ,
 ) -> Loaded:
     """Read all sources: overrides > environment > file > defaults.
 
@@ -70,34 +72,33 @@ def load(
         WrongSettings: with every mistake that was found, each with its origin and its fix.
         BadConfiguration: the file cannot be read.
     """
-    environ = os.environ if environ is None else environ
     file = find_file(environ, config_file)
-    layers = [list(from_overrides(overrides or {})), list(from_environment(environ))]
-    layers.append(list(from_file(file)) if file else [])
-
+    given_by_flags = [Given(name, value, "command line", name) for name, value in overrides.items()]
     chosen: dict[str, Given] = {}
     problems: list[Problem] = []
-    for layer in layers:
-        known, wrong = _sort_out(layer)
+    for source in (from_file(file) if file else (), from_environment(environ), given_by_flags):
+        known, wrong = _sort_out(source)
+        chosen |= known
         problems += wrong
-        chosen = known | chosen
-
-    settings = None
     try:
-        settings = Settings(**_tree(chosen.values()))
+        settings: Settings | None = Settings.model_validate(_tree(chosen))
+        found = list(contradictions(settings)) if settings else []
     except ValidationError as error:
-        problems += [_explain(dict(item), chosen) for item in error.errors(include_url=False)]
+        settings, found = None, list(map(_finding, error.errors(include_url=False)))
+    problems += [
+        Problem(key, what, chosen[key].origin if key in chosen else DEFAULT, fix) for key, what, fix in found
+    ]
     if problems or settings is None:
         raise WrongSettings(problems)
     return Loaded(settings, {name: given.origin for name, given in chosen.items()}, file)
 
 
-def _sort_out(layer: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
+def _sort_out(source: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
     """The values of one source under their canonical keys, and what cannot be used."""
     known: dict[str, Given] = {}
     problems: list[Problem] = []
-    for given in layer:
-        name = ".".join(_ALIASES.get(given.path, given.path))
+    for given in source:
+        name = _ALIASES.get(given.name, given.name)
         if name not in all_keys():
             problems.append(_unknown(given))
         elif name in known:
@@ -112,20 +113,20 @@ def _sort_out(layer: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
 
 
 def _unknown(given: Given) -> Problem:
-    name = ".".join(given.path)
-    if name in sections():
-        return Problem(
-            name, "is a section, not a value", given.origin, f"write [{name}] and its keys below it"
-        )
-    if given.path[-1].lower() in _LOOKS_LIKE_A_KEY:
+    what = "there is no such setting"
+    if given.name in sections():
+        what, fix = "is a section, not a value", f"write [{given.name}] and its keys below it"
+    elif given.name.rpartition(".")[2].lower() in _LOOKS_LIKE_A_KEY:
+        what = "secrets are not settings"
         fix = (
             "remove it, and treat it as seen by others if it was real; the key comes from the systemd "
             "credential hercle_api_key, from hub.key_file, or from the variable HERCLE_API_KEY"
         )
-        return Problem(name, "secrets are not settings", given.origin, fix)
-    guess = _guess(given)
-    fix = f"did you mean {guess}?" if guess else "remove it; `ingestor config example` lists all settings"
-    return Problem(name, "there is no such setting", given.origin, fix)
+    elif guess := _guess(given):
+        fix = f"did you mean {guess}?"
+    else:
+        fix = "remove it; `ingestor config example` lists all settings"
+    return Problem(given.name or given.spelling, what, given.origin, fix)
 
 
 def _guess(given: Given) -> str | None:
@@ -135,36 +136,22 @@ def _guess(given: Given) -> str | None:
         name = nearest(given.spelling[len(PREFIX) :].lower().replace("__", "."), keys)
         return None if name is None else keys[name].variable
     # A right name in the wrong section is the likelier slip than a similar word in the right one.
-    same_name = [key.name for key in keys.values() if key.path[-1] == given.path[-1]]
-    return nearest(".".join(given.path), same_name or keys) or next(iter(same_name), None)
+    leaf = given.name.rpartition(".")[2]
+    same_name = [name for name in keys if name.rpartition(".")[2] == leaf]
+    return nearest(given.name, same_name or keys) or next(iter(same_name), None)
 
 
-def _tree(given: Iterable[Given]) -> dict[str, Any]:
+def _tree(chosen: Mapping[str, Given]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for item in given:
-        *parents, leaf = _ALIASES.get(item.path, item.path)
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = item.value
+    for name, given in chosen.items():
+        section, _, leaf = name.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[leaf] = given.value
     return tree
 
 
-def _explain(error: dict[str, Any], chosen: Mapping[str, Given]) -> Problem:
+def _finding(error: ErrorDetails) -> tuple[str, str, str]:
     """One of pydantic's findings in our words. The value is not repeated: it may be a secret put astray."""
-    context = error.get("ctx", {})
-    name = context.get("key") or ".".join(str(part) for part in error["loc"][:2])
-    key = all_keys().get(name)
-    origin = chosen[name].origin if name in chosen else DEFAULT
-    fix = context.get("fix")
-    if fix is None and key is not None:
-        fix = f"expected: {key.kind}; the default is {key.default!s}"
-    message = str(error["msg"])
-    what = message[:1].lower() + message[1:]
-    return Problem(name, what, origin, fix or "see `ingestor config example`")
-
-
-def _tell(problems: Sequence[Problem]) -> str:
-    if len(problems) == 1:
-        return str(problems[0])
-    return "\n".join([f"{len(problems)} settings are wrong", *(f"- {problem}" for problem in problems)])
+    name = ".".join(str(part) for part in error["loc"][:2])
+    key = all_keys()[name]
+    fix = error.get("ctx", {}).get("fix") or f"expected: {key.kind}; the default is {key.default!s}"
+    return name, error["msg"][:1].lower() + error["msg"][1:], fix

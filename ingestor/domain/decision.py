@@ -1,13 +1,13 @@
-"""What the sequencer is given (an event as an `Offer`) and what it says (a `Decision`), as values."""
+"""Input and output of the sequencer as values: a snapshot (`Incoming`) and the `Decision` on it."""
 
 from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
 
-from ingestor.domain.commands import Cause
 from ingestor.domain.content import Content
-from ingestor.domain.streams import EventKey, Resolution, StreamState, Suspicion
+from ingestor.domain.requests import RequestCause
+from ingestor.domain.streams import EventKey, PendingConfirmation, Resolution, StreamState
 
 
 class Outcome(StrEnum):
@@ -17,10 +17,28 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     STALE = "stale"
     CONFLICT = "conflict"
-    HELD = "held"
+    PENDING = "pending"
     QUARANTINED = "quarantined"
     IGNORED = "ignored"
-    SHED = "shed"
+    DROPPED = "dropped"
+
+
+class Origin(StrEnum):
+    """How a snapshot came."""
+
+    PUSHED = "pushed"
+    """The hub sent it by itself."""
+    ANSWERED = "answered"
+    """We had requested it."""
+
+
+class Step(StrEnum):
+    """What an operator knows of the counter (`sequence.step` in the configuration)."""
+
+    RISING = "rising"
+    """Each new snapshot has a higher number, by any step: skipped numbers are recorded and no loss."""
+    CONTIGUOUS = "contiguous"
+    """The hub pushes every number: a skipped one was missed."""
 
 
 class EpochCause(StrEnum):
@@ -33,86 +51,84 @@ class EpochCause(StrEnum):
 class Policy(Struct, frozen=True, gc=False):
     """What an operator may set (`[sequence]` in the configuration)."""
 
+    step: Step = Step.RISING
     reset_confirmations: int = 2
-    """Witnesses needed before a lower sequence is believed, the event that raised the doubt included."""
+    """Answers needed before a lower sequence is accepted, the first one included."""
     epochs_per_hour: int = 3
-    """More resets than this within an hour are not followed: the stream holds its state until one of them is
+    """More resets than this within an hour are not followed: the stream keeps its state until one of them is
     an hour old."""
 
 
-class Offer(Struct, frozen=True, gc=False):
-    """An event as the sequencer sees it."""
+class Incoming(Struct, frozen=True, gc=False):
+    """A snapshot as the sequencer sees it."""
 
     key: EventKey
     received_at: datetime
-    line: int
-    """The writer's count of items at this event."""
+    arrival: int
+    """Arrival number of the record that carries it."""
     sequence: int
     """Ignored by `decide_by_arrival`."""
     content: Content
     deleted: bool
     shrinks: bool
-    """Most of what the current version holds is missing from this one (rule 15)."""
-    asked_line: int | None
-    """Line at which the command that this event answers was asked; None for a push."""
-    replayed: bool = False
-    """Fed again from the raw log: it can enrich the history but raises no doubts (rule 17)."""
+    """Most of what the current version holds is missing from this one (rule 12)."""
+    requested: int | None
+    """Arrival number of the request that this snapshot answers; None for a push."""
 
+    @property
+    def origin(self) -> Origin:
+        """How it came."""
+        return Origin.PUSHED if self.requested is None else Origin.ANSWERED
 
-class SkipCause(StrEnum):
-    """Why sequence numbers were passed over. All but `PUSHED` explain it: nothing needs to be asked."""
-
-    RECONNECTED = "reconnected"
-    """It is the stream's first word in a session: what went before has the link's own gap row."""
-    POLLING = "polling"
-    """We asked, and do not hear what happens between two answers."""
-    REPLAYED = "replayed"
-    """Fed again from the raw log."""
-    PUSHED = "pushed"
-    """The hub sent it by itself, within a session: something is missing."""
-
-
-class Skip(Struct, frozen=True, gc=False):
-    """Sequence numbers that were passed over."""
-
-    first: int
-    last: int
-    since: datetime
-    """Until then the version before was confirmed: nothing was missed earlier."""
-    cause: SkipCause
+    def is_fresh(self, arrival: int) -> bool:
+        """Whether it answers a request that was sent after that arrival."""
+        return self.requested is not None and self.requested > arrival
 
 
 class EpochOpened(Struct, frozen=True, gc=False):
-    """A counter was seen to begin (again)."""
+    """A counter was seen to begin, or to begin again."""
 
     cause: EpochCause
     epoch: int
     first_sequence: int
     previous_sequence: int | None
-    witnesses: tuple[EventKey, ...]
+    evidence: tuple[EventKey, ...]
+    """The answers that showed it, oldest first; for a first epoch its first event."""
+    passed_over: int
+    """Snapshots of the new counter that were stored and not applied before it was confirmed."""
+    passed_over_from: datetime | None
 
 
-class DoubtRaised(Struct, frozen=True, gc=False):
-    suspicion: Suspicion
-    sequence: int
+class ConfirmationRaised(Struct, frozen=True, gc=False):
+    """A snapshot needs confirmation."""
+
+    confirmation: PendingConfirmation
 
 
-class DoubtResolved(Struct, frozen=True, gc=False):
-    suspicion: Suspicion
+class ConfirmationResolved(Struct, frozen=True, gc=False):
+    """A pending confirmation has ended."""
+
+    confirmation: PendingConfirmation
     resolution: Resolution
 
 
-Note = Skip | EpochOpened | DoubtRaised | DoubtResolved
-"""A fact that goes on record with the decision."""
+Fact = EpochOpened | ConfirmationRaised | ConfirmationResolved
+"""Something that is stored with the decision."""
 
-Notes = tuple[Note, ...]
+Facts = tuple[Fact, ...]
 
 
 class Decision(Struct, frozen=True, gc=False):
     outcome: Outcome
     state: StreamState
-    notes: Notes = ()
-    ask: Cause | None = None
+    facts: Facts = ()
+    request: RequestCause | None = None
     """A fresh snapshot is needed, and why."""
+    passed_over: int = 0
+    """Sequence numbers between the version before and this one."""
+    missed: bool = False
+    """The skipped numbers were missed: the hub pushes every number, and did not push these to us."""
+    overtaken: bool = False
+    """An answer that newer pushes have overtaken: our state is at least as new as a fresh answer (rule 6)."""
     degraded: bool = False
-    """A reset has its witnesses and is not followed, because there were too many within an hour (rule 11)."""
+    """A reset is confirmed and not followed, because there were too many within an hour (rule 9)."""

@@ -1,4 +1,4 @@
-"""The small exception tree. Whoever catches one of these knows what to do by its class alone."""
+"""The exceptions of this software. Their class says what to do."""
 
 
 class IngestorError(Exception):
@@ -6,27 +6,35 @@ class IngestorError(Exception):
 
 
 class LinkDown(IngestorError):
-    """There is no live link to send on. Transient: the supervisor is already on it."""
+    """There is no live link to send on. Transient: the link supervisor is connecting already."""
 
 
 class Transient(IngestorError):
-    """The outside is unwell. Back off and try the very same thing again."""
+    """A system outside is in trouble. Wait and try the same again."""
 
 
 class OutcomeUnknown(Transient):
-    """The link to the database died during COMMIT. The same batch again: its guard absorbs a repetition."""
+    """The connection was lost during COMMIT. Look whether the batch is stored before writing it again."""
 
 
-class DataRefused(IngestorError):
-    """The database refuses a value. Only the row that holds it is to blame."""
+class TooSlow(Transient):
+    """A batch did not get through within the statement's deadline: half of it may."""
 
 
-class StateMoved(IngestorError):
-    """Another writer moved a watermark that this one holds: reload the state and decide again."""
+class DeadlineCut(OutcomeUnknown, TooSlow):
+    """We cut the connection at the transaction's deadline: a batch that is not stored was too slow."""
+
+
+class RowRejected(IngestorError):
+    """The database rejects a value. Only the row that holds it is to blame."""
+
+
+class WatermarkConflict(IngestorError):
+    """A session or stream is not where the batch assumes it: load the state and apply again."""
 
 
 class Fatal(IngestorError):
-    """Nothing that waiting could cure: stop, say why, and exit with `exit_code`."""
+    """Waiting cannot help: stop, say why, and exit with `exit_code`."""
 
     exit_code = 70
 

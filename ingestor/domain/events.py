@@ -3,8 +3,8 @@
 Field sets follow the vendor's pages for `GetBalances` and `GetPairs`. Amounts are `Decimal` with the digits
 of the wire; names are kept as received.
 
-There are many assets to an event, so `Asset` is a msgspec struct: the decoder fills it without running a line
-of Python for each. To its users it is what its neighbours are: frozen, and compared by value.
+An event has many assets, so `Asset` is a msgspec struct, which the decoder fills without running Python code
+for each. Like the other classes here it is frozen, and compared by value.
 """
 
 from decimal import Decimal
@@ -61,7 +61,7 @@ class HubError(Struct, frozen=True, gc=False):
 
 
 class Unhandled(Struct, frozen=True, gc=False):
-    """A subject or hub target we do not project. Its bytes are kept all the same."""
+    """A subject or hub target that we do not store as state. Its bytes are stored all the same."""
 
 
 class Reason(StrEnum):
@@ -75,7 +75,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     DUPLICATE_KEY = "duplicate_key"
     DUPLICATE_NAME = "duplicate_name"
-    """The same asset or pair stands twice in one payload: which one counts is not for us to guess."""
+    """The same asset or pair appears twice in one payload, and nothing says which one counts."""
     BAD_SEQUENCE = "bad_sequence"
     BAD_NUMBER = "bad_number"
     """NaN, an infinity, or more digits or exponent than the limits allow."""
@@ -85,10 +85,10 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     TOO_MANY = "too_many"
     """More assets, pairs or arguments than the limits allow."""
-    REFUSED_BY_DATABASE = "refused_by_database"
+    REJECTED_BY_DATABASE = "rejected_by_database"
 
 
-class Rejected(Struct, frozen=True, gc=False):
+class Undecodable(Struct, frozen=True, gc=False):
     """An event that cannot be applied. Its bytes are kept; nothing of it becomes state."""
 
     reason: Reason
@@ -96,7 +96,7 @@ class Rejected(Struct, frozen=True, gc=False):
     """For people: where and what, at most 300 characters, control characters escaped."""
 
 
-Body = BalanceSnapshot | PairList | HubError | Unhandled | Rejected
+Body = BalanceSnapshot | PairList | HubError | Unhandled | Undecodable
 
 
 class Event(Struct, frozen=True, gc=False):

@@ -1,10 +1,8 @@
-"""The gap ledger: every interval in which we may have missed something, and how it ended.
+"""Gaps: the intervals in which we may have missed something, and when the state was known again.
 
-A gap opens with the reason to believe that something may be missing, and waits for proof, one fresh snapshot
-for each kind of stream that it touches. It has exactly three ends: *healed* (a fresh answer proved the state
-again; the history in between stays unobserved), *explained* (nothing was missed that was ever announced) or
-*lost* (we asked, and the hub would not tell all of it). A snapshot heals state, not history: the row stays
-either way. No interval ends before it starts, though the wall clock may step back in between.
+A gap opens when there is a reason to believe that something was missed. It ends when a fresh snapshot has
+confirmed the state of each kind of stream that it touches, whenever that comes; until then it is open. A
+snapshot confirms the state and not the history, so the row stays. No interval ends before it begins.
 """
 
 from datetime import datetime
@@ -25,89 +23,95 @@ class GapKind(StrEnum):
     UNCLEAN_END = "unclean_end"
     """The process died: from the last durable record on."""
     SEQUENCE_SKIP = "sequence_skip"
-    """Sequence numbers were passed over."""
-    SHED = "shed"
+    """A push skipped numbers, and `sequence.step` says that the hub pushes every number."""
+    DROPPED = "dropped"
     """We dropped records ourselves, at a limit."""
+    COMMITS_LOST = "commits_lost"
+    """The database has lost commits that it had acknowledged."""
     UNDECODABLE = "undecodable"
     """An event arrived that could not be read, and it may have been a newer state."""
+    UNANSWERED = "unanswered"
+    """We requested a snapshot on a live link and got none, and nothing of its kind has come since."""
 
 
-class GapEnd(StrEnum):
-    """How a gap ended."""
+class Confirmed(Struct, frozen=True, gc=False):
+    """The state of one kind was confirmed."""
 
-    HEALED = "healed"
-    EXPLAINED = "explained"
-    LOST = "lost"
+    at: datetime
+    by: EventKey
 
 
 class Gap(Struct, frozen=True, gc=False):
-    """One row of `ingest.gap`. (session, ordinal, position, kind) is its identity."""
+    """One row of `ingest.gap`. (session, ordinal, position, kind, opened_at) is its identity."""
 
     kind: GapKind
     session: UUID
     ordinal: int
     """Where in the session it begins: the first record that we may not have, or the one that revealed it."""
     position: int
+    opened_at: datetime
     missed_from: datetime
     missed_until: datetime | None
-    """From here on we heard the hub again; None while we don't."""
-    opened_at: datetime
+    """From here on the hub was heard again; None while it is not."""
     cause: str
-    """What broke: a link cause, a limit, a quarantine reason, or a `SkipCause`."""
-    obstacles: tuple[str, ...] = ()
-    """What stood in the way of coming back: the distinct causes of failed attempts."""
-    stream: Kind | None = None
+    """What broke: a link cause, a limit, a quarantine reason, or how a request ended."""
+    touches: frozenset[Kind]
+    """Kinds of stream whose state is uncertain since."""
+    arrival: int
+    """Only an answer to a request sent after this arrival confirms."""
+    connection_errors: tuple[str, ...] = ()
+    """Why attempts to come back failed: the distinct causes."""
     user_id: str | None = None
-    """Where it touches one user's stream only: then no other user's answer is proof."""
+    """Where it touches one user's stream only: then no other user's snapshot confirms."""
     first_missing: int | None = None
-    """Sequence numbers (`sequence_skip`) or ordinals (`shed`), inclusive."""
+    """Sequence numbers (`sequence_skip`) or ordinals (`dropped`, `commits_lost`), inclusive."""
     last_missing: int | None = None
-    end: GapEnd | None = None
+    occurrences: int = 1
+    """How often the same cause has come up while the gap was open."""
+    last_occurred_at: datetime | None = None
+    balances: Confirmed | None = None
+    pairs: Confirmed | None = None
     ended_at: datetime | None = None
-    proof: EventKey | None = None
-    """The event that proved the state again."""
-    awaiting: frozenset[Kind] = frozenset()
-    """Kinds of stream that still need a fresh answer; in a lost gap those that never got one."""
-    unanswered: frozenset[Kind] = frozenset()
-    """Those of them that were asked for in vain. Not stored: after a start everything is asked for anew."""
-    line: int = 0
-    """Only an answer asked for after this line is proof."""
+
+    def awaits(self, kind: Kind) -> bool:
+        """Whether the state of this kind has not been confirmed yet."""
+        if kind not in self.touches:
+            return False
+        return (self.balances if kind is Kind.BALANCES else self.pairs) is None
 
 
-def proven(gap: Gap, stream: StreamKey, asked_line: int, proof: EventKey, at: datetime) -> Gap:
-    """The gap after a fresh answer was found to agree with, or to become, our state of this stream."""
-    if not _awaits(gap, stream.kind, asked_line) or gap.user_id not in {None, stream.user_id}:
-        return gap
-    told = frozenset({stream.kind})
-    gap = replace(gap, awaiting=gap.awaiting - told, unanswered=gap.unanswered - told)
-    if not gap.awaiting:
-        return replace(gap, end=GapEnd.HEALED, ended_at=max(at, gap.opened_at), proof=proof)
-    return _lost_if_given_up(gap, at)
+def confirmed(gap: Gap, stream: StreamKey, requested: int | None, by: EventKey, at: datetime) -> Gap:
+    """The gap after a snapshot was found to agree with, or to become, our state of this stream.
 
-
-def given_up(gap: Gap, kind: Kind, asked_line: int, at: datetime) -> Gap:
-    """The gap after the hub has finally not answered a command that would have proven this kind.
-
-    It is lost only when nothing else is awaited: what the other kind's answer is still to prove stays open.
+    Args:
+        requested: arrival number of the request that the snapshot answers; None for a push.
     """
-    if not _awaits(gap, kind, asked_line):
+    if not gap.awaits(stream.kind) or gap.user_id not in {None, stream.user_id}:
         return gap
-    return _lost_if_given_up(replace(gap, unanswered=gap.unanswered | {kind}), at)
-
-
-def _awaits(gap: Gap, kind: Kind, asked_line: int) -> bool:
-    """Whether a command for this kind, asked at that line, can tell anything about the gap."""
-    return kind in gap.awaiting and asked_line > gap.line and gap.missed_until is not None
-
-
-def _lost_if_given_up(gap: Gap, at: datetime) -> Gap:
-    if gap.awaiting <= gap.unanswered:
-        return replace(gap, end=GapEnd.LOST, ended_at=max(at, gap.opened_at))
-    return gap
-
-
-def bridged(gap: Gap, at: datetime, obstacles: tuple[str, ...]) -> Gap:
-    """The gap after the link came up: what follows is heard again, the proof is still to come."""
-    if gap.missed_until is not None:
+    if gap.kind is GapKind.UNANSWERED:  # any snapshot of this kind will do
+        gap = replace(gap, missed_until=max(at, gap.missed_from))
+    elif gap.missed_until is None or requested is None or requested <= gap.arrival:
         return gap
-    return replace(gap, missed_until=max(at, gap.missed_from), obstacles=obstacles)
+    end = Confirmed(max(at, gap.opened_at), by)
+    gap = replace(gap, balances=end) if stream.kind is Kind.BALANCES else replace(gap, pairs=end)
+    return gap if any(map(gap.awaits, gap.touches)) else replace(gap, ended_at=end.at)
+
+
+def heard_again(gap: Gap, at: datetime, connection_errors: tuple[str, ...]) -> Gap:
+    """The gap after the link came up: records are received again, the confirmation is still to come."""
+    if gap.missed_until is not None or gap.kind is GapKind.UNANSWERED:
+        return gap
+    return replace(gap, missed_until=max(at, gap.missed_from), connection_errors=connection_errors)
+
+
+def repeated(gap: Gap, at: datetime, arrival: int) -> Gap:
+    """The gap after its cause has come up once more: what was requested before that confirms nothing."""
+    return replace(
+        gap,
+        occurrences=gap.occurrences + 1,
+        last_occurred_at=max(at, gap.opened_at),
+        missed_until=None if gap.missed_until is None else max(at, gap.missed_until),
+        arrival=arrival,
+        balances=None,
+        pairs=None,
+    )

@@ -1,4 +1,4 @@
-"""How big the things we read may be. Whatever is bigger is kept as bytes and rejected, never cut to fit."""
+"""Limits of what is decoded. Anything larger is stored as bytes and rejected, never shortened."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ MAX_SEQUENCE = 2**63 - 1
 """What a `bigint` holds. The vendor states no width."""
 
 MAX_REVISION = 2**31 - 1
-"""What an `integer` holds. The driver would send more as another number, without a word."""
+"""What an `integer` holds. The driver would silently send a larger number as another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Limits:
 
     record_bytes: int = 1_048_576
     depth: int = 32
-    """Nested arrays and objects, counted afresh inside a `data` that is a string."""
+    """Nested arrays and objects, counted from 0 again inside a `data` that is a string."""
     arguments: int = 100
     """Envelopes in one record. Each may become a dead letter and a gap; a batch holds a thousand records."""
     assets: int = 5_000

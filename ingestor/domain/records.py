@@ -1,8 +1,8 @@
-"""What travels from the link to the writer, in the order in which it happened.
+"""What goes from the link to the writer, in the order in which it happened.
 
-The writer sees one line of items: a session opens, records arrive, asks are made and settled, something is
-shed, the session closes. Everything that ends in a table enters through this line, so there is one place
-where order is decided.
+The writer sees one sequence of items: a session opens, records arrive, requests are sent and end, records are
+dropped, the session closes. Everything that ends in a table enters this way, so there is one place where
+order is decided: the position of an item is its arrival number.
 """
 
 from datetime import datetime
@@ -11,7 +11,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ingestor.domain.commands import CommandAsked, CommandSettled
+from ingestor.domain.events import Event
+from ingestor.domain.requests import RequestEnded, RequestSent
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -19,7 +20,7 @@ class Record(Struct, frozen=True, gc=False):
 
     session: UUID
     ordinal: int
-    """1, 2, 3 … within the session; without holes."""
+    """1, 2, 3 … within the session; none is skipped."""
     received_at: datetime
     """UTC, read when the frame was complete; all records of one frame share it."""
     raw: bytes
@@ -30,8 +31,16 @@ class Record(Struct, frozen=True, gc=False):
     """Of all the bytes, where `raw` holds only their head (the record was above the size limit)."""
 
 
+class Decoded(Struct, frozen=True, gc=False):
+    """A record and its events."""
+
+    record: Record
+    events: tuple[Event, ...]
+    """At least one."""
+
+
 class SessionOpened(Struct, frozen=True, gc=False):
-    """The handshake was answered: from here on we hear what the hub says."""
+    """The handshake was answered: from here on the hub's messages are received."""
 
     session: UUID
     opened_at: datetime
@@ -39,8 +48,10 @@ class SessionOpened(Struct, frozen=True, gc=False):
     """The hub's address, without query or credentials."""
     attempts: int
     """Connection attempts since the last session closed (or since the start), this one included."""
-    obstacles: tuple[str, ...] = ()
+    connection_errors: tuple[str, ...] = ()
     """The distinct causes why earlier attempts failed, in order of first appearance."""
+    clock_offset_seconds: float | None = None
+    """The host's wall clock less the database's clock; None where it is not known."""
 
 
 class SessionEnd(StrEnum):
@@ -57,7 +68,7 @@ class SessionClosed(Struct, frozen=True, gc=False):
     session: UUID
     closed_at: datetime
     last_heard_at: datetime
-    """When the last bytes of any kind (pings count) arrived: the start of what we may have missed."""
+    """Receipt of the last whole hub message, pings included: the start of what we may have missed."""
     received: int
     """Records received in the session: the last ordinal given."""
     end: SessionEnd
@@ -66,8 +77,15 @@ class SessionClosed(Struct, frozen=True, gc=False):
     detail: str | None = None
 
 
-class Shed(Struct, frozen=True, gc=False):
-    """Records dropped by a limit before they could be written: an interval of ordinals, and a gap row."""
+class AnswerReceived(Struct, frozen=True, gc=False):
+    """The record that answers this request has entered the inbox before this item, unless it was dropped."""
+
+    request_id: str
+    received_at: datetime
+
+
+class CommitsLost(Struct, frozen=True, gc=False):
+    """Records that were committed and that the database does not have any more (failover, restore, crash)."""
 
     session: UUID
     first_ordinal: int
@@ -75,9 +93,24 @@ class Shed(Struct, frozen=True, gc=False):
     count: int
     first_received_at: datetime
     last_received_at: datetime
-    limit: str
-    """The name of the limit that did it, e.g. `inbox_records`."""
+    cause: str = "commits_lost"
 
 
-Item = SessionOpened | Record | Shed | CommandAsked | CommandSettled | SessionClosed
-"""Everything the writer can be handed."""
+class Dropped(Struct, frozen=True, gc=False):
+    """Records dropped at a limit before they could be written: an interval of ordinals, and a gap row."""
+
+    session: UUID
+    first_ordinal: int
+    last_ordinal: int
+    count: int
+    first_received_at: datetime
+    last_received_at: datetime
+    cause: str
+    """The name of the limit, e.g. `inbox_records`."""
+
+
+Fact = SessionOpened | Dropped | CommitsLost | RequestSent | AnswerReceived | RequestEnded | SessionClosed
+"""What happened to us rather than to the account."""
+
+Item = Record | Fact
+"""Everything that the writer takes from the inbox."""

@@ -1,8 +1,8 @@
 """Foreign text made fit for logs, tables and terminals: no credentials, no control characters, no length.
 
 The hub's error texts may echo the key they complain about (the vendor's own error sample shows the head of
-one), so they are scrubbed before anything keeps them. When in doubt we hide: a readable text is worth less
-than a key that trades.
+one), so they are scrubbed before they are stored or logged. If unsure, a text is hidden: a key that can trade
+matters more than a readable text.
 """
 
 import re
@@ -10,7 +10,7 @@ import re
 MASK = "[redacted]"
 _MESSAGE_CHARS = 500
 _WINDOW_CHARS = 4_096
-"""Only so much is searched: the expressions below are linear, but a megabyte is still a megabyte."""
+"""Only this much is searched: the expressions below take linear time, which is long for a megabyte."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
@@ -26,7 +26,7 @@ _RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}", re.ASCII)
 
 
 def _hide_run(match: re.Match[str]) -> str:
-    """Hide what is long and looks drawn by lot; keep correlation ids, words_joined_like_this, and numbers."""
+    """Hide what is long and looks random; keep correlation ids, words_joined_like_this, and numbers."""
     run = match.group()
     if _UUID.fullmatch(run):
         return run

@@ -1,248 +1,300 @@
-"""Which snapshot becomes state: a pure function over (stream state, offered event).
+"""Which snapshot becomes state: a pure function over (stream state, incoming snapshot).
 
-The theory. The hub numbers an account's balance snapshots but promises nothing about the numbers: not
-their scope, step or start, and not that they never begin again. It keeps nothing for us and sends nothing
-twice on request. FIX and the exchanges' feeds went through the same, and their experience gives these rules:
+The hub numbers an account's balance snapshots but promises nothing about the numbers: not their scope, step
+or start, and not that they never start again. It stores nothing for us, and cannot repeat what it has sent.
+The rules follow those of FIX and of exchange feeds, which have the same problem:
 
-* **Higher applies.** Every event is a full snapshot, so skipping numbers never harms the state. It may harm
-  the history: a skip that our own polling does not explain is a gap, and asks for a fresh snapshot.
-* **Equal is a duplicate only if the content is equal**, and then it is worth something: until its receipt,
-  nothing had changed. Equal with other content is a conflict: both are kept, the later receipt counts, and
-  someone is told.
-* **Lower never applies on its own word.** It is stale, or the counter has begun again. Only a fresh answer,
-  asked for after the doubt arose and after our state was set, can tell; if it is lower too, that is the
-  second witness, and a new epoch opens with both on record. Epochs in quick succession are two back ends
-  behind one name: then we hold for an hour.
-* **Emptied lists are not believed at once.** A snapshot that loses most of what was there needs a second
-  answer that agrees.
+* **Higher applies.** Every snapshot is the full state, so a skipped number never harms the state. The version
+  records how many were skipped. Only if an operator knows that the hub pushes every number (`sequence.step =
+  "contiguous"`) is a pushed skip a loss.
+* **Equal is a duplicate if the content is equal**; it confirms that nothing had changed until its receipt.
+  With different content it is a conflict: both are stored, the later receipt counts, and confirmation is
+  requested.
+* **Lower never applies by itself.** It is late, or the counter has started again. An answer that was
+  requested before our state was set shows nothing, because a push has overtaken it. Only answers requested
+  afterwards are evidence; two lower ones open a new epoch, which records both. Many epochs in a short time
+  mean two back ends behind one name: then the state is kept for an hour.
+* **Emptied lists wait.** A snapshot that loses most of what was there needs a second answer that agrees.
 
 Streams without numbers (pairs) are ordered by arrival and deduplicated by content, under the last rule too.
 
-Nothing here reads a clock or does I/O; a decision is a value, and somebody else acts on it. The numbers in
-the comments are the rows of the rules table in `ingestor/domain/RULES.md`.
+Nothing here reads a clock or does I/O. The rule numbers are those of `ingestor/domain/RULES.md`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from ingestor.domain.commands import Cause
 from ingestor.domain.decision import (
+    ConfirmationRaised,
+    ConfirmationResolved,
     Decision,
-    DoubtRaised,
-    DoubtResolved,
     EpochCause,
     EpochOpened,
-    Notes,
-    Offer,
+    Facts,
+    Incoming,
     Outcome,
     Policy,
-    Skip,
-    SkipCause,
+    Step,
 )
 from ingestor.domain.limits import MAX_REVISION
+from ingestor.domain.requests import RequestCause
 from ingestor.domain.streams import (
-    Doubt,
-    Mark,
+    ConfirmationReason,
+    LowerSnapshots,
+    PendingConfirmation,
     Resolution,
     StreamState,
-    Suspicion,
+    VersionNumber,
     Watermark,
 )
 
 _HOUR = timedelta(hours=1)
 
 
-def decide(state: StreamState, offer: Offer, policy: Policy) -> Decision:
-    """The decision for an event that carries the source's sequence (balances)."""
-    first_of_session = state.heard_in != offer.key.session
-    if first_of_session and not offer.replayed:
-        state = replace(state, heard_in=offer.key.session)
-    held = state.watermark
-    if held is None:  # rule 1
-        opened = EpochOpened(EpochCause.FIRST_SEEN, 1, offer.sequence, None, (offer.key,))
-        return _apply(state, offer, Mark(1, offer.sequence, 0), (opened,))
-    if offer.sequence < held.mark.sequence:
-        return _lower(state, offer, policy, held)
-    notes: Notes = ()
-    if state.doubts:
-        # Rule 8: a fresh answer that is not lower refutes a reset; what was stale stays stale.
-        state, notes = _resolve(state, offer, Doubt.RESET, Resolution.REFUTED, needs_fresh=True)
-    if offer.sequence > held.mark.sequence:
-        return _higher(state, offer, held, notes, first_of_session=first_of_session)
-    if offer.content == held.content:
-        return _same(state, offer, held, notes)
-    if offer.replayed:
-        return Decision(Outcome.STALE, state, notes)
-    return _conflict(state, offer, held.mark, notes)
-
-
-def decide_by_arrival(state: StreamState, offer: Offer) -> Decision:
-    """The decision for a stream without a sequence (pairs): order of arrival, equality of content."""
-    held = state.watermark
-    if held is None:
-        opened = EpochOpened(EpochCause.FIRST_SEEN, 1, 1, None, (offer.key,))
-        return _apply(state, offer, Mark(1, 1, 0), (opened,))
-    if offer.content == held.content:
-        return _same(state, offer, held, ())
-    if offer.replayed:
-        return Decision(Outcome.STALE, state)
-    return _unless_emptied(state, offer, replace(held.mark, sequence=held.mark.sequence + 1), ())
-
-
-def _same(state: StreamState, offer: Offer, held: Watermark, notes: Notes) -> Decision:
-    """Rule 5: nothing has changed until now, and a fresh answer that says so ends the doubts."""
-    if state.doubts:
-        state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.CONFIRMED, needs_fresh=True)
-        state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, Resolution.REFUTED, needs_fresh=True)
-        notes = (*notes, *conflict, *emptied)
-    if not offer.replayed and offer.received_at > held.confirmed_until:
-        state = replace(state, watermark=replace(held, confirmed_until=offer.received_at))
-    return Decision(Outcome.DUPLICATE, state, notes)
-
-
-def _higher(
-    state: StreamState, offer: Offer, held: Watermark, notes: Notes, *, first_of_session: bool
-) -> Decision:
-    """Rules 2, 3 and 4."""
-    mark = Mark(held.mark.epoch, offer.sequence, 0)
-    if offer.sequence == held.mark.sequence + 1:
-        return _unless_emptied(state, offer, mark, notes)
-    decision = _unless_emptied(state, offer, mark, notes)
-    if decision.outcome is not Outcome.APPLIED:
-        return decision  # the watermark has not moved: the skip is told when the confirming answer applies
-    cause = _skip_cause(offer, first_of_session=first_of_session)
-    skip = Skip(held.mark.sequence + 1, offer.sequence - 1, held.confirmed_until, cause)
-    ask = Cause.GAP if cause is SkipCause.PUSHED else None
-    return replace(decision, notes=(*decision.notes, skip), ask=ask)
-
-
-def _skip_cause(offer: Offer, *, first_of_session: bool) -> SkipCause:
-    if offer.replayed:
-        return SkipCause.REPLAYED
+def decide(state: StreamState, incoming: Incoming, policy: Policy) -> Decision:
+    """The decision for a snapshot that carries the source's sequence (balances)."""
+    session = incoming.key.session
+    first_of_session = state.heard_in is not session and state.heard_in != session  # by value is slow
     if first_of_session:
-        return SkipCause.RECONNECTED
-    return SkipCause.PUSHED if offer.asked_line is None else SkipCause.POLLING
-
-
-def _lower(state: StreamState, offer: Offer, policy: Policy, held: Watermark) -> Decision:
-    """Rules 7, 9, 10 and 11."""
-    if offer.replayed:
-        return Decision(Outcome.STALE, state)
-    suspicion = state.doubt(Doubt.RESET)
-    witness = (offer.key, offer.sequence)
-    notes: Notes = ()
-    if suspicion is None:
-        fresh = _is_fresh(offer, held.line)
-        suspicion = Suspicion(Doubt.RESET, offer.key, offer.received_at, offer.line, (witness,))
-        notes = (DoubtRaised(suspicion, offer.sequence),)
-    elif _is_fresh(offer, max(suspicion.line, held.line)):
-        fresh = True
-        known = suspicion.witnesses[: policy.reset_confirmations - 1]
-        suspicion = replace(suspicion, witnesses=(*known, witness), line=offer.line)
-    else:  # late neighbours of the first witness prove nothing more
-        # Nor does the answer, if W has moved on after it was asked for; but then it is still owed to us.
-        return Decision(
-            Outcome.STALE, state, ask=Cause.SUSPICION if _is_fresh(offer, suspicion.line) else None
+        state = replace(state, heard_in=incoming.key.session)
+    watermark = state.watermark
+    if watermark is None:  # rule 1
+        return _begin(state, incoming, incoming.sequence)
+    current = watermark.number.sequence
+    if incoming.sequence < current:
+        return _lower(state, incoming, policy, watermark)
+    facts: Facts = ()
+    if state.lower is not None:
+        state, facts = _reset_unlikely(state, incoming, current)
+    if incoming.sequence > current:  # rule 2
+        passed_over = incoming.sequence - current - 1
+        # Rule 3. Other skips are due to our own polling, or belong to the link's gap.
+        missed = (
+            passed_over > 0
+            and policy.step is Step.CONTIGUOUS
+            and incoming.requested is None
+            and not first_of_session
         )
+        number = VersionNumber(watermark.number.epoch, incoming.sequence, 0)
+        return _unless_emptied(state, incoming, number, facts, passed_over=passed_over, missed=missed)
+    if incoming.content == watermark.content:
+        return _same(state, incoming, watermark, facts)
+    return _conflict(state, incoming, watermark.number, facts)
 
-    state = state.doubting(suspicion)
-    if not fresh or len(suspicion.witnesses) < policy.reset_confirmations:
-        return Decision(Outcome.STALE, state, notes, Cause.SUSPICION)
-    recent = tuple(at for at in state.epochs if offer.received_at - at < _HOUR)
-    if len(recent) >= policy.epochs_per_hour:
-        return Decision(Outcome.STALE, state, notes, degraded=True)
-    waiting = _held(state, offer, notes)  # an empty account after a reset may be one that is not loaded yet
-    if waiting is not None:
-        return waiting
 
+def decide_by_arrival(state: StreamState, incoming: Incoming) -> Decision:
+    """The decision for a stream without a sequence (pairs): order of arrival, equality of content."""
+    watermark = state.watermark
+    if watermark is None:
+        return _begin(state, incoming, 1)
+    if incoming.content == watermark.content:
+        return _same(state, incoming, watermark, ())
+    if incoming.requested is not None and not incoming.is_fresh(watermark.arrival):
+        # Rule 6: requested before the newest list came, so it may be older; only another answer can decide.
+        return Decision(Outcome.STALE, state, request=RequestCause.CONFIRMATION)
+    number = replace(watermark.number, sequence=watermark.number.sequence + 1)
+    return _unless_emptied(state, incoming, number, ())
+
+
+def _begin(state: StreamState, incoming: Incoming, sequence: int) -> Decision:
+    opened = EpochOpened(EpochCause.FIRST_SEEN, 1, sequence, None, (incoming.key,), 0, None)
+    return _apply(state, incoming, VersionNumber(1, sequence, 0), (opened,))
+
+
+def _reset_unlikely(state: StreamState, incoming: Incoming, current: int) -> tuple[StreamState, Facts]:
+    """Rule 8: a sequence that is not lower ends a suspected reset, if it is newer than that."""
+    lower = state.lower
+    assert lower is not None  # noqa: S101 - the caller has just looked
+    pending = state.pending_for(ConfirmationReason.RESET)
+    higher = incoming.sequence > current
+    fresh = incoming.is_fresh(lower.arrival if pending is None else pending.arrival)
+    if not (higher or fresh):
+        return state, ()
+    # A new counter that was seen rising may have passed ours: then the reset may have happened.
+    refuted = fresh and not (higher and lower.rising)
+    resolution = Resolution.REFUTED if refuted else Resolution.SUPERSEDED
+    return _resolve(replace(state, lower=None), ConfirmationReason.RESET, resolution)
+
+
+def _same(state: StreamState, incoming: Incoming, watermark: Watermark, facts: Facts) -> Decision:
+    """Rule 4: nothing has changed until now, and a fresh answer that says so ends what is pending."""
+    if state.pending:
+        for reason, resolution in (
+            (ConfirmationReason.CONFLICT, Resolution.CONFIRMED),
+            (ConfirmationReason.MASS_DELETE, Resolution.REFUTED),
+        ):
+            pending = state.pending_for(reason)
+            if pending is not None and incoming.is_fresh(pending.arrival):
+                state, resolved = _resolve(state, reason, resolution)
+                facts = (*facts, *resolved)
+    if incoming.received_at > watermark.confirmed_until:
+        state = replace(state, watermark=replace(watermark, confirmed_until=incoming.received_at))
+    return Decision(Outcome.DUPLICATE, state, facts)
+
+
+def _lower(state: StreamState, incoming: Incoming, policy: Policy, watermark: Watermark) -> Decision:
+    """Rules 6 to 9."""
+    if incoming.requested is not None and not incoming.is_fresh(watermark.arrival):
+        return Decision(Outcome.STALE, state, overtaken=True)  # rule 6
+    first = state.lower is None
+    state = replace(state, lower=_one_more(state.lower, incoming))
+    if incoming.requested is None:  # rule 7
+        return Decision(Outcome.STALE, state, request=RequestCause.CONFIRMATION if first else None)
+    pending = state.pending_for(ConfirmationReason.RESET)
+    facts: Facts = ()
+    if pending is None:
+        pending = _pending(ConfirmationReason.RESET, incoming)
+        facts = (ConfirmationRaised(pending),)
+    elif incoming.is_fresh(pending.arrival):
+        known = pending.evidence[: policy.reset_confirmations - 1]
+        pending = replace(pending, evidence=(*known, incoming.key), arrival=incoming.arrival)
+    else:  # requested before the first answer came: no further evidence
+        return Decision(Outcome.STALE, state)
+
+    state = state.awaiting(pending)
+    if len(pending.evidence) < policy.reset_confirmations:
+        return Decision(Outcome.STALE, state, facts, RequestCause.CONFIRMATION)
+    recent = tuple(at for at in state.epochs if incoming.received_at - at < _HOUR)
+    if len(recent) >= policy.epochs_per_hour:  # rule 9
+        return Decision(Outcome.STALE, state, facts, degraded=True)
+    # An empty account after a reset may be one that the hub has not loaded yet.
+    waiting = _awaiting_mass_delete(state, incoming, facts)
+    return waiting or _reset(state, incoming, pending, watermark.number, facts, recent)
+
+
+def _reset(
+    state: StreamState,
+    incoming: Incoming,
+    pending: PendingConfirmation,
+    number: VersionNumber,
+    facts: Facts,
+    recent: tuple[datetime, ...],
+) -> Decision:
+    """Rule 8: a new epoch, with the evidence and with what was passed over until it was confirmed."""
+    lower = state.lower
+    assert lower is not None  # noqa: S101 - this snapshot is one of them
+    passed_over = lower.count - 1
     opened = EpochOpened(
         EpochCause.SUSPECTED_SERVER_RESET,
-        held.mark.epoch + 1,
-        offer.sequence,
-        held.mark.sequence,
-        tuple(key for key, _ in suspicion.witnesses),
+        number.epoch + 1,
+        incoming.sequence,
+        number.sequence,
+        pending.evidence,
+        passed_over,
+        lower.since if passed_over else None,
     )
-    state, reset = _resolve(state, offer, Doubt.RESET, Resolution.CONFIRMED)
-    state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
-    agreed = Resolution.CONFIRMED if offer.shrinks else Resolution.SUPERSEDED
-    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, agreed)
-    state = replace(state, epochs=(*recent, offer.received_at))
-    notes = (*notes, *reset, *conflict, *emptied, opened)
-    return _apply(state, offer, Mark(held.mark.epoch + 1, offer.sequence, 0), notes)
+    agreed = Resolution.CONFIRMED if incoming.shrinks else Resolution.SUPERSEDED
+    state, reset = _resolve(state, ConfirmationReason.RESET, Resolution.CONFIRMED)
+    state, conflict = _resolve(state, ConfirmationReason.CONFLICT, Resolution.SUPERSEDED)
+    state, emptied = _resolve(state, ConfirmationReason.MASS_DELETE, agreed)
+    state = replace(state, epochs=(*recent, incoming.received_at), lower=None)
+    facts = (*facts, *reset, *conflict, *emptied, opened)
+    return _apply(state, incoming, VersionNumber(number.epoch + 1, incoming.sequence, 0), facts)
 
 
-def _conflict(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
-    """Rule 6: the later receipt wins, and a fresh answer is asked for unless this is one."""
-    if mark.revision == MAX_REVISION:
-        return Decision(Outcome.STALE, state, notes)
-    mark = replace(mark, revision=mark.revision + 1)
-    if offer.shrinks:
-        return _unless_emptied(state, offer, mark, notes)
-    earlier = state.doubt(Doubt.CONFLICT)
-    state, ended = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
-    witness = ((offer.key, offer.sequence),)
-    suspicion = Suspicion(Doubt.CONFLICT, offer.key, offer.received_at, offer.line, witness)
-    notes = (*notes, *ended, DoubtRaised(suspicion, offer.sequence))
-    # An answer that agrees with neither is reported as a conflict of its own; asking again would only spin.
-    ask = None if earlier is not None and _is_fresh(offer, earlier.line) else Cause.SUSPICION
-    applied = _apply(state.doubting(suspicion), offer, mark, notes)
-    return replace(applied, outcome=Outcome.CONFLICT, ask=ask)
+def _one_more(lower: LowerSnapshots | None, incoming: Incoming) -> LowerSnapshots:
+    if lower is None:
+        return LowerSnapshots(1, incoming.received_at, incoming.arrival, incoming.sequence, rising=False)
+    rising = lower.rising or incoming.sequence > lower.first_sequence
+    return replace(lower, count=lower.count + 1, rising=rising)
 
 
-def _unless_emptied(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
-    """Apply, but hold a snapshot that lost most of its content until a second answer agrees (rule 15)."""
-    if not offer.shrinks and not state.doubts:
-        return _apply(state, offer, mark, notes)  # nearly all of them
-    waiting = _held(state, offer, notes)
-    if waiting is not None:
-        return waiting
-    agreed = Resolution.CONFIRMED if offer.shrinks else Resolution.REFUTED
-    state, emptied = _resolve(state, offer, Doubt.MASS_DELETE, agreed)
-    state, conflict = _resolve(state, offer, Doubt.CONFLICT, Resolution.SUPERSEDED)
-    return _apply(state, offer, mark, (*notes, *emptied, *conflict))
+def _conflict(state: StreamState, incoming: Incoming, number: VersionNumber, facts: Facts) -> Decision:
+    """Rule 5: the later receipt counts, and a fresh answer is requested unless this is one."""
+    if number.revision == MAX_REVISION:
+        return Decision(Outcome.STALE, state, facts)
+    number = replace(number, revision=number.revision + 1)
+    if incoming.shrinks:
+        return _unless_emptied(state, incoming, number, facts)
+    earlier = state.pending_for(ConfirmationReason.CONFLICT)
+    state, ended = _resolve(state, ConfirmationReason.CONFLICT, Resolution.SUPERSEDED)
+    pending = _pending(ConfirmationReason.CONFLICT, incoming)
+    facts = (*facts, *ended, ConfirmationRaised(pending))
+    # An answer that agrees with neither is a conflict of its own; requesting again would go on without end.
+    request = None if earlier and incoming.is_fresh(earlier.arrival) else RequestCause.CONFIRMATION
+    applied = _apply(state.awaiting(pending), incoming, number, facts)
+    return replace(applied, outcome=Outcome.CONFLICT, request=request)
 
 
-def _held(state: StreamState, offer: Offer, notes: Notes) -> Decision | None:
-    """Rule 15, where this snapshot loses most of the content and no answer has agreed with that yet."""
-    if not offer.shrinks or offer.replayed:
+def _unless_emptied(
+    state: StreamState,
+    incoming: Incoming,
+    number: VersionNumber,
+    facts: Facts,
+    *,
+    passed_over: int = 0,
+    missed: bool = False,
+) -> Decision:
+    """Apply, unless the snapshot lost most of its content and no second answer has agreed yet (rule 12)."""
+    if incoming.shrinks or state.pending:  # nearly all have neither
+        waiting = _awaiting_mass_delete(state, incoming, facts)
+        if waiting is not None:
+            return waiting
+        state, emptied = _resolve(state, ConfirmationReason.MASS_DELETE, _emptied_or_not(state, incoming))
+        state, conflict = _resolve(state, ConfirmationReason.CONFLICT, Resolution.SUPERSEDED)
+        facts = (*facts, *emptied, *conflict)
+    return _apply(state, incoming, number, facts, passed_over=passed_over, missed=missed)
+
+
+def _awaiting_mass_delete(state: StreamState, incoming: Incoming, facts: Facts) -> Decision | None:
+    """Rule 12, where this snapshot loses most of the content and no answer has agreed with that yet."""
+    if not incoming.shrinks:
         return None
-    doubt = state.doubt(Doubt.MASS_DELETE)
-    if doubt is None:
-        witness = ((offer.key, offer.sequence),)
-        doubt = Suspicion(Doubt.MASS_DELETE, offer.key, offer.received_at, offer.line, witness)
-        notes = (*notes, DoubtRaised(doubt, offer.sequence))
-        return Decision(Outcome.HELD, state.doubting(doubt), notes, Cause.SUSPICION)
-    return None if _is_fresh(offer, doubt.line) else Decision(Outcome.HELD, state, notes)
+    pending = state.pending_for(ConfirmationReason.MASS_DELETE)
+    if pending is None:
+        pending = _pending(ConfirmationReason.MASS_DELETE, incoming)
+        facts = (*facts, ConfirmationRaised(pending))
+        return Decision(Outcome.PENDING, state.awaiting(pending), facts, RequestCause.CONFIRMATION)
+    return None if incoming.is_fresh(pending.arrival) else Decision(Outcome.PENDING, state, facts)
+
+
+def _emptied_or_not(state: StreamState, incoming: Incoming) -> Resolution:
+    """How a pending mass delete ends with a snapshot that applies."""
+    if incoming.shrinks:
+        return Resolution.CONFIRMED
+    pending = state.pending_for(ConfirmationReason.MASS_DELETE)
+    fresh = pending is not None and incoming.is_fresh(pending.arrival)
+    return Resolution.REFUTED if fresh else Resolution.SUPERSEDED
+
+
+def _pending(reason: ConfirmationReason, incoming: Incoming) -> PendingConfirmation:
+    return PendingConfirmation(
+        reason, incoming.key, incoming.received_at, incoming.sequence, incoming.arrival, (incoming.key,)
+    )
 
 
 def _resolve(
-    state: StreamState, offer: Offer, sort: Doubt, resolution: Resolution, *, needs_fresh: bool = False
-) -> tuple[StreamState, Notes]:
-    """End the doubt of this sort, if there is one (and if this event is a fresh answer, where it must be)."""
-    suspicion = state.doubt(sort)
-    if suspicion is None or (needs_fresh and not _is_fresh(offer, suspicion.line)):
+    state: StreamState, reason: ConfirmationReason, resolution: Resolution
+) -> tuple[StreamState, Facts]:
+    """End what is pending for this reason, if anything is."""
+    pending = state.pending_for(reason)
+    if pending is None:
         return state, ()
-    return state.trusting(sort), (DoubtResolved(suspicion, resolution),)
+    return state.without(reason), (ConfirmationResolved(pending, resolution),)
 
 
-def _is_fresh(offer: Offer, line: int) -> bool:
-    """Whether this event answers a command that was asked after that line."""
-    return offer.asked_line is not None and offer.asked_line > line
-
-
-def _apply(state: StreamState, offer: Offer, mark: Mark, notes: Notes) -> Decision:
-    valid_from = offer.received_at
-    if state.watermark is not None and valid_from < state.watermark.confirmed_until:
-        # A wall clock that steps back must not turn intervals inside out.
-        valid_from = state.watermark.confirmed_until
+def _apply(
+    state: StreamState,
+    incoming: Incoming,
+    number: VersionNumber,
+    facts: Facts,
+    *,
+    passed_over: int = 0,
+    missed: bool = False,
+) -> Decision:
+    valid_from = incoming.received_at
+    if state.watermark is not None and valid_from < state.watermark.valid_from:
+        valid_from = state.watermark.valid_from  # no interval ends before it begins
     watermark = Watermark(
-        mark=mark,
-        content=offer.content,
-        event=offer.key,
-        valid_from=valid_from,
-        confirmed_until=valid_from,
-        deleted=offer.deleted,
-        line=offer.line,
+        number,
+        incoming.content,
+        incoming.key,
+        valid_from,
+        valid_from,
+        incoming.deleted,
+        incoming.arrival,
     )
-    return Decision(Outcome.APPLIED, replace(state, watermark=watermark), notes)
+    state = StreamState(watermark, state.pending, state.lower, state.epochs, state.heard_in)
+    request = RequestCause.GAP if missed else None
+    return Decision(Outcome.APPLIED, state, facts, request, passed_over, missed)

@@ -1,4 +1,4 @@
-"""A stream is one ordered line of snapshots: (kind, user). This is what we know about where it stands."""
+"""A stream is one ordered sequence of snapshots: (kind, user). This is what we know of its state."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,10 +11,12 @@ from ingestor.domain.content import Content
 
 
 class Kind(StrEnum):
-    """What a stream tells."""
+    """What a stream reports."""
 
     BALANCES = "balances"
     PAIRS = "pairs"
+
+    __hash__ = str.__hash__  # an Enum's own is a call of Python for each look-up of a stream
 
 
 class StreamKey(Struct, frozen=True, gc=False):
@@ -32,8 +34,8 @@ class EventKey(Struct, frozen=True, gc=False):
     position: int
 
 
-class Mark(Struct, frozen=True, order=True, gc=False):
-    """Where a stream stands. Marks of one stream are compared field by field and only ever grow (I4)."""
+class VersionNumber(Struct, frozen=True, order=True, gc=False):
+    """Where a stream stands. Numbers of one stream are compared field by field and only ever grow (I4)."""
 
     epoch: int
     """Grows when the source's counter was seen to start over."""
@@ -44,23 +46,23 @@ class Mark(Struct, frozen=True, order=True, gc=False):
 
 
 class Watermark(Struct, frozen=True, gc=False):
-    """The newest version of a stream, changed only in the transaction that writes that version."""
+    """The newest version of a stream; changed in the transaction that writes that version."""
 
-    mark: Mark
+    number: VersionNumber
     content: Content
     """The part that the sequence governs."""
     event: EventKey
     valid_from: datetime
-    """When this version was first seen; never before the version it follows, whatever the clock does."""
+    """When this version was first seen; never before the version it follows, even if a clock steps back."""
     confirmed_until: datetime
-    """When the hub last said the same again: until then nothing had changed."""
+    """When the hub last sent the same again: until then nothing had changed."""
     deleted: bool
-    line: int
-    """The writer's count of items at which it was set; orders it against the asking of a command."""
+    arrival: int
+    """Arrival number of the item that set it: was a request sent before or after that?"""
 
 
-class Doubt(StrEnum):
-    """What makes us ask for another witness. Each is a row in `ingest.doubt` with its resolution."""
+class ConfirmationReason(StrEnum):
+    """Why a snapshot needs confirmation. Each case is a row in `ingest.confirmation` with its resolution."""
 
     RESET = "reset_suspected"
     CONFLICT = "conflict"
@@ -68,52 +70,68 @@ class Doubt(StrEnum):
 
 
 class Resolution(StrEnum):
-    """How a doubt ended."""
+    """How a pending confirmation ended."""
 
     CONFIRMED = "confirmed"
-    """A fresh answer agrees: it was so."""
+    """A fresh answer agrees."""
     REFUTED = "refuted"
-    """A fresh answer disagrees: the doubted event stays without effect."""
+    """A fresh answer disagrees: the snapshot stays without effect."""
     SUPERSEDED = "superseded"
-    """Something newer made the question moot."""
+    """A newer snapshot made it irrelevant."""
     ABANDONED = "abandoned"
-    """The process ended first; the question is asked anew if it arises again."""
+    """The process ended first; it is raised again if the contradiction appears again."""
 
 
-class Suspicion(Struct, frozen=True, gc=False):
-    """An open doubt: the event that raised it, and those that have supported it so far."""
+class PendingConfirmation(Struct, frozen=True, gc=False):
+    """A snapshot that waits for confirmation, and the answers that have agreed with it so far."""
 
-    doubt: Doubt
+    reason: ConfirmationReason
     raised_by: EventKey
     raised_at: datetime
-    line: int
-    """Only an answer asked for after this line counts as fresh."""
-    witnesses: tuple[tuple[EventKey, int], ...] = ()
-    """(event, its sequence), oldest first."""
+    sequence: int
+    """Of the snapshot that raised it."""
+    arrival: int
+    """Only an answer requested after this arrival is fresh evidence."""
+    evidence: tuple[EventKey, ...]
+    """The events that agree, oldest first, the one that raised it included."""
+
+
+class LowerSnapshots(Struct, frozen=True, gc=False):
+    """Snapshots with a sequence below the watermark's that have come since the watermark was set."""
+
+    count: int
+    since: datetime
+    """Receipt of the first."""
+    arrival: int
+    """Of the first."""
+    first_sequence: int
+    rising: bool
+    """A later one had a higher sequence than the first: the counter seems to have started again."""
 
 
 class StreamState(Struct, frozen=True, gc=False):
     """All that a decision depends on."""
 
     watermark: Watermark | None = None
-    doubts: tuple[Suspicion, ...] = ()
-    """Open doubts, at most one of each sort."""
+    pending: tuple[PendingConfirmation, ...] = ()
+    """At most one for each reason."""
+    lower: LowerSnapshots | None = None
     epochs: tuple[datetime, ...] = ()
     """When the most recent epochs were opened, the first one not counted."""
     heard_in: UUID | None = None
-    """The session in which the stream was last heard, whatever came of it; None after a start."""
+    """The session of the stream's last snapshot, whatever its outcome; None after a start."""
 
-    def doubt(self, sort: Doubt) -> Suspicion | None:
-        """The open doubt of this sort."""
-        for suspicion in self.doubts:
-            if suspicion.doubt is sort:
-                return suspicion
+    def pending_for(self, reason: ConfirmationReason) -> PendingConfirmation | None:
+        """The pending confirmation with this reason."""
+        for each in self.pending:
+            if each.reason is reason:
+                return each
         return None
 
-    def doubting(self, suspicion: Suspicion) -> "StreamState":
-        """The same with this doubt open, in place of one of its sort."""
-        return replace(self, doubts=(*self.trusting(suspicion.doubt).doubts, suspicion))
+    def awaiting(self, confirmation: PendingConfirmation) -> "StreamState":
+        """The same with this confirmation pending, in place of one with its reason."""
+        return replace(self, pending=(*self.without(confirmation.reason).pending, confirmation))
 
-    def trusting(self, sort: Doubt) -> "StreamState":
-        """The same without a doubt of this sort."""
-        return replace(self, doubts=tuple(each for each in self.doubts if each.doubt is not sort))
+    def without(self, reason: ConfirmationReason) -> "StreamState":
+        """The same with no confirmation pending for this reason."""
+        return replace(self, pending=tuple(each for each in self.pending if each.reason is not reason))

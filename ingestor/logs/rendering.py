@@ -1,14 +1,17 @@
-"""From an event and its facts to one line of at most 4 KB.
+"""From an event and its facts to one line of at most 4 KB, without secrets and control characters.
 
-structlog's own console renderer prints event names and values raw, escape codes included; hence a small one
-of our own. A record that is too long is rendered again with tighter limits until it fits.
+structlog renders; what it gets has been made harmless before, because its renderers print foreign text as it
+is, escape codes included. A record that is too long is rendered again with tighter limits until it fits.
 """
 
-import json
-from collections.abc import Callable, Mapping, MutableMapping
+import re
+from collections.abc import Callable, Mapping
+from math import isfinite
+from textwrap import indent
 from typing import Any
 
-from ingestor.logs.text import harmless, harmless_trace
+import structlog
+from structlog.typing import EventDict, Processor
 
 MAX_BYTES = 4096 - len("<6>\n")
 """`journalctl -o json` shows null for a message above 4096 bytes."""
@@ -16,84 +19,98 @@ MAX_BYTES = 4096 - len("<6>\n")
 _LIMITS = (1024, 256, 64, 16)
 _FIRST = ("timestamp", "level", "event", "exception_type")
 _TRACES = ("exception", "stack")
-_COLOURS = {"debug": "2", "warning": "33", "error": "31", "critical": "1;31"}
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+_MOST_ITEMS = 20
+_MARGIN = 256
+"""Characters looked at beyond a limit, so that a secret is known also where the limit cuts it."""
 
-EventDict = MutableMapping[str, Any]
-Render = Callable[[Mapping[str, Any]], str]
+# C0, DEL and C1 can drive a terminal; the line and paragraph separators break a line for some viewers;
+# the direction marks reorder what is read; a lone surrogate cannot be encoded at all.
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+_UNSAFE_BUT_NEWLINE = rf"(?!\n){_UNSAFE}"
+
+
+def printable(text: str, *, keep_newlines: bool = False) -> str:
+    """The text with control characters, separators and direction marks written as escapes."""
+    pattern = _UNSAFE_BUT_NEWLINE if keep_newlines else _UNSAFE
+    return re.sub(pattern, lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class LineRenderer:
     """A structlog processor: the last one, which returns the line."""
 
-    def __init__(self, render: Render, redact: Callable[[str], str], *, priorities: bool = False) -> None:
+    def __init__(self, render: Processor, redact: Callable[[str], str], *, priorities: bool = False) -> None:
         """`priorities` puts syslog's `<N>` before each line, as the journal wants it."""
         self._render = render
         self._redact = redact
         self._priorities = priorities
 
-    def __call__(self, logger: Any, method: str, event: EventDict) -> str:  # noqa: ARG002 - structlog's form
+    def __call__(self, logger: Any, method: str, event: EventDict) -> str:
         prefix = f"<{_PRIORITIES.get(str(event.get('level')), 6)}>" if self._priorities else ""
-        return prefix + self._fitting(event)
-
-    def _fitting(self, event: EventDict) -> str:
         for limit in _LIMITS:
-            line = self._render(self._clean(event, limit))
+            line = str(self._render(logger, method, self._clean(event, limit)))
             if len(line.encode()) <= MAX_BYTES:
-                return line
+                return prefix + line
         essence = {name: event[name] for name in _FIRST if name in event}
-        return self._render({**self._clean(essence, 64), "dropped_facts": len(event) - len(essence)})
+        essence["dropped_facts"] = len(event) - len(essence)
+        return prefix + str(self._render(logger, method, self._clean(essence, _LIMITS[-2])))
 
-    def _clean(self, event: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    def _clean(self, event: Mapping[str, Any], limit: int) -> EventDict:
         order = sorted(event, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
-        clean: dict[str, Any] = {}
-        for name in order:
-            value = event[name]
-            if name in _TRACES and isinstance(value, str):
-                clean[name] = harmless_trace(value, 2 * limit, self._redact)
-            else:
-                clean[harmless(name, 64, self._redact)] = harmless(value, limit, self._redact)
-        return clean
+        return {
+            self._text(name, 64): (
+                self._trace(str(event[name]), 2 * limit)
+                if name in _TRACES
+                else self._harmless(event[name], limit)
+            )
+            for name in order
+        }
+
+    def _harmless(self, value: Any, limit: int) -> Any:
+        """A value of JSON's kinds: numbers keep theirs, lists hold texts, all else becomes its `str`."""
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._text(item, limit) for item in list(value)[:_MOST_ITEMS]]
+        plain = (
+            value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value))
+        )
+        return value if plain and self._redact(str(value)) == str(value) else self._text(value, limit)
+
+    def _text(self, value: Any, limit: int) -> str:
+        try:
+            text = str(value)
+        except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not cost the record
+            text = f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+        clean = printable(self._redact(text[: limit + _MARGIN]))
+        missing = max(len(clean), len(text)) - limit
+        return clean if missing <= 0 else f"{clean[:limit]}…(+{missing})"
+
+    def _trace(self, text: str, limit: int) -> str:
+        """A traceback keeps its line breaks, and of a long one the end, where it says what it was."""
+        if len(text) > 8 * (limit + _MARGIN):
+            text = text[: limit + _MARGIN] + text[-4 * (limit + _MARGIN) :]
+        clean = printable(self._redact(text.rstrip()), keep_newlines=True)
+        head, tail = limit // 4, limit - limit // 4
+        missing = len(clean) - limit
+        return clean if missing <= 0 else f"{clean[:head]}\n…(+{missing})\n{clean[-tail:]}"
 
 
-def as_json(event: Mapping[str, Any]) -> str:
-    """One JSON object on one line; numbers that JSON lacks become text."""
-    return json.dumps({name: _finite(value) for name, value in event.items()}, ensure_ascii=False)
+def as_json() -> Processor:
+    """One JSON object on one line."""
+    return structlog.processors.JSONRenderer(ensure_ascii=False)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+def for_people(*, colours: bool) -> Processor:
+    """structlog's console line; a traceback below it is set off, so that it cannot forge one."""
+    inner = structlog.dev.ConsoleRenderer(
+        colors=colours,
+        pad_event_to=0,
+        sort_keys=False,
+        exception_formatter=structlog.dev.plain_traceback,
+    )
 
+    def render(logger: Any, method: str, event: EventDict) -> str:
+        for trace in event.keys() & _TRACES:
+            event[trace] = indent(event[trace], "    | ", lambda _: True)
+        return inner(logger, method, event)
 
-class Console:
-    """Time, level, event and facts on a line; a traceback below it, set off so that it cannot forge one."""
-
-    def __init__(self, *, colours: bool) -> None:
-        self._colours = colours
-
-    def __call__(self, event: Mapping[str, Any]) -> str:
-        facts = dict(event)
-        time = str(facts.pop("timestamp", "")).partition("T")[2][:12]
-        level = str(facts.pop("level", "info"))
-        name = facts.pop("event", "")
-        traces = [str(facts.pop(trace)) for trace in _TRACES if trace in facts]
-        shown = " ".join(f"{key}={_shown(value)}" for key, value in facts.items())
-        lines = [f"{time} {self._coloured(f'{level:<8}', level)} {name}  {shown}".rstrip()]
-        for trace in traces:
-            lines += [f"    | {line}" for line in trace.splitlines()]
-        return "\n".join(lines)
-
-    def _coloured(self, text: str, level: str) -> str:
-        colour = _COLOURS.get(level) if self._colours else None
-        return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
-
-
-def _shown(value: Any) -> str:
-    """Bare where it cannot be misread, quoted where it holds spaces or could pass for another fact."""
-    if isinstance(value, str) and value and not set(value) & set(" =\"'"):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return render

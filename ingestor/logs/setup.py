@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
-from typing_extensions import override
 
+from ingestor.logs.output import LineHandler, is_journal
 from ingestor.logs.redaction import redact
-from ingestor.logs.rendering import Console, LineRenderer, Render, as_json
+from ingestor.logs.rendering import LineRenderer, as_json, for_people
 
 _QUIET = (
     "SignalRCoreClient",
@@ -40,15 +40,21 @@ def configure(
     level: str = "info",
     format: str = "auto",  # noqa: A002 - the setting's name
     stream: TextIO | None = None,
-) -> None:
+) -> bool:
     """Send all records to `stream`; may be called again, the last call counts.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
         format: `json`, `console`, or `auto`: console on a terminal, JSON elsewhere.
         stream: standard error where not given; standard output belongs to data.
+
+    Returns:
+        Whether records go to a person: on a terminal, and not as JSON.
     """
     stream = sys.stderr if stream is None else stream
+    terminal = stream is not None and stream.isatty()
+    console = format == "console" or (format == "auto" and terminal)
+    render = for_people(colours=terminal and "NO_COLOR" not in os.environ) if console else as_json()
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -56,24 +62,19 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    handler = LineHandler(stream)
-    handler.addFilter(_quieten)
-    handler.setFormatter(
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    _handler(root, stream).setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, _name_foreign_record],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _name_exception,
                 structlog.processors.format_exc_info,
-                LineRenderer(_renderer(format, stream), redact, priorities=_is_journal(stream)),
+                LineRenderer(render, redact, priorities=is_journal(stream)),
             ],
         )
     )
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, LineHandler)]:
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.captureWarnings(capture=True)
@@ -90,22 +91,20 @@ def configure(
     sys.excepthook = _process_crashed
     threading.excepthook = _thread_died
     sys.unraisablehook = _exception_ignored
+    return console and terminal
 
 
-def _renderer(format: str, stream: TextIO) -> Render:  # noqa: A002
-    terminal = stream.isatty()
-    if format == "console" or (format == "auto" and terminal):
-        return Console(colours=terminal and "NO_COLOR" not in os.environ)
-    return as_json
-
-
-def _is_journal(stream: TextIO) -> bool:
-    """Whether this very stream is the journal's: $JOURNAL_STREAM is inherited by redirected children too."""
-    try:
-        status = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+def _handler(root: logging.Logger, stream: TextIO | None) -> logging.Handler:
+    """The one that writes to this stream; without a stream, as after `2>&-`, one that writes nothing."""
+    for old in [old for old in root.handlers if isinstance(old, LineHandler)]:
+        if old.stream is stream:
+            return old
+        root.removeHandler(old)
+        old.close()
+    new = logging.NullHandler() if stream is None else LineHandler(stream)
+    new.addFilter(_quieten)
+    root.addHandler(new)
+    return new
 
 
 def _name_foreign_record(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -131,16 +130,6 @@ def _quieten(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or library not in _QUIET
 
 
-class LineHandler(logging.StreamHandler[TextIO]):
-    @override
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Unlike the library's, never prints the record's arguments: nobody has redacted them."""
-        try:
-            self.stream.write(f'{{"level": "error", "event": "log_record_lost", "line": {record.lineno}}}\n')
-        except (OSError, ValueError):
-            return  # the stream itself is gone; there is nowhere left to say so
-
-
 def _process_crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         return
@@ -156,6 +145,8 @@ def _thread_died(arguments: threading.ExceptHookArgs) -> None:
 
 
 def _exception_ignored(arguments: "sys.UnraisableHookArgs") -> None:
+    if issubclass(arguments.exc_type, KeyboardInterrupt):
+        return  # remembered by its handler
     error = arguments.exc_value
     where = type(arguments.object).__name__
     log.error("exception_ignored", where=where, exc_info=(arguments.exc_type, error, arguments.exc_traceback))

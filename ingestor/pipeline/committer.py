@@ -1,7 +1,7 @@
-"""A pair of hands for the writer: commits a batch while the next one is booked.
+"""Commits one batch while the writer applies the next.
 
-Postgres works on a batch about as long as Python needs to book one, and both can happen at once, because
-libpq lets go of the interpreter while it waits. There is never more than one batch under way, so the order of
+Postgres needs about as long for a batch as Python needs to apply one, and both can happen at once, because
+libpq releases the interpreter while it waits. Only one batch is being committed at a time, so the order of
 commits is the order of batches.
 """
 
@@ -14,11 +14,11 @@ from ingestor.pipeline.ports import Store
 
 
 class Committer:
-    """Uses the store from a thread of its own; whoever hands it a batch leaves it alone meanwhile."""
+    """Uses the store in a thread of its own; the writer does not use the store meanwhile."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._asked: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
+        self._batches: SimpleQueue[tuple[Batch, Future[None]] | None] = SimpleQueue()
         # A daemon thread: a database that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
 
@@ -31,21 +31,21 @@ class Committer:
         return self._thread.is_alive()
 
     def end(self) -> None:
-        """After the batch that is under way."""
-        self._asked.put(None)
+        """End the thread after the batch that is being committed."""
+        self._batches.put(None)
 
     def write(self, batch: Batch) -> "Future[None]":
         """Begin; the future ends as `Store.write` does, with its errors."""
         under_way: Future[None] = Future()
-        self._asked.put((batch, under_way))
+        self._batches.put((batch, under_way))
         return under_way
 
     def _run(self) -> None:
-        while (asked := self._asked.get()) is not None:
-            batch, under_way = asked
+        while (next_ := self._batches.get()) is not None:
+            batch, under_way = next_
             try:
                 self._store.write(batch)
-            except BaseException as error:  # noqa: BLE001 - the writer takes it from the future, and acts on it
+            except BaseException as error:  # noqa: BLE001 - the writer gets it from the future
                 under_way.set_exception(error)
             else:
                 under_way.set_result(None)

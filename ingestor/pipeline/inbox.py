@@ -1,22 +1,27 @@
 """The one bounded queue between the link and the writer.
 
 The receive thread puts, the writer takes. When records come faster than they are written, putting first
-waits: that slows the hub down through TCP and loses nothing. Only when the writer takes nothing for
-`patience_seconds` (the database is away) does the inbox drop the oldest records, because every newer snapshot
-is worth more, and then it leaves a `Shed` item in their place, so that the ledger gains a gap row instead of
-a silence.
+waits, which slows the hub down through TCP and loses nothing. Only if the writer takes nothing for
+`patience_seconds` (the database is away) does the inbox drop the oldest records, because a newer snapshot
+contains the newer state. A `Dropped` item takes their place and becomes a gap row.
 
-Facts (sessions, commands) are few and never dropped. A disk spool would stand where `_shed` stands.
+Facts (sessions, requests) are few and never dropped. They have a queue of their own beside that of the
+records, so that dropping a record takes the same time however many wait; each item gets a number when it is
+put, by which `take` merges the queues in order. A spool on disk could later replace `_drop`.
 """
 
 import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import structlog
 from msgspec.structs import replace
 
-from ingestor.domain.records import Item, Record, Shed
+from ingestor.domain.records import Dropped, Fact, Item, Record
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,29 +39,37 @@ class InboxLevel:
 
     records: int
     bytes: int
-    shed: int
+    dropped: int
     """Records dropped since the start of the process."""
+    dropping: int
+    """While it drops: how many since it began to; else 0."""
 
 
 class Inbox:
-    """Ordered, bounded, many putters and one taker."""
+    """Ordered and bounded, for several producers and one consumer."""
 
     def __init__(self, limits: InboxLimits) -> None:
         self._limits = limits
-        self._items: deque[Item] = deque()
-        self._records = 0
+        self._records: deque[tuple[int, Record]] = deque()
+        self._facts: deque[tuple[int, Fact]] = deque()
+        self._dropped: deque[tuple[int, Dropped]] = deque()
+        """Runs of dropped records, each with the number of its last record."""
+        self._number = 0
         self._bytes = 0
-        self._shed_total = 0
+        self._dropped_total = 0
+        self._dropped_before = 0
+        """The total when dropping began this time."""
         self._out_of_patience = False
         self._closed = False
         lock = threading.Lock()
         self._something = threading.Condition(lock)
         self._room = threading.Condition(lock)
 
-    def put(self, fact: Item) -> None:
-        """Add a fact. Never waits and is never refused."""
+    def put(self, fact: Fact) -> None:
+        """Add a fact. Never waits and is never rejected."""
         with self._something:
-            self._items.append(fact)
+            self._number += 1
+            self._facts.append((self._number, fact))
             self._something.notify()
 
     def put_records(self, records: Sequence[Record]) -> None:
@@ -66,32 +79,30 @@ class Inbox:
                 if not self._fits(record):
                     self._something.notify()
                     self._make_room(record)
-                self._items.append(record)
-                self._records += 1
+                self._number += 1
+                self._records.append((self._number, record))
                 self._bytes += len(record.raw)
             self._something.notify()
 
-    def take(self, max_records: int, max_bytes: int, timeout: float) -> list[Item]:
+    def take(self, max_items: int, max_bytes: int, timeout: float) -> list[Item]:
         """The next items in order, at least one unless `timeout` seconds pass or the inbox is closed."""
         with self._something:
-            self._something.wait_for(lambda: self._items or self._closed, timeout)
+            self._something.wait_for(self._has_something, timeout)
             taken: list[Item] = []
-            records = size = 0
-            while self._items and records < max_records and size < max_bytes:
-                item = self._items.popleft()
+            size = 0
+            while len(taken) < max_items and size < max_bytes and (queue := self._first()):
+                item = queue.popleft()[1]
                 taken.append(item)
-                if isinstance(item, Record):
-                    records += 1
+                if queue is self._records:
                     size += len(item.raw)
-            self._records -= records
             self._bytes -= size
             if taken:
-                self._out_of_patience = False
+                self._dropping_ended()
                 self._room.notify_all()
             return taken
 
     def close(self) -> None:
-        """No more will be put: `take` stops waiting, and so does whoever waits for room."""
+        """No more will be put: `take` and `put_records` stop waiting."""
         with self._something:
             self._closed = True
             self._something.notify_all()
@@ -101,15 +112,27 @@ class Inbox:
     def level(self) -> InboxLevel:
         """How full it is now."""
         with self._something:
-            return InboxLevel(self._records, self._bytes, self._shed_total)
+            dropping = self._dropped_total - self._dropped_before if self._out_of_patience else 0
+            return InboxLevel(len(self._records), self._bytes, self._dropped_total, dropping)
+
+    def _has_something(self) -> bool:
+        return bool(self._records or self._facts or self._dropped or self._closed)
+
+    def _first(self) -> "deque[tuple[int, Any]] | None":
+        """The queue whose first item comes next."""
+        if not self._facts and not self._dropped:  # nearly always
+            return self._records or None
+        queues = [queue for queue in (self._facts, self._dropped, self._records) if queue]
+        return min(queues, key=lambda queue: queue[0][0])
 
     def _fits(self, record: Record) -> bool:
-        if self._records >= self._limits.max_records:
+        if len(self._records) >= self._limits.max_records:
             return False
         # One record larger than the whole inbox must still get through an empty one.
-        return self._records == 0 or self._bytes + len(record.raw) <= self._limits.max_bytes
+        return not self._records or self._bytes + len(record.raw) <= self._limits.max_bytes
 
     def _make_room(self, record: Record) -> None:
+        limit = "inbox_records" if len(self._records) >= self._limits.max_records else "inbox_bytes"
         if not self._out_of_patience:
             waited = self._room.wait_for(
                 lambda: self._closed or self._fits(record), self._limits.patience_seconds
@@ -117,42 +140,31 @@ class Inbox:
             if waited and self._fits(record):
                 return
             self._out_of_patience = True
-        self._shed(record)
+            self._dropped_before = self._dropped_total
+            log.error("dropping_started", limit=limit, waiting_records=len(self._records))
+        while not self._fits(record):
+            self._drop(limit)
 
-    def _shed(self, newcomer: Record) -> None:
-        """Drop the oldest records until the newcomer fits; what stays keeps its order."""
-        limit = "inbox_records" if self._records >= self._limits.max_records else "inbox_bytes"
-        passed: list[Item] = []
-        while not self._fits(newcomer):
-            item = self._items.popleft()
-            if not isinstance(item, Record):
-                passed.append(item)
-                continue
-            self._records -= 1
-            self._bytes -= len(item.raw)
-            self._shed_total += 1
-            last = passed[-1] if passed else None
-            if (
-                isinstance(last, Shed)
-                and last.session == item.session
-                and last.last_ordinal + 1 == item.ordinal
-            ):
-                passed[-1] = replace(
-                    last,
-                    last_ordinal=item.ordinal,
-                    count=last.count + 1,
-                    last_received_at=item.received_at,
-                )
-            else:
-                passed.append(
-                    Shed(
-                        session=item.session,
-                        first_ordinal=item.ordinal,
-                        last_ordinal=item.ordinal,
-                        count=1,
-                        first_received_at=item.received_at,
-                        last_received_at=item.received_at,
-                        limit=limit,
-                    )
-                )
-        self._items.extendleft(reversed(passed))
+    def _drop(self, limit: str) -> None:
+        """Drop the oldest record."""
+        number, record = self._records.popleft()
+        self._bytes -= len(record.raw)
+        self._dropped_total += 1
+        run = self._dropped[-1][1] if self._dropped else None
+        if run is not None and run.session == record.session and run.last_ordinal + 1 == record.ordinal:
+            self._dropped.pop()
+            run = replace(
+                run,
+                last_ordinal=record.ordinal,
+                count=run.count + 1,
+                last_received_at=record.received_at,
+            )
+        else:
+            at = record.received_at
+            run = Dropped(record.session, record.ordinal, record.ordinal, 1, at, at, limit)
+        self._dropped.append((number, run))
+
+    def _dropping_ended(self) -> None:
+        if self._out_of_patience:
+            self._out_of_patience = False
+            log.warning("dropping_ended", dropped=self._dropped_total - self._dropped_before)

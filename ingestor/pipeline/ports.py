@@ -1,26 +1,22 @@
-"""The seams: what the pipeline needs of the outside, in one to four methods each.
+"""Interfaces of what the pipeline needs. Adapters implement them."""
 
-Adapters implement these.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from ingestor.domain.commands import ArgumentForm, Command
 from ingestor.domain.records import Record, SessionClosed, SessionOpened
-from ingestor.domain.streams import StreamKey
+from ingestor.domain.requests import ArgumentForm, Command
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.books import Books, Stream
+from ingestor.pipeline.state import State
 
 
 class Clock(Protocol):
     """The only source of time."""
 
     def now(self) -> datetime:
-        """Wall clock, UTC, aware."""
+        """The database's time, UTC, aware; never goes back."""
         ...
 
     def monotonic(self) -> float:
@@ -28,19 +24,45 @@ class Clock(Protocol):
         ...
 
 
+class ClockStep(NamedTuple):
+    """A clock was set, or its machine was paused: its time differs from what the monotonic clock predicts."""
+
+    clock: str
+    """`host` or `database`."""
+    seconds: float
+    """Negative: backwards."""
+
+
+class SynchronisedClock(Clock, Protocol):
+    """The clock as the store sees it, which reads the database's."""
+
+    @property
+    def offset_seconds(self) -> float | None:
+        """The host's wall clock minus the database's; None before the first reading."""
+        ...
+
+    def synchronise(self, database: datetime, sent: float, received: float) -> tuple[ClockStep, ...]:
+        """Take a reading that was made between two moments of `monotonic`; gives the steps noticed by it."""
+        ...
+
+
 class LinkListener(Protocol):
-    """What the link tells. Called from the link's threads; must not block for long and must not raise."""
+    """What the link reports. Called from the link's threads; must not block for long and must not raise."""
 
     def link_up(self, opened: SessionOpened) -> None:
         """The handshake is done. From the supervisor thread, before any record of the session."""
         ...
 
     def records(self, records: Sequence[Record]) -> None:
-        """All the channel records of one frame, in order. From the receive thread."""
+        """All the records of one frame that are for the application, in order. From the receive thread."""
         ...
 
     def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
-        """A Completion arrived: without `error` the hub took the invocation. From the receive thread."""
+        """A Completion arrived: without `error` the hub accepted the invocation. From the receive thread."""
+        ...
+
+    def silent(self, session: UUID) -> None:
+        """Nothing has come for half the receive deadline. From the supervisor thread."""
         ...
 
     def link_down(self, closed: SessionClosed) -> None:
@@ -49,53 +71,51 @@ class LinkListener(Protocol):
 
 
 class Hub(Protocol):
-    """The one way to say something to the hub."""
+    """The only way to send something to the hub."""
 
-    def ask(self, session: UUID, command: Command, command_id: str, form: ArgumentForm) -> None:
-        """Send one invocation, with `command_id` as ClientId and as the protocol's invocationId.
+    def request(self, session: UUID, command: Command, request_id: str, form: ArgumentForm) -> None:
+        """Send one invocation, with `request_id` as ClientId and as the protocol's invocationId.
 
         Raises:
-            LinkDown: the session is not the live one, or the socket refused the bytes.
+            LinkDown: the session is not the live one, or the socket did not take the bytes.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """One turn of the writer, for `ingest.heartbeat`."""
+class Heartbeat:
+    """What the writer regularly stores in `ingest.heartbeat`. The store adds the database's time."""
 
     process_id: UUID
     pid: int
     host: str
     started_at: datetime
-    beat_at: datetime
     link_state: str
-    link_obstacle: str | None
+    connection_error: str | None
     last_heard_at: datetime | None
     inbox_records: int
     inbox_bytes: int
+    dropped_records: int
+    """Since the start of the process."""
     balances_interval: timedelta
     pairs_interval: timedelta
+    clock_offset_seconds: float | None = None
+    """The host's wall clock less the database's clock."""
     stopped_at: datetime | None = None
+    connection_error_detail: str | None = None
+    key_refused: bool = False
+    next_attempt_at: datetime | None = None
 
 
 class Store(Protocol):
-    """Where batches become durable. One owner; one thread at a time, but for `pack`.
+    """Where batches are stored. Used by one thread at a time.
 
     Every method raises the classes of `domain.errors`: `Transient` (try the same again), `OutcomeUnknown`
-    (ask `holds` first), `DataRefused` (one row is to blame), `StateMoved` (decide again) or `Fatal`.
+    (call `holds` first), `RowRejected` (one row is to blame), `WatermarkConflict` (apply again) or `Fatal`.
     """
 
-    def open(self) -> Books:
-        """What must be known to go on from the last commit; what a dead process left open is settled."""
-        ...
-
-    def streams(self) -> Mapping[StreamKey, Stream]:
-        """Where the streams stand now, whoever moved them."""
-        ...
-
-    def pack(self, batch: Batch) -> None:
-        """Prepare what can be prepared while another batch is being written. Raises nothing."""
+    def open(self) -> State:
+        """The state as of the last commit. Ends what a dead process left open."""
         ...
 
     def write(self, batch: Batch) -> None:
@@ -106,6 +126,6 @@ class Store(Protocol):
         """Whether this batch has been committed."""
         ...
 
-    def beat(self, beat: Beat) -> None:
-        """Record a turn."""
+    def heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Store the heartbeat."""
         ...

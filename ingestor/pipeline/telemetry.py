@@ -1,4 +1,4 @@
-"""The catalogue of log events: what each says, and what to do about it.
+"""The catalogue of log events: what each means, and what to do.
 
 A test compares it with the calls in this package, so a name that is not in here cannot be logged, and a name
 that is in here is logged somewhere. `python -m ingestor.pipeline.telemetry` prints the table in
@@ -23,35 +23,36 @@ class LogEvent:
 
 
 LOG_EVENTS: dict[str, LogEvent] = {
-    "account_taken": LogEvent(
-        "error",
-        ("account", "backend"),
-        "Another process writes this account and has its lock; this one ends with exit code 75.",
-        "Stop one of the two. `ingestor status` names host and pid of the one that writes.",
-    ),
     "batch_committed": LogEvent(
         "debug",
         ("items", "records"),
         "A transaction was committed.",
         "None needed.",
     ),
-    "beat_missed": LogEvent(
-        "debug",
-        ("error",),
-        "The heartbeat could not be written; the next turn tries again.",
-        "None, unless commit_delayed appears too.",
-    ),
-    "command_failed": LogEvent(
+    "batch_halved": LogEvent(
         "warning",
-        ("command", "outcome", "error", "final"),
-        "The hub refused or did not answer a command.",
-        "If `final` is true, see `report.command`; the schedule asks again.",
+        ("items", "error"),
+        "A batch was too slow for a statement's or a transaction's deadline; it is tried again in halves.",
+        "If it repeats, see what slows the database down.",
+    ),
+    "clock_offset_large": LogEvent(
+        "warning",
+        ("offset_seconds",),
+        "This host's wall clock differs from the database's by two seconds or more.",
+        "See to the time service of both hosts. What is stored carries the database's time.",
+    ),
+    "clock_stepped": LogEvent(
+        "warning",
+        ("clock", "step_seconds"),
+        "The clock of the `host` or the `database` was set by more than a second.",
+        "See to that host's time service. Stamps follow the database's clock slowly and never go back.",
     ),
     "commit_delayed": LogEvent(
         "warning",
-        ("error", "waiting_records"),
-        "A transaction could not be committed and is tried again; said once until it succeeds.",
-        "See to the database. The inbox holds what arrives, up to its limits.",
+        ("error", "waiting_records", "dropped_records"),
+        "A transaction could not be committed and is tried again. Logged at once, when the reason "
+        "changes, and once a minute.",
+        "See to the database. The inbox keeps what arrives, up to its limits.",
     ),
     "commit_resumed": LogEvent(
         "info",
@@ -59,9 +60,33 @@ LOG_EVENTS: dict[str, LogEvent] = {
         "The transaction that was delayed is committed.",
         "None needed.",
     ),
+    "commits_not_durable": LogEvent(
+        "warning",
+        ("settings",),
+        "These settings of the server are off: if it crashes, it loses commits that it has acknowledged.",
+        "Turn them on. What is lost is noticed, and becomes a gap of kind commits_lost.",
+    ),
+    "confirmation_pending": LogEvent(
+        "warning",
+        ("reason", "kind", "sequence"),
+        "A snapshot needs confirmation: a suspected reset, a conflict or an emptied list.",
+        "None: a fresh snapshot is requested. `report.confirmation` keeps the record.",
+    ),
+    "confirmation_resolved": LogEvent(
+        "info",
+        ("reason", "kind", "sequence", "resolution"),
+        "A fresh answer, or something newer, decided a pending confirmation.",
+        "If a reset was confirmed, tell the analysts: a new epoch has begun.",
+    ),
+    "daemon_failed": LogEvent(
+        "critical",
+        ("error", "advice", "exit_code"),
+        "`ingestor run` ends because of this; the last record of the process.",
+        "Do what `advice` says. The exit code tells systemd whether a restart can help.",
+    ),
     "daemon_started": LogEvent(
         "info",
-        ("version", "account", "hub", "resumed_streams"),
+        ("version", "account", "hub", "database", "schema", "configuration", "resumed_streams"),
         "All threads run; the link is being made.",
         "None needed.",
     ),
@@ -74,20 +99,22 @@ LOG_EVENTS: dict[str, LogEvent] = {
     "database_awaited": LogEvent(
         "warning",
         ("error",),
-        "The database is not there yet; the start waits for it.",
+        "The database is not there yet; the start waits for it. Logged when the reason changes, else once a "
+        "minute.",
         "See to the database.",
     ),
-    "doubt_raised": LogEvent(
+    "dropping_ended": LogEvent(
         "warning",
-        ("doubt", "kind", "sequence"),
-        "An event needs a second witness: a suspected reset, a conflict or an emptied list.",
-        "None: a fresh snapshot is asked for. `report.doubt` keeps the record.",
+        ("dropped",),
+        "The writer takes records again; so many were dropped since dropping started.",
+        "See the gaps of kind dropped in `report.gap`.",
     ),
-    "doubt_resolved": LogEvent(
-        "info",
-        ("doubt", "kind", "sequence", "resolution"),
-        "A fresh answer, or something newer, decided the doubt.",
-        "If a reset was confirmed, tell the analysts: a new epoch has begun.",
+    "dropping_started": LogEvent(
+        "error",
+        ("limit", "waiting_records"),
+        "The writer takes nothing and the inbox is full: the oldest records are dropped, each run with a "
+        "gap row.",
+        "See to the database at once.",
     ),
     "embedded_postgres_started": LogEvent(
         "info",
@@ -103,9 +130,9 @@ LOG_EVENTS: dict[str, LogEvent] = {
     ),
     "epoch_opened": LogEvent(
         "warning",
-        ("kind", "epoch", "cause", "first_sequence", "previous_sequence"),
-        "A source's counter began, or was seen to begin again.",
-        "For cause first_seen none. Else look at both witnesses in `report.epoch`.",
+        ("kind", "epoch", "first_sequence", "previous_sequence", "passed_over"),
+        "Answers have confirmed that a source's counter began again.",
+        "Look at the evidence in `report.epoch`.",
     ),
     "event_quarantined": LogEvent(
         "warning",
@@ -121,21 +148,33 @@ LOG_EVENTS: dict[str, LogEvent] = {
     ),
     "gap_ended": LogEvent(
         "info",
-        ("gap", "cause", "since", "ending"),
-        "A gap was healed, explained or declared lost.",
-        "If lost, ask the vendor what happened in the interval.",
+        ("gap", "cause", "since"),
+        "Fresh snapshots have confirmed the state again.",
+        "None needed.",
     ),
     "gap_opened": LogEvent(
         "warning",
         ("gap", "cause", "since"),
         "Something may have been missed since then.",
-        "None: a fresh snapshot is asked for.",
+        "None: a fresh snapshot is requested.",
+    ),
+    "heartbeat_failed": LogEvent(
+        "debug",
+        ("error",),
+        "The heartbeat could not be written; the next turn tries again.",
+        "None, unless commit_delayed appears too.",
     ),
     "hub_error_received": LogEvent(
         "warning",
         ("subject", "message"),
         "The hub sent an error event.",
         "Read the message; a missing permission needs another key.",
+    ),
+    "hub_key_changed": LogEvent(
+        "info",
+        (),
+        "The key source has another key than the one that was refused; it is tried at once.",
+        "None needed.",
     ),
     "link_attempt_failed": LogEvent(
         "warning",
@@ -152,19 +191,31 @@ LOG_EVENTS: dict[str, LogEvent] = {
     "link_lost": LogEvent(
         "warning",
         ("cause", "detail"),
-        "A session ended although nobody asked; the next attempt follows.",
+        "A session ended unexpectedly; the next attempt follows.",
         "None, unless it repeats: see `report.session` for its causes.",
+    ),
+    "link_lost_repeatedly": LogEvent(
+        "warning",
+        ("cause", "setting", "hint"),
+        "Several sessions in a row were lost in a way that a setting may explain.",
+        "Change the setting that it names.",
     ),
     "link_up": LogEvent(
         "info",
         ("session", "attempts"),
-        "The hub answered the handshake: a session begins, and both snapshots are asked for.",
+        "The hub answered the handshake: a session begins, and both snapshots are requested.",
         "None needed.",
+    ),
+    "log_records_dropped": LogEvent(
+        "warning",
+        ("count",),
+        "So many records before this one were not written: standard error took none, or not fast enough.",
+        "See what reads the log. Ingestion never waits for it.",
     ),
     "notify_failed": LogEvent(
         "warning",
         ("error",),
-        "systemd could not be told our state; written once until a message gets through again.",
+        "A message to systemd could not be sent; logged once until one can be sent again.",
         "If the watchdog then restarts the unit, look at NotifyAccess= and the socket's permissions.",
     ),
     "process_crashed": LogEvent(
@@ -173,29 +224,41 @@ LOG_EVENTS: dict[str, LogEvent] = {
         "An exception reached the top of the main thread: a bug.",
         "systemd restarts the process. Report the traceback.",
     ),
-    "record_refused": LogEvent(
+    "record_rejected": LogEvent(
         "error",
         ("ordinal", "error"),
-        "The database refuses a value of this record; it is quarantined and its neighbours are committed.",
+        "The database rejects a value of this record; it is quarantined and its neighbours are committed.",
         "Report it: the decoder should have known.",
     ),
-    "schedule_disturbed": LogEvent(
+    "request_failed": LogEvent(
+        "warning",
+        ("command", "outcome", "error"),
+        "The hub refused or did not answer a request, or its answer could not be used.",
+        "None: it is requested again. See `report.request` if it repeats.",
+    ),
+    "scheduled_job_missed": LogEvent(
         "warning",
         ("job", "code"),
-        "The scheduler missed a run or a job failed; the monotonic guard asks instead.",
+        "The scheduler missed a run or a job failed; the monotonic guard sends the request instead.",
         "None, unless it repeats.",
     ),
-    "state_moved": LogEvent(
+    "standby": LogEvent(
         "warning",
-        ("error",),
-        "Another writer has moved a stream: its state is taken over and the batch decided again.",
-        "See that only one process ingests the account.",
+        ("account", "backend"),
+        "Another process writes this account and has its lock; this one waits, and takes over after it.",
+        "None needed. `ingestor status` names host and pid of the one that writes.",
     ),
     "stream_degraded": LogEvent(
         "error",
         ("kind", "sequence"),
-        "More resets within an hour than allowed: the stream holds its state until one is an hour old.",
-        "Compare `report.epoch` and `report.doubt` with the vendor: two back ends may count differently.",
+        "More resets within an hour than allowed: the stream keeps its state until one is an hour old.",
+        "Compare `report.epoch` and `report.confirmation` with the vendor.",
+    ),
+    "stream_first_seen": LogEvent(
+        "info",
+        ("kind", "epoch", "first_sequence"),
+        "The first snapshot of a stream.",
+        "None needed.",
     ),
     "thread_died": LogEvent(
         "critical",
@@ -203,11 +266,24 @@ LOG_EVENTS: dict[str, LogEvent] = {
         "An exception ended a thread: a bug. The process does not limp on without it.",
         "systemd restarts the process. Report the traceback.",
     ),
+    "thread_stuck": LogEvent(
+        "error",
+        ("thread", "seconds"),
+        "A thread has not come round its loop for so long; systemd's watchdog is not fed until it does.",
+        "Send SIGUSR1 for the stacks of all threads, and report them. systemd restarts the process.",
+    ),
     "unknown_user_seen": LogEvent(
         "warning",
         ("kind", "known_users"),
         "The hub names a user that this account did not have before.",
         "Check whose key is configured.",
+    ),
+    "watermark_conflict": LogEvent(
+        "warning",
+        ("error",),
+        "A session or stream stands elsewhere than we left it: another process wrote the account, or the "
+        "server lost commits. The stored state is taken over, and what was lost becomes a gap.",
+        "See that only one process ingests the account, and see `report.gap` for commits_lost.",
     ),
 }
 

@@ -1,46 +1,45 @@
-"""The writer: one thread that owns decoding, sequencing and commit, so nothing there needs a lock.
+"""The writer: one thread that owns the ingest state, so nothing there needs a lock.
 
-Its loop is the sentence that this software is about: take what has arrived, book it, commit it, and only
-then tell anyone. There is no timer in it: it takes what is there as soon as it is free, so a quiet stream
-commits at once and a flood commits by the thousand. In a flood it books one batch ahead while the database
-works on the one before; if that one does not come out as it was booked, what was built on it is booked anew.
+Its loop is: take what has arrived, decode it, apply it, write it, and only then notify. It does not wait for
+a batch to fill: it takes what is there, so a single event is committed at once and a flood by the thousand.
+In a flood it applies the next batch while the database works on the one before; if that one is not committed
+as it was applied, the next one is applied again.
 
-Trouble has three answers, given by the class of the error. *Transient*: the same batch again, for as long as
-it takes, while the inbox holds what arrives. *Data*: halve the batch until the one record that the database
-refuses stands alone, quarantine it, commit its neighbours. *Anything else*: stop; the process ends and is
-restarted.
+A failure is handled by the class of its error. *Transient*: the same batch again, for as long as it takes,
+while the inbox keeps what arrives. *Rejected*: halve the batch until the one record that the database rejects
+stands alone, quarantine it, commit its neighbours. *Anything else*: stop; the process ends and is restarted.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from random import Random
-from uuid import UUID
 
 import structlog
 from msgspec.structs import replace
 
-from ingestor.domain.backoff import full_jitter
-from ingestor.domain.errors import DataRefused, Fatal, OutcomeUnknown, StateMoved, Transient
-from ingestor.domain.records import Item, Record, SessionClosed, SessionEnd
-from ingestor.domain.streams import StreamKey
+from ingestor.domain.errors import Fatal, OutcomeUnknown, RowRejected, TooSlow, Transient, WatermarkConflict
+from ingestor.domain.events import BalanceSnapshot, PairList, Reason, Undecodable
+from ingestor.domain.records import Decoded, Fact, Record
+from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.booking import BookingRules, Bookkeeper
-from ingestor.pipeline.books import Books, Stream
 from ingestor.pipeline.committer import Committer
-from ingestor.pipeline.desk import CommandDesk
 from ingestor.pipeline.inbox import Inbox
-from ingestor.pipeline.ports import Beat, Clock, Store
-from ingestor.pipeline.telemetry import LOG_EVENTS
+from ingestor.pipeline.notify import notify
+from ingestor.pipeline.patience import Patience
+from ingestor.pipeline.ports import Clock, Heartbeat, Store
+from ingestor.pipeline.request_scheduler import RequestScheduler
+from ingestor.pipeline.resume import ends_of_left_sessions, resumed
+from ingestor.pipeline.rows import RawEventRow
+from ingestor.pipeline.state import State
 
 log = structlog.get_logger()
 
-_MOVES = 5
-"""So often a batch is decided again because a guard refused it. What that does not cure, a new process with a
-session of its own does: in a database restored from a backup, which does not know ours, for example."""
+_CONFLICTS = 5
+"""How often a batch is applied again because a guard did not hold. After that, a new process may help.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ class WriterRules:
     max_bytes: int = 8 * 1024 * 1024
     turn_seconds: float = 1.0
     """An idle writer turns this often, to show that it can."""
-    beat_seconds: float = 5.0
-    retry_cap_seconds: float = 5.0
+    heartbeat_seconds: float = 5.0
+    retry_cap_seconds: float = 1.0
 
 
 @dataclass(slots=True)
@@ -60,24 +59,23 @@ class Progress:
     """What the writer has done, for status, watchdog and demo. Other threads read single fields of it."""
 
     turned_at: float = 0.0
-    """Monotonic time of the last turn of the loop: alive, though perhaps waiting for the database."""
+    """Monotonic time of the last turn of the loop, which may be waiting for the database."""
     committed_at: datetime | None = None
     committed_records: int = 0
     batches: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    answered: int = 0
     retrying: str | None = None
     """Why the current batch is not committed yet."""
+    retrying_since: float = 0.0
+    """Monotonic time of the first attempt that failed, while `retrying`."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Booked:
-    """Items, and what they come to if all before them is committed as booked."""
+class _Applied:
+    """Items and their batch, valid if all before them is committed as it was applied."""
 
-    items: Sequence[Item]
-    refused: frozenset[tuple[UUID, int]]
-    """(session, ordinal) of records among them whose projection the database has refused."""
-    books: Books
+    items: Sequence[Decoded | Fact]
+    state: State
     batch: Batch
 
 
@@ -88,47 +86,36 @@ class Writer:
         self,
         inbox: Inbox,
         store: Store,
-        desk: CommandDesk,
+        scheduler: RequestScheduler,
         clock: Clock,
-        beat: Callable[[], Beat],
+        heartbeat: Callable[[], Heartbeat],
         rules: WriterRules,
-        booking: BookingRules,
-        chance: Random,
+        apply_rules: Rules,
+        decode: Callable[[Record], Decoded],
     ) -> None:
         self._inbox = inbox
         self._store = store
-        self._desk = desk
+        self._scheduler = scheduler
         self._clock = clock
-        self._make_beat = beat
+        self._make_heartbeat = heartbeat
         self._rules = rules
-        self._booking = booking
-        self._chance = chance
-        self._books = Books()
-        self._ahead: _Booked | None = None
+        self._apply_rules = apply_rules
+        self._decode = decode
+        self._state = State()
+        self._ahead: _Applied | None = None
         self._committer = Committer(store)
         self._finishing = threading.Event()
         self._abandon = threading.Event()
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
         self._failure: BaseException | None = None
         self.progress = Progress()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
-    def start(self, books: Books) -> None:
+    def start(self, state: State) -> None:
         """Go on from what the store has loaded. Sessions that a dead process left open are closed first."""
-        self._books = books
-        now = self._clock.now()
-        for left in books.left_open:
-            self._inbox.put(
-                SessionClosed(
-                    session=left.session,
-                    closed_at=now,
-                    last_heard_at=left.last_heard_at,
-                    received=left.committed_ordinal,
-                    end=SessionEnd.UNCLEAN,
-                    cause="process_died",
-                )
-            )
-        books.left_open = ()
+        self._state = state
+        for closed in ends_of_left_sessions(state, self._clock.now()):
+            self._inbox.put(closed)
         self._committer.start()
         self._thread.start()
 
@@ -144,7 +131,7 @@ class Writer:
         return self._failure is None
 
     def abandon(self) -> None:
-        """Give up on a database that is away: what is held stays unwritten."""
+        """Stop waiting for a database that is away: what waits stays unwritten."""
         self._abandon.set()
 
     def alive(self) -> bool:
@@ -156,9 +143,9 @@ class Writer:
         return self._committer.alive()
 
     @property
-    def books(self) -> Books:
+    def state(self) -> State:
         """As of the last commit. Owned by the thread while that lives."""
-        return self._books
+        return self._state
 
     @property
     def failure(self) -> BaseException | None:
@@ -175,143 +162,179 @@ class Writer:
             self._committer.end()
 
     def _turn(self) -> bool:
-        booked, self._ahead = self._ahead, None
-        if booked is None:
-            items = self._inbox.take(self._rules.max_records, self._rules.max_bytes, self._rules.turn_seconds)
-            booked = self._book(items, self._books) if items else None
+        applied, self._ahead = self._ahead, None
+        if applied is None:
+            items = self._take(self._rules.turn_seconds)
+            applied = self._apply(self._state, items) if items else None
         self.progress.turned_at = self._clock.monotonic()
-        if booked is not None:
-            self._write(booked)
-        self._beat()
-        return booked is not None or not self._finishing.is_set()
+        if applied is not None:
+            self._write(applied)
+        self._heartbeat()
+        return applied is not None or not self._finishing.is_set()
 
-    def _write(self, booked: _Booked) -> None:
-        """Commit, and book what waits while the database is busy."""
+    def _take(self, timeout: float) -> list[Decoded | Fact]:
+        """The next items, decoded."""
+        items = self._inbox.take(self._rules.max_records, self._rules.max_bytes, timeout)
+        decode = self._decode
+        return [decode(item) if isinstance(item, Record) else item for item in items]
+
+    def _apply(self, state: State, items: Sequence[Decoded | Fact]) -> _Applied:
+        after, batch = fold(state, items, self._apply_rules)
+        return _Applied(items, after, batch)
+
+    def _write(self, applied: _Applied) -> None:
+        """Commit, and apply what waits while the database is busy."""
         if self._inbox.level.records == 0:
-            self._commit(booked)
+            self._commit(applied)
             return
-        under_way = self._committer.write(booked.batch)
-        waiting = self._inbox.take(self._rules.max_records, self._rules.max_bytes, 0.0)
-        ahead = self._book(waiting, booked.books)
-        self._commit(booked, under_way)
-        if self._books is not booked.books:  # what it stood on has not come to be
-            ahead = self._book(waiting, self._books)
+        under_way = self._committer.write(applied.batch)
+        waiting = self._take(0.0)
+        ahead = self._apply(applied.state, waiting) if waiting else None
+        self._commit(applied, under_way)
+        if self._state is not applied.state and waiting:  # the batch before was not committed as applied
+            ahead = self._apply(self._state, waiting)
         self._ahead = ahead
 
-    def _commit(self, booked: _Booked, under_way: "Future[None] | None" = None) -> None:
-        """Commit, for as long as it takes; on a refused value, in halves.
+    def _commit(
+        self, applied: _Applied, under_way: "Future[None] | None" = None, ours: State | None = None
+    ) -> None:
+        """Commit, for as long as it takes; in halves where a value is rejected or the batch is too slow.
 
         Args:
             under_way: the first attempt, if it has begun already.
+            ours: the state as of the last commit, where that is not the present one.
         """
-        delay = 1
-        moved = 0
+        ours, items = ours or self._state, applied.items
+        patience = Patience(self._clock, self._rules.retry_cap_seconds)
+        conflicts = 0
         unknown = False
+        slow: TooSlow | None = None
         while True:
             self.progress.turned_at = self._clock.monotonic()
+            if slow is not None and not unknown and len(applied.items) > 1:
+                log.warning("batch_halved", items=len(applied.items), error=str(slow))
+                self._in_halves(applied.items)
+                return
             try:
                 if under_way is not None:
                     first, under_way = under_way, None
                     first.result()
-                elif not (unknown and self._store.holds(booked.batch)):
-                    unknown = False
-                    self._store.write(booked.batch)
+                elif unknown:
+                    if not self._store.holds(applied.batch):
+                        unknown = False
+                        continue
+                else:
+                    self._store.write(applied.batch)
                 break
-            except DataRefused as error:
-                self._without_the_refused(booked, error)
+            except RowRejected as error:
+                self._without_the_rejected(applied, error)
                 return
-            except StateMoved as error:
-                moved += 1
-                if moved > _MOVES:
-                    raise Fatal(f"the state that is stored is not ours to go on from: {error}") from error
-                log.warning("state_moved", error=str(error))
-                self._reload()
-                booked = self._book(booked.items, self._books, booked.refused)
+            except WatermarkConflict as error:
+                conflicts += 1
+                if conflicts > _CONFLICTS:
+                    raise Fatal(f"the stored state is not ours to go on from: {error}") from error
+                log.warning("watermark_conflict", error=str(error))
+                again = self._resume(ours, items, applied.batch)
+                if again is None:
+                    break
+                applied = again
             except Transient as error:
                 unknown = unknown or isinstance(error, OutcomeUnknown)
-                self._wait(delay, error)
-                delay = min(delay + 1, 16)
-        self._books = booked.books
-        self._published(booked)
+                slow = error if isinstance(error, TooSlow) else slow
+                if slow is None or unknown or len(applied.items) == 1:
+                    self._wait(patience, error)
+        self._state = applied.state
+        self._committed(applied)
 
-    def _book(
-        self, items: Sequence[Item], books: Books, refused: frozenset[tuple[UUID, int]] = frozenset()
-    ) -> _Booked:
-        keeper = Bookkeeper(books.copy(), self._booking)
-        batch = keeper.book(items, refused)
-        self._store.pack(batch)
-        return _Booked(items, refused, keeper.books, batch)
+    def _in_halves(self, items: Sequence[Decoded | Fact]) -> None:
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            self._commit(self._apply(self._state, half))
 
-    def _without_the_refused(self, booked: _Booked, error: DataRefused) -> None:
-        items, refused = booked.items, booked.refused
+    def _without_the_rejected(self, applied: _Applied, error: RowRejected) -> None:
+        items = applied.items
         if len(items) > 1:
-            middle = len(items) // 2
-            for half in (items[:middle], items[middle:]):
-                self._commit(self._book(half, self._books, refused))
+            self._in_halves(items)
             return
-        only = items[0]
-        if not isinstance(only, Record) or (only.session, only.ordinal) in refused:
-            raise Fatal(f"the database refuses what only we have written: {error}") from error
-        log.error("record_refused", ordinal=only.ordinal, error=str(error))
-        self._commit(self._book(items, self._books, refused | {(only.session, only.ordinal)}))
+        (only,) = items
+        if not isinstance(only, Decoded) or _is_rejected(only):
+            raise Fatal(f"the database rejects what only we have written: {error}") from error
+        log.error("record_rejected", ordinal=only.record.ordinal, error=str(error))
+        self._commit(self._apply(self._state, [_rejected(only)]))
 
-    def _reload(self) -> None:
-        """Another writer has moved a stream: take over where it stands, keep all that is our own."""
-        stand = self._where_streams_stand()
-        self._books.streams = {key: self._taken_over(key, stream) for key, stream in stand.items()}
+    def _resume(self, ours: State, items: Sequence[Decoded | Fact], batch: Batch) -> _Applied | None:
+        """The items applied again, on what the database holds now; None if it holds this batch of them.
 
-    def _where_streams_stand(self) -> Mapping[StreamKey, Stream]:
-        delay = 1
+        A connection that is cut during a commit may leave the server at it for a while.
+        """
+        patience = Patience(self._clock, self._rules.retry_cap_seconds)
         while True:
             try:
-                return self._store.streams()
+                if self._store.holds(batch):
+                    return None
+                self._state, facts = resumed(ours, self._store.open())
             except Transient as error:
-                self._wait(delay, error)
-                delay = min(delay + 1, 16)
+                self._wait(patience, error)
+            else:
+                return self._apply(self._state, [*facts, *items])
 
-    def _taken_over(self, key: StreamKey, stream: Stream) -> Stream:
-        """With what we doubt and have heard. No answer to a command asked before now is newer than it."""
-        state, ours = stream.state, self._books.streams.get(key, Stream()).state
-        if state.watermark is not None:
-            state = replace(state, watermark=replace(state.watermark, line=self._books.line))
-        return replace(stream, state=replace(state, doubts=ours.doubts, heard_in=ours.heard_in))
-
-    def _wait(self, attempt: int, error: Transient) -> None:
+    def _wait(self, patience: Patience, error: Transient) -> None:
+        """A pause, which is logged at once, when the reason changes, and once a minute."""
+        reason = str(error)
+        if patience.is_news(reason):
+            level = self._inbox.level
+            log.warning(
+                "commit_delayed", error=reason, waiting_records=level.records, dropped_records=level.dropped
+            )
         if self.progress.retrying is None:
-            log.warning("commit_delayed", error=str(error), waiting_records=self._inbox.level.records)
-        self.progress.retrying = str(error)
-        pause = full_jitter(attempt, self._chance.random(), cap_seconds=self._rules.retry_cap_seconds)
-        if self._abandon.wait(pause):
+            self.progress.retrying_since = self._clock.monotonic()
+        self.progress.retrying = reason
+        self.progress.turned_at = self._clock.monotonic()
+        if self._abandon.wait(patience.next_pause()):
             raise Fatal(f"ended while the database was away: {error}") from error
 
-    def _published(self, booked: _Booked) -> None:
-        """What follows from the commit, and never precedes it."""
-        progress, batch = self.progress, booked.batch
+    def _committed(self, applied: _Applied) -> None:
+        progress, batch = self.progress, applied.batch
+        records = len(batch.all(RawEventRow))
         if progress.retrying is not None:
             log.info("commit_resumed")
             progress.retrying = None
         progress.committed_at = self._clock.now()
-        progress.committed_records += len(batch.raw_events)
+        progress.committed_records += records
         progress.batches += 1
-        progress.outcomes.update(batch.counts)
-        progress.answered += len(batch.answered)
-        for command_id in batch.answered:
-            self._desk.answered(command_id)
-        for command_id, reason in batch.refused:
-            self._desk.refused(command_id, reason)
-        for want in batch.wants:
-            self._desk.ask(want.command, want.cause)
-        for notice in batch.notices:
-            tell = getattr(log, LOG_EVENTS[notice.event].level)
-            tell(notice.event, **notice.facts)
-        log.debug("batch_committed", items=len(booked.items), records=len(batch.raw_events))
+        progress.outcomes.update(batch.outcomes())
+        notify(batch, self._scheduler)
+        log.debug("batch_committed", items=len(applied.items), records=records)
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         now = self._clock.monotonic()
-        if now < self._next_beat:
+        if now < self._next_heartbeat:
             return
-        self._next_beat = now + self._rules.beat_seconds
+        self._next_heartbeat = now + self._rules.heartbeat_seconds
         try:
-            self._store.beat(self._make_beat())
+            self._store.heartbeat(self._make_heartbeat())
         except Transient as error:
-            log.debug("beat_missed", error=str(error))
+            log.debug("heartbeat_failed", error=str(error))
+        except WatermarkConflict as error:
+            log.warning("watermark_conflict", error=str(error))
+            ours, ahead, self._ahead = self._state, self._ahead, None
+            again = self._resume(ours, [] if ahead is None else ahead.items, Batch())
+            if again is not None:
+                self._commit(again, ours=ours)
+
+
+def _is_rejected(item: Decoded) -> bool:
+    return any(
+        isinstance(event.body, Undecodable) and event.body.reason is Reason.REJECTED_BY_DATABASE
+        for event in item.events
+    )
+
+
+def _rejected(item: Decoded) -> Decoded:
+    """The record as the database sees it: its snapshots cannot become state."""
+    body = Undecodable(Reason.REJECTED_BY_DATABASE, "the database rejects a value of this event")
+    events = tuple(
+        replace(event, body=body) if isinstance(event.body, BalanceSnapshot | PairList) else event
+        for event in item.events
+    )
+    return Decoded(item.record, events)

@@ -1,6 +1,6 @@
-"""A Hercle hub of our own: real HTTP, WebSocket and SignalR on loopback, with an account that trades by
+"""A simulated Hercle hub: real HTTP, WebSocket and SignalR on loopback, with an account that trades by
 itself, a journal of what it sent, and faults on demand. Written from the protocol's specification and sharing
-no code with the client, so that a misunderstanding on one side cannot hide on the other.
+no code with the client, so that both sides cannot share a misunderstanding.
 
     with SimulatedHub(HubConfig(journal_path=path, changes_per_second=50, seed=7)) as hub:
         hub.url, hub.api_key                    # where clients connect, and with what
@@ -12,45 +12,36 @@ no code with the client, so that a misunderstanding on one side cannot hide on t
         hub.clear_faults()
         hub.burst(10_000, records_per_frame=20)
         hub.restart(after=1.0)                  # or go_away() … come_back()
-        hub.change_key("another key")           # those who are in stay in
-        hub.settle()                            # all said so far is with the sockets
-    hub.targets_seen, hub.bites                 # what was called, which faults really happened
-    read_journal(path).records                  # what was sent, to whom, and in spite of which fault
+        hub.inject(Fault.COMMAND_SILENCE, seconds=10)
+        hub.change_key("another key")           # open connections stay
+        hub.settle()                            # all that was sent so far is with the sockets
+    hub.targets_seen, hub.fault_counts          # what was called, which faults occurred
+    read_journal(path).records                  # what was sent, to whom, and under which fault
 
-* `HubConfig`: every switch, with units; `ArgumentForm`, `DataForm`, `HandlerForm` are what the vendor leaves
-  open.
-* `Fault`, and `Trouble` for a fault's particulars; `GarbageKind`, `BodyKind` are values of `kind`.
+* `HubConfig`: every switch, with units; `AnswersIn`, `ArgumentForm`, `DataForm`, `HandlerForm` are what the
+  vendor leaves open.
+* `Fault`, and `FaultSpec` for a fault's parameters; `GarbageKind`, `BodyKind` are values of `kind`.
 * `read_journal(path) -> Journal`: `records` (`SentRecord`), `connections`, `commands`, `faults`, `seeds`.
-* `serve(config, stop_event, on_ready=None)`: a hub as a process of its own.
+* `serve(config, stop_event)`: a hub as a process of its own.
 """
 
-from ingestor.simulator.config import ArgumentForm, DataForm, HandlerForm, HubConfig
-from ingestor.simulator.faults import BodyKind, Fault, GarbageKind, Trouble
+from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
+from ingestor.simulator.faults import BodyKind, Fault, FaultSpec, GarbageKind
 from ingestor.simulator.hub import SimulatedHub, serve
-from ingestor.simulator.journal import (
-    CommandLine,
-    ConnectionLine,
-    FaultLine,
-    Journal,
-    SentRecord,
-    read_journal,
-)
+from ingestor.simulator.journal import SentRecord, read_journal
 
 __all__ = [
+    "AnswersIn",
     "ArgumentForm",
     "BodyKind",
-    "CommandLine",
-    "ConnectionLine",
     "DataForm",
     "Fault",
-    "FaultLine",
+    "FaultSpec",
     "GarbageKind",
     "HandlerForm",
     "HubConfig",
-    "Journal",
     "SentRecord",
     "SimulatedHub",
-    "Trouble",
     "read_journal",
     "serve",
 ]

@@ -1,15 +1,15 @@
 """The account behind the hub: exact balances that move by seeded trades, and a list of pairs.
 
-Every change is one step of `sequence`. Each asset has a scale of its own, and sums are exact: all arithmetic
-is on Decimals that stay well within their context's precision. Thread-safe.
+Every change is one step of `sequence`. Each asset has a scale of its own, and sums are exact: amounts stay
+well within the precision of the context in which they are computed. Thread-safe.
 """
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from decimal import Context, Decimal
+from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingestor.simulator.config import HubConfig
 from ingestor.simulator.exact_json import Json
@@ -21,9 +21,8 @@ _LARGEST_DEPOSIT: Final = Decimal(20000)
 """In the base currency."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """An asset's habits: digits after the point, price in the base currency, and the opening balance."""
+class _AssetType(NamedTuple):
+    """Digits after the point, price in the base currency, and the opening balance."""
 
     scale: int
     price: Decimal
@@ -31,18 +30,19 @@ class _Kind:
 
 
 _ASSETS: Final = {
-    "BTC": _Kind(8, Decimal("61250.5"), Decimal("12.50000000")),
-    "ETH": _Kind(18, Decimal("2410.25"), Decimal("340.123456789012345678")),
-    "USDT": _Kind(6, Decimal("0.92"), Decimal("1500000.000000")),
-    "EUR": _Kind(2, Decimal(1), Decimal("820000.00")),
-    "SOL": _Kind(9, Decimal("131.4"), Decimal("4100.000000001")),
-    "MATIC": _Kind(18, Decimal("0.41"), Decimal(0)),
+    "BTC": _AssetType(8, Decimal("61250.5"), Decimal("12.50000000")),
+    "ETH": _AssetType(18, Decimal("2410.25"), Decimal("340.123456789012345678")),
+    "USDT": _AssetType(6, Decimal("0.92"), Decimal("1500000.000000")),
+    "EUR": _AssetType(2, Decimal(1), Decimal("820000.00")),
+    "SOL": _AssetType(9, Decimal("131.4"), Decimal("4100.000000001")),
+    "MATIC": _AssetType(18, Decimal("0.41"), Decimal(0)),
 }
+_TRADED: Final = [name for name in _ASSETS if name != "MATIC"]
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One asset: what is free and what is tied to orders."""
+    """One asset: what is free and what is allocated to orders."""
 
     available: Decimal
     allocated: Decimal
@@ -58,23 +58,12 @@ class Snapshot:
 
     sequence: int
     holdings: dict[str, Holding]
-    """Empty in the one snapshot that a mass delete spoils."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairLimits:
-    """One row of the pair list."""
-
-    asset: str
-    currency: str
-    min_size: Decimal
-    max_size: Decimal
-    min_quote_size: Decimal
-    max_quote_size: Decimal
-
-
-def _pair(asset: str, currency: str, *limits: str) -> PairLimits:
-    return PairLimits(asset, currency, *map(Decimal, limits))
+def _pair(asset: str, currency: str, *limits: str) -> dict[str, Json]:
+    names = ("minSize", "maxSize", "minQuoteSize", "maxQuoteSize")
+    sizes = dict(zip(names, map(Decimal, limits), strict=True))
+    return {"name": asset + currency, "asset": asset, "currency": currency, **sizes}
 
 
 _LISTED: Final = (
@@ -92,18 +81,19 @@ _UNLISTED: Final = (
 
 
 class Account:
-    """Balances and pairs. `listener` hears of each change of balances, in order, under the account's lock."""
+    """Balances and pairs. `listener` is called with each change of balances, in order, under a lock."""
 
     def __init__(self, config: HubConfig, listener: Callable[[Snapshot], None] | None = None) -> None:
         self._config = config
         self._listener = listener
         self._lock = threading.RLock()
-        self._dice = Random(f"{config.seed}/account")
+        self._rng = Random(f"{config.seed}/account")
+        self._step_rng = Random(f"{config.seed}/steps")
         self._sequence = config.first_sequence
         self._holdings = {
             name: Holding(kind.opening, Decimal(0).scaleb(-kind.scale)) for name, kind in _ASSETS.items()
         }
-        self._pairs = {pair.asset + pair.currency: pair for pair in _LISTED}
+        self._pairs = {str(pair["name"]): pair for pair in _LISTED}
         self._off_list = list(_UNLISTED)
         self._empty_balances = 0
         self._empty_pairs = 0
@@ -115,23 +105,23 @@ class Account:
 
     def change(self) -> Snapshot:
         """One seeded move: a trade of two assets, an order placed or released, a deposit, a withdrawal."""
-        with self._lock:
+        with self._lock, localcontext(_EXACT):
             moves = (self._trade, self._order, self._deposit, self._withdraw)
-            self._dice.choices(moves, weights=(6, 2, 1, 1))[0]()
-            self._sequence += self._config.sequence_step
+            self._rng.choices(moves, weights=(6, 2, 1, 1))[0]()
+            self._step()
             return self._announce()
 
-    def reset_sequence(self) -> Snapshot:
-        """The counter starts again at 1; the balances stay."""
+    def reset_sequence(self, sequence: int = 1) -> Snapshot:
+        """The counter goes on from `sequence`; the balances stay."""
         with self._lock:
-            self._sequence = 1
+            self._sequence = sequence
             return self._announce()
 
     def empty_balances(self, times: int) -> Snapshot:
         """The next `times` snapshots read, the announced one included, hold no assets at all."""
         with self._lock:
             self._empty_balances = times
-            self._sequence += self._config.sequence_step
+            self._step()
             return self._announce()
 
     def empty_pairs(self, times: int) -> None:
@@ -142,13 +132,12 @@ class Account:
     def read(self) -> Snapshot:
         """What GetBalances sees now."""
         with self._lock:
-            if not self._empty_balances:
-                return Snapshot(self._sequence, dict(self._holdings))
-            spoilt = Snapshot(self._sequence, {})
-            self._empty_balances -= 1
-            if not self._empty_balances:  # what comes back is a change as well
-                self._sequence += self._config.sequence_step
-            return spoilt
+            snapshot = Snapshot(self._sequence, {} if self._is_empty else dict(self._holdings))
+            if self._empty_balances:
+                self._empty_balances -= 1
+                if not self._empty_balances:  # what comes back is a change as well
+                    self._step()
+            return snapshot
 
     def balances(self, snapshot: Snapshot) -> Json:
         """`snapshot` in the vendor's payload form."""
@@ -161,14 +150,15 @@ class Account:
                 "allocated": holding.allocated,
             }
             if self._config.exposure:
-                worth = _EXACT.multiply(holding.total, _ASSETS[name].price).quantize(_CENTS, context=_EXACT)
-                exposure = _EXACT.add(exposure, worth)
+                with localcontext(_EXACT):
+                    worth = (holding.total * _ASSETS[name].price).quantize(_CENTS)
+                    exposure += worth
                 row |= {"currentExposure": worth, "maxExposure": Decimal("2500000.00")}
             assets.append(row)
         payload: dict[str, Json] = {
             "userId": self._config.user_id,
             "sequence": snapshot.sequence,
-            "assets": assets,
+            "assets": self._list(assets),
         }
         if self._config.exposure:
             payload |= {
@@ -181,35 +171,34 @@ class Account:
     def pairs(self) -> Json:
         """What GetPairs sees now, in the vendor's payload form."""
         with self._lock:
-            if self._empty_pairs:
-                self._empty_pairs -= 1
-                return []
-            return [
-                {
-                    "name": name,
-                    "asset": pair.asset,
-                    "currency": pair.currency,
-                    "minSize": pair.min_size,
-                    "maxSize": pair.max_size,
-                    "minQuoteSize": pair.min_quote_size,
-                    "maxQuoteSize": pair.max_quote_size,
-                }
-                for name, pair in self._pairs.items()
-            ]
+            empty = self._config.empty_account or self._empty_pairs > 0
+            self._empty_pairs = max(0, self._empty_pairs - 1)
+            return self._list([] if empty else list(self._pairs.values()))
 
     def change_pairs(self) -> None:
         """One seeded change of the list: new limits, a pair that appears, or one that goes."""
         with self._lock:
-            match self._dice.choices(("limits", "appear", "disappear"), weights=(4, 1, 1))[0]:
+            match self._rng.choices(("limits", "appear", "disappear"), weights=(4, 1, 1))[0]:
                 case "appear" if self._off_list:
                     pair = self._off_list.pop(0)
-                    self._pairs[pair.asset + pair.currency] = pair
+                    self._pairs[str(pair["name"])] = pair
                 case "disappear" if len(self._pairs) > len(_LISTED) // 2:
-                    self._off_list.append(self._pairs.pop(self._dice.choice(sorted(self._pairs))))
+                    self._off_list.append(self._pairs.pop(self._rng.choice(sorted(self._pairs))))
                 case _:
-                    name = self._dice.choice(sorted(self._pairs))
-                    largest = Decimal(self._dice.randint(10, 99999)).scaleb(-1)
-                    self._pairs[name] = replace(self._pairs[name], max_size=largest)
+                    name = self._rng.choice(sorted(self._pairs))
+                    largest = Decimal(self._rng.randint(10, 99999)).scaleb(-1)
+                    self._pairs[name] = {**self._pairs[name], "maxSize": largest}
+
+    @property
+    def _is_empty(self) -> bool:
+        return self._config.empty_account or self._empty_balances > 0
+
+    def _list(self, rows: list[Json]) -> Json:
+        return None if self._config.null_lists and not rows else rows
+
+    def _step(self) -> None:
+        most = self._config.sequence_step_random
+        self._sequence += self._step_rng.randint(1, most) if most else self._config.sequence_step
 
     def _announce(self) -> Snapshot:
         snapshot = self.read()
@@ -219,41 +208,35 @@ class Account:
 
     def _trade(self) -> None:
         """Sell a part of one asset for another one at their prices, give or take a spread."""
-        sold, bought = self._dice.sample([name for name in _ASSETS if name != "MATIC"], 2)
-        amount = self._part_of(self._holdings[sold].available, sold)
-        rate = _EXACT.divide(_ASSETS[sold].price, _ASSETS[bought].price)
-        spread = Decimal(self._dice.randint(9950, 10050)).scaleb(-4)
-        proceeds = _EXACT.multiply(_EXACT.multiply(amount, rate), spread)
-        self._add(sold, amount.copy_negate())
-        self._add(bought, proceeds.quantize(Decimal(1).scaleb(-_ASSETS[bought].scale), context=_EXACT))
+        sold, bought = self._rng.sample(_TRADED, 2)
+        amount = self._part_of(sold)
+        rate = _ASSETS[sold].price / _ASSETS[bought].price
+        spread = Decimal(self._rng.randint(9950, 10050)).scaleb(-4)
+        self._add(sold, -amount)
+        self._add(bought, (amount * rate * spread).quantize(Decimal(1).scaleb(-_ASSETS[bought].scale)))
 
     def _order(self) -> None:
-        """Tie a part of an asset to an order, or let go of all that is tied."""
-        name = self._dice.choice([name for name in _ASSETS if name != "MATIC"])
-        holding = self._holdings[name]
-        amount = (
-            holding.allocated.copy_negate() if holding.allocated else self._part_of(holding.available, name)
-        )
-        self._holdings[name] = Holding(
-            _EXACT.subtract(holding.available, amount), _EXACT.add(holding.allocated, amount)
-        )
+        """Allocate a part of an asset to an order, or release all that is allocated."""
+        name = self._rng.choice(_TRADED)
+        amount = -self._holdings[name].allocated or self._part_of(name)
+        self._add(name, -amount, allocated=amount)
 
     def _deposit(self) -> None:
-        name = self._dice.choice(list(_ASSETS))
+        name = self._rng.choice(list(_ASSETS))
         kind = _ASSETS[name]
         units = int((_LARGEST_DEPOSIT / kind.price).scaleb(kind.scale))
-        self._add(name, Decimal(self._dice.randint(1, units)).scaleb(-kind.scale))
+        self._add(name, Decimal(self._rng.randint(1, units)).scaleb(-kind.scale))
 
     def _withdraw(self) -> None:
-        name = self._dice.choice(list(_ASSETS))
-        self._add(name, self._part_of(self._holdings[name].available, name).copy_negate())
+        name = self._rng.choice(list(_ASSETS))
+        self._add(name, -self._part_of(name))
 
-    def _part_of(self, available: Decimal, name: str) -> Decimal:
+    def _part_of(self, name: str) -> Decimal:
         """Up to a tenth of what is available, on the asset's scale."""
         scale = _ASSETS[name].scale
-        units = int(available.scaleb(scale, context=_EXACT)) // 10
-        return Decimal(self._dice.randint(0, units)).scaleb(-scale)
+        units = int(self._holdings[name].available.scaleb(scale)) // 10
+        return Decimal(self._rng.randint(0, units)).scaleb(-scale)
 
-    def _add(self, name: str, amount: Decimal) -> None:
+    def _add(self, name: str, available: Decimal, allocated: Decimal = Decimal(0)) -> None:
         holding = self._holdings[name]
-        self._holdings[name] = replace(holding, available=_EXACT.add(holding.available, amount))
+        self._holdings[name] = Holding(holding.available + available, holding.allocated + allocated)

@@ -1,117 +1,105 @@
-"""The hub's methods: what is asked, and what the hub answers. No sockets here.
+"""The hub's methods: what a client can call, and what the hub answers. No sockets here.
 
-Answers are events on `executionEvents`; a Completion says only that the method has run. Of the vendor's many
-methods this hub runs the two that read; the others are known by name, refused, and on record.
+Of the vendor's many methods this hub runs the two that read; the others are known by name and refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 from ingestor.simulator import protocol
 from ingestor.simulator.account import Account, Snapshot
-from ingestor.simulator.config import ArgumentForm, DataForm, HandlerForm, HubConfig
+from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
 from ingestor.simulator.exact_json import Json, dumps
-from ingestor.simulator.faults import Fault, Trouble
+from ingestor.simulator.faults import Fault, FaultSpec
+from ingestor.simulator.journal import ChannelRecord
 
 CHANNEL: Final = "executionEvents"
 BALANCES: Final = "account.balances.snapshot"
 PAIRS: Final = "execution.pairs"
+PUSH_CLIENT_ID: Final = ""
+"""The envelope's `clientId` of what was not asked for."""
 CLIENT_ID_LIMIT: Final = 36
 
-_RUN: Final = {"getbalances", "getpairs"}
-_REFUSED: Final = frozenset(
-    name.lower()
-    for name in (
-        "GetPairSizeByAmount",
-        "PlaceOtcOrder",
-        "CreateRequestForQuote",
-        "CreateRequestForQuoteWithCustomExpiration",
-        "AcceptRequestForQuote",
-        "GetOrdersPaginated",
-        "GetOrdersByClientId",
-        "GetTradesPaginated",
-        "GetHistoricalTradesPaginated",
-        "GetTradesByClientId",
-        "GetTransactionsPaginated",
-        "GetHistoricalTransactionsPaginated",
-        "GetWithdrawalsPaginated",
-        "GetWithdrawalsByClientId",
-        "WithdrawInstantFunds",
-        "WithdrawFundsWithAddressParams",
-        "GetDepositAddress",
-        "CreateDepositAddress",
-        "GetWhitelistedAddresses",
-        "WhitelistAddress",
-        "WhitelistAddressWithParams",
-        "SubscribePairPriceChannel",
-        "UnsubscribePairPriceChannel",
-        "RegisterPayee",
-        "GetPayeesPaginated",
-        "RegisterPayeeAddress",
-        "GetPayeeAddressesPaginated",
-        "TransferFunds",
-        "GetTransfersPaginated",
-        "CreateLightningInvoice",
-        "GetLightningInvoices",
-        "WithdrawLightning",
-    )
-)
+_READING: Final = {"getbalances", "getpairs"}
+_NOT_READING: Final = """
+    getpairsizebyamount placeotcorder createrequestforquote createrequestforquotewithcustomexpiration
+    acceptrequestforquote getorderspaginated getordersbyclientid gettradespaginated
+    gethistoricaltradespaginated gettradesbyclientid gettransactionspaginated
+    gethistoricaltransactionspaginated getwithdrawalspaginated getwithdrawalsbyclientid withdrawinstantfunds
+    withdrawfundswithaddressparams getdepositaddress createdepositaddress getwhitelistedaddresses
+    whitelistaddress whitelistaddresswithparams subscribepairpricechannel unsubscribepairpricechannel
+    registerpayee getpayeespaginated registerpayeeaddress getpayeeaddressespaginated transferfunds
+    gettransferspaginated createlightninginvoice getlightninginvoices withdrawlightning
+"""
+_REFUSED: Final = frozenset(_NOT_READING.split())
 REFUSAL: Final = "this hub only reads"
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelRecord:
-    """One record for a client's handler, and what the journal wants to know of it."""
+def answer(
+    call: protocol.Invocation, account: Account, config: HubConfig, fault: FaultSpec | None
+) -> list[ChannelRecord | bytes]:
+    """Run a hub method, or what `fault` makes of it.
 
-    raw: bytes
-    """Without the terminator."""
-    target: str | None = None
-    subject: str | None = None
-    sequence: int | None = None
-    client_id: str | None = None
-    fault: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an invocation leads to."""
-
-    event: ChannelRecord | None = None
-    completes: bool = True
-    error: str | None = None
-    """The Completion's error; None: its result is null."""
-
-
-def answer(call: protocol.Invocation, account: Account, config: HubConfig, trouble: Trouble | None) -> Answer:
-    """Run a hub method, or what `trouble` makes of it."""
-    refusal = _refusal(call)
+    Returns:
+        What is to be sent, in that order; bytes are a Completion without a result.
+    """
+    refusal = _refusal(call, config.argument_form, fault)
+    completes = call.invocation_id
     if refusal is not None:
-        return Answer(error=refusal)
-    bound, client_id = _bind(call.arguments, config.argument_form)
-    if not bound:
-        return Answer(error=protocol.binding_failure(call.target))
-    if trouble is not None:
-        return _troubled(call.target, client_id, config, trouble)
-    if client_id is None or len(client_id) > CLIENT_ID_LIMIT:
-        text = f"ClientId must be a string of at most {CLIENT_ID_LIMIT} characters"
-        return Answer(_error_event("preChecksError", text, client_id, config))
-    if call.target.lower() == "getpairs":
-        return Answer(_event("Execution", PAIRS, account.pairs(), client_id, config))
-    return Answer(balances_event(account.read(), account, client_id, config))
+        return [] if completes is None else [protocol.completion(completes, refusal)]
+    if fault is not None and fault.fault is Fault.COMMAND_SILENCE:
+        return []
+    event = _event_of(call, account, config, fault)
+    records: list[ChannelRecord | bytes] = []
+    if config.answers_in is not AnswersIn.COMPLETION:
+        records.append(event)
+    if completes is not None and config.answers_in is AnswersIn.EVENT:
+        records.append(protocol.completion(completes))
+    elif completes is not None:
+        raw = protocol.completion(completes, result=event.argument)
+        records.append(replace(event, raw=raw.removesuffix(protocol.RECORD_END), target=None))
+    return records if config.event_before_completion else records[::-1]
 
 
-def _refusal(call: protocol.Invocation) -> str | None:
-    """Why this method does not run at all."""
+def _refusal(call: protocol.Invocation, form: ArgumentForm, fault: FaultSpec | None) -> str | None:
+    """Why this method does not run, or fails."""
     name = call.target.lower()
-    if name not in _RUN | _REFUSED:
+    if name not in _READING | _REFUSED:
         return protocol.unknown_method(call.target)
     if call.streaming:
         return protocol.not_streaming(call.target)
-    return protocol.hub_exception(call.target, REFUSAL) if name in _REFUSED else None
+    if name in _REFUSED:
+        return protocol.hub_exception(call.target, REFUSAL)
+    match call.arguments:
+        case [str() | None] if form is not ArgumentForm.NESTED:
+            pass
+        case [[str() | None]] if form is not ArgumentForm.POSITIONAL:
+            pass
+        case _:
+            return protocol.binding_failure(call.target)
+    if fault is not None and fault.fault is Fault.COMMAND_COMPLETION_ERROR:
+        return protocol.hub_exception(call.target, fault.error or "permission denied")
+    return None
+
+
+def _event_of(
+    call: protocol.Invocation, account: Account, config: HubConfig, fault: FaultSpec | None
+) -> ChannelRecord:
+    client_id = client_id_of(call.arguments)
+    if fault is not None and fault.fault is Fault.COMMAND_SUBJECT_ERROR:
+        return _error_event("execution.error", fault.error or "account not approved", client_id, config)
+    if fault is not None:
+        return _error_event("preChecksError", fault.error or "ClientId is not valid", client_id, config)
+    if client_id is None or len(client_id) > CLIENT_ID_LIMIT:
+        text = f"ClientId must be a string of at most {CLIENT_ID_LIMIT} characters"
+        return _error_event("preChecksError", text, client_id, config)
+    if call.target.lower() == "getpairs":
+        return _event("Execution", PAIRS, account.pairs(), client_id, config)
+    return balances_event(account.read(), account, client_id, config)
 
 
 def client_id_of(arguments: list[Json]) -> str | None:
-    """The ClientId of a command in either form, for the journal."""
+    """The ClientId of a command in either form."""
     first = arguments[0] if arguments else None
     if isinstance(first, list):
         first = first[0] if first else None
@@ -121,34 +109,9 @@ def client_id_of(arguments: list[Json]) -> str | None:
 def balances_event(
     snapshot: Snapshot, account: Account, client_id: str | None, config: HubConfig
 ) -> ChannelRecord:
-    """A balance snapshot as an answer, or as a push if `client_id` is the push's one."""
+    """A balance snapshot as an answer, or as a push if `client_id` is PUSH_CLIENT_ID."""
     payload = account.balances(snapshot)
     return _event("Account", BALANCES, payload, client_id, config, sequence=snapshot.sequence)
-
-
-def _bind(arguments: list[Json], form: ArgumentForm) -> tuple[bool, str | None]:
-    """(do the arguments fit the method, its ClientId): one string, or null as .NET allows for one."""
-    match arguments:
-        case [str() | None as client_id] if form is not ArgumentForm.NESTED:
-            return True, client_id
-        case [[str() | None as client_id]] if form is not ArgumentForm.POSITIONAL:
-            return True, client_id
-    return False, None
-
-
-def _troubled(target: str, client_id: str | None, config: HubConfig, trouble: Trouble) -> Answer:
-    text = trouble.error
-    match trouble.fault:
-        case Fault.COMMAND_SILENCE:
-            return Answer(completes=False)
-        case Fault.COMMAND_COMPLETION_ERROR:
-            return Answer(error=protocol.hub_exception(target, text or "permission denied"))
-        case Fault.COMMAND_PRECHECKS_ERROR:
-            return Answer(_error_event("preChecksError", text or "ClientId is not valid", client_id, config))
-        case Fault.COMMAND_SUBJECT_ERROR:
-            return Answer(_error_event("execution.error", text or "account not approved", client_id, config))
-        case _:
-            raise ValueError(f"{trouble.fault} does not happen to a command")
 
 
 def _error_event(subject: str, text: str, client_id: str | None, config: HubConfig) -> ChannelRecord:
@@ -164,13 +127,19 @@ def _event(
     *,
     sequence: int | None = None,
 ) -> ChannelRecord:
-    envelope: Json = {
+    as_text = config.data_form is DataForm.STRING and data is not None
+    envelope: dict[str, Json] = {
         "channel": CHANNEL,
         "topic": topic,
         "subject": subject,
         "type": "message",
         "clientId": client_id,
-        "data": dumps(data) if config.data_form is DataForm.STRING else data,
+        "data": dumps(data) if as_text else data,
     }
+    if config.answer_bytes and client_id != PUSH_CLIENT_ID:
+        envelope["padding"] = "x" * max(0, config.answer_bytes - len(dumps(envelope)))
     argument: Json = [envelope] if config.handler_form is HandlerForm.LIST else envelope
-    return ChannelRecord(protocol.invocation(CHANNEL, [argument]), CHANNEL, subject, sequence, client_id)
+    raw = protocol.invocation(CHANNEL, [argument])
+    return ChannelRecord(
+        raw, target=CHANNEL, subject=subject, sequence=sequence, client_id=client_id, argument=argument
+    )

@@ -30,6 +30,16 @@ class DataForm(StrEnum):
     NESTED = "nested"
 
 
+class AnswersIn(StrEnum):
+    """What carries the answer to a command."""
+
+    EVENT = "event"
+    """An event on `executionEvents`; the Completion's result is null. So the vendor documents it."""
+    COMPLETION = "completion"
+    """The Completion's `result`: the envelope, or a list of one (see HandlerForm)."""
+    BOTH = "both"
+
+
 class HandlerForm(StrEnum):
     """What a client's handler is called with."""
 
@@ -41,20 +51,18 @@ class HandlerForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """Defaults are an ASP.NET Core hub in good health with an account that moves only by hand."""
+    """The defaults are a healthy ASP.NET Core hub with an account that changes only when told to."""
 
     port: int = 0
     """Port on 127.0.0.1; 0 takes a free one, which is then kept over restarts."""
     api_key: str = field(default="simulated-key", repr=False)
     """The bearer key that opens the hub."""
     seed: int = 1
-    """Of the account's moves and of all dice; recorded in the journal."""
+    """Of the account's moves and of all random faults; recorded in the journal."""
     journal_path: Path | None = None
     """Where the journal goes (appended to, parents must exist); None: no journal is kept."""
     journal_fsync: bool = True
     """Force the journal to disk before each send; off, it is only handed to the kernel."""
-    journal_bodies: bool = True
-    """Keep each record's text in the journal, not only its hash."""
 
     user_id: str = "5f0c7a52-3a1e-4a5e-9d59-2b6f4f6e1d10"
     """The account's `userId`."""
@@ -66,35 +74,38 @@ class HubConfig:
     """The sequence of the state that the account starts with."""
     sequence_step: int = 1
     """How far one change moves the sequence."""
+    sequence_step_random: int = 0
+    """Above 0: each change moves the sequence by a seeded random step from 1 to this, instead."""
+    empty_account: bool = False
+    """No assets and no pairs at all."""
+    null_lists: bool = False
+    """Empty lists are written as null: `"assets": null`, and `"data": null` for pairs."""
     exposure: bool = True
     """Balances carry the exposure block."""
 
     push_balances: bool = True
     """Each account change is pushed to every connection unasked."""
-    push_client_id: str | None = ""
-    """The envelope's `clientId` where no command is answered."""
     argument_form: ArgumentForm = ArgumentForm.POSITIONAL
     data_form: DataForm = DataForm.STRING
     handler_form: HandlerForm = HandlerForm.OBJECT
     event_before_completion: bool = True
     """An answer's event comes before its Completion, as measured at ASP.NET Core; nothing promises it."""
+    answers_in: AnswersIn = AnswersIn.EVENT
+    answer_lag_seconds: float = 0.0
+    """An answer's content is that of the moment when the command arrived; it is sent so much later, and
+    pushes overtake it."""
+    answer_bytes: int = 0
+    """Answers are padded to at least this size."""
     one_connection_per_key: bool = False
     """A new connection closes the older ones."""
 
     ping_interval_s: float = 15.0
     """A ping follows this many seconds of silence."""
     client_timeout_s: float = 30.0
-    """A client that has pinged once and then says nothing for this long is closed."""
+    """A client that has pinged once and then sends nothing for this long is closed."""
     handshake_timeout_s: float = 15.0
-    send_timeout_s: float = 10.0
-    """A client that does not drain its socket for this long is cut, as Kestrel does."""
-    max_client_record_bytes: int = 32 * 1024
-    fragment_bytes: int = 0
-    """Messages above this size are sent in WebSocket fragments of this size; 0: never."""
 
-    rates: Mapping[Fault, float] = field(default_factory=dict)
-    """Chance, 0 to 1, that a fault bites at each of its moments."""
     schedule: tuple[tuple[float, Fault, Mapping[str, Any]], ...] = ()
-    """(seconds after the start, fault, its particulars as for `hub.inject`)."""
+    """(seconds after the start, fault, its parameters as for `hub.inject`)."""
     misbehave: bool = False
     """Now and then one of the milder faults, from the first connection on: for demonstrations."""

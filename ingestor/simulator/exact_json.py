@@ -1,7 +1,7 @@
 """JSON with the digits it was given.
 
 A float would round what a .NET `decimal` writes in full (up to 29 significant digits, trailing zeros kept),
-so amounts are `Decimal` here from birth to wire, and floats are refused.
+so amounts are `Decimal` here throughout, and floats are rejected.
 """
 
 import json
@@ -43,9 +43,9 @@ def loads(text: str | bytes) -> Json:
 
     Raises ValueError (JSON and UTF-8 errors are both of that kind), and RecursionError for an absurd depth.
     """
-    value: Json = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    value: Json = json.loads(text, parse_float=Decimal, parse_constant=_reject_constant)
     return value
 
 
-def _refuse_constant(name: str) -> Json:
+def _reject_constant(name: str) -> Json:
     raise ValueError(f"not JSON: {name}")

@@ -1,21 +1,23 @@
-"""What can go wrong, when, and by whose dice.
+"""The faults that can be injected into the simulated hub, and the moment at which each can occur.
 
-A fault has a stage, the moment in a connection's life at which it can bite. Faults of the stage NOW bite as
-they are injected; all others wait on the desk until their moment comes, `count` times. Rates throw seeded
-dice at each such moment instead. Every bite is counted, so that a test can prove that its fault happened.
+A fault has a stage. Faults of the stage NOW occur when they are injected. All others wait in a queue until
+a connection reaches their stage; they occur `count` times, or every time for `seconds`. Each occurrence is
+counted, so that a test can prove that its fault happened.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
+from math import inf
 from random import Random
-from typing import Any, Final
+from time import monotonic
+from typing import Final
 
 
 class Stage(Enum):
-    """The moment at which a fault can bite."""
+    """The moment at which a fault can occur."""
 
     NOW = "now"
     NEGOTIATE = "negotiate"
@@ -26,7 +28,11 @@ class Stage(Enum):
 
 
 class Fault(StrEnum):
-    """What can be injected; in brackets the fields of `Trouble` that matter."""
+    """What can be injected; in brackets the fields of `FaultSpec` that matter besides `count`.
+
+    Faults named after a stage (`negotiate_…`, `command_…`) also take `seconds` instead of `count`: they occur
+    every time for so long.
+    """
 
     DROP = "drop"
     """The record is never sent."""
@@ -36,7 +42,7 @@ class Fault(StrEnum):
     DELAY = "delay"
     """Later records overtake it. [seconds, default 0.5]"""
     GARBAGE = "garbage"
-    """The record is spoilt. [kind: a value of GarbageKind]"""
+    """The record is corrupted. [kind: a value of GarbageKind]"""
 
     COMMAND_SILENCE = "command_silence"
     """Neither event nor Completion. [target]"""
@@ -50,7 +56,7 @@ class Fault(StrEnum):
     NEGOTIATE_STATUS = "negotiate_status"
     """[status, headers, e.g. {"Retry-After": "7"}]"""
     NEGOTIATE_BODY = "negotiate_body"
-    """200 with something else than an answer. [kind: a value of BodyKind]"""
+    """Status 200 with a body that is no answer. [kind: a value of BodyKind]"""
     NEGOTIATE_REDIRECT = "negotiate_redirect"
     """[url; status 307 is an HTTP redirect, 200 is SignalR's own `{"url": …}`]"""
     NEGOTIATE_HANG = "negotiate_hang"
@@ -69,53 +75,31 @@ class Fault(StrEnum):
     RST = "rst"
     FIN = "fin"
     SILENCE = "silence"
-    """TCP stays, and nothing more is said to those who are connected now. [seconds; None: to the end]"""
+    """TCP stays, and nothing more is sent on the present connections. [seconds; None: until they end]"""
     WEBSOCKET_PING = "websocket_ping"
     """[payload]"""
     RESTART = "restart"
-    """As when the server process is terminated: no goodbye, refused connections, then back. [seconds]"""
+    """As when the server process is killed and started again `seconds` later. [seconds, default 0.5]"""
     SEQUENCE_RESET = "sequence_reset"
-    """The account's counter starts again at 1."""
+    """The account's counter goes on from `sequence`. [sequence, default 1]"""
     MASS_DELETE = "mass_delete"
     """The next `count` lists are empty. [kind: "balances" or "pairs"]"""
 
 
-STAGE_OF: Final[Mapping[Fault, Stage]] = {
-    fault: stage
-    for stage, faults in {
-        Stage.RECORD: (Fault.DROP, Fault.DUPLICATE, Fault.REORDER, Fault.DELAY, Fault.GARBAGE),
-        Stage.COMMAND: (
-            Fault.COMMAND_SILENCE,
-            Fault.COMMAND_COMPLETION_ERROR,
-            Fault.COMMAND_PRECHECKS_ERROR,
-            Fault.COMMAND_SUBJECT_ERROR,
-        ),
-        Stage.NEGOTIATE: (
-            Fault.NEGOTIATE_STATUS,
-            Fault.NEGOTIATE_BODY,
-            Fault.NEGOTIATE_REDIRECT,
-            Fault.NEGOTIATE_HANG,
-        ),
-        Stage.UPGRADE: (Fault.UPGRADE_STATUS, Fault.UPGRADE_HANG),
-        Stage.HANDSHAKE: (Fault.HANDSHAKE_ERROR, Fault.HANDSHAKE_HANG),
-        Stage.NOW: (
-            Fault.CLOSE,
-            Fault.WEBSOCKET_CLOSE,
-            Fault.RST,
-            Fault.FIN,
-            Fault.SILENCE,
-            Fault.WEBSOCKET_PING,
-            Fault.RESTART,
-            Fault.SEQUENCE_RESET,
-            Fault.MASS_DELETE,
-        ),
-    }.items()
-    for fault in faults
-}
+_RECORD_FAULTS: Final = {Fault.DROP, Fault.DUPLICATE, Fault.REORDER, Fault.DELAY, Fault.GARBAGE}
+_NAMING_STAGES: Final = (Stage.NEGOTIATE, Stage.UPGRADE, Stage.HANDSHAKE, Stage.COMMAND)
+
+
+def _stage_of(fault: Fault) -> Stage:
+    named = (stage for stage in _NAMING_STAGES if fault.startswith(f"{stage.value}_"))
+    return Stage.RECORD if fault in _RECORD_FAULTS else next(named, Stage.NOW)
+
+
+STAGE_OF: Final[Mapping[Fault, Stage]] = {fault: _stage_of(fault) for fault in Fault}
 
 
 class GarbageKind(StrEnum):
-    """How a record is spoilt."""
+    """How a record is corrupted."""
 
     INVALID_JSON = "invalid_json"
     BAD_UTF8 = "bad_utf8"
@@ -126,97 +110,101 @@ class GarbageKind(StrEnum):
 
 
 class BodyKind(StrEnum):
-    """What a negotiate answer of status 200 can hold instead of an answer."""
+    """What a negotiate response of status 200 can contain instead of an answer."""
 
     HTML = "html"
     EMPTY = "empty"
     HUGE = "huge"
     """256 MiB of JSON that never ends."""
     DRIP = "drip"
-    """One byte every half second, for ever."""
+    """One byte every half second, without end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A fault and its particulars; which of them matter stands at the fault."""
+class FaultSpec:
+    """A fault and its parameters; `Fault` says which of them matter."""
 
     fault: Fault
     count: int | None = 1
-    """How often it bites; None: until `clear_faults()`."""
+    """How often it occurs; None: until `clear_faults()`."""
     seconds: float | None = None
     kind: str | None = None
     target: str | None = None
     """Only this command, in any case; None: any."""
     error: str | None = None
+    """The error text; `{key}` in it becomes the access key, as some servers echo what they were sent."""
     allow_reconnect: bool | None = None
     status: int = 503
     url: str = "http://127.0.0.1:9/"
     code: int = 1011
+    sequence: int = 1
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: bytes = b"are you there"
 
 
-class FaultDesk:
-    """Troubles that wait for their moment. Thread-safe."""
+@dataclass(slots=True)
+class _Queued:
+    spec: FaultSpec
+    left: int | None
+    """Occurrences; None: no limit."""
+    until: float
+    """Monotonic seconds."""
 
-    def __init__(self, rates: Mapping[Fault, float], seed: int) -> None:
+    def applies(self, stage: Stage, target: str | None) -> bool:
+        wanted = self.spec.target
+        return STAGE_OF[self.spec.fault] is stage and (
+            wanted is None or (target is not None and wanted.lower() == target.lower())
+        )
+
+
+class FaultQueue:
+    """Faults that wait for their stage. Thread-safe."""
+
+    def __init__(self, api_key: str, on_fault: Callable[[FaultSpec], None]) -> None:
         self._lock = threading.Lock()
-        self._dice = Random(f"{seed}/faults")
-        self._rates = dict(rates)
-        self._waiting: list[tuple[Trouble, int | None]] = []
-        self.bites: Counter[Fault] = Counter()
-        """How often each fault really happened."""
+        self._on_fault = on_fault
+        self._queue: list[_Queued] = []
+        self.api_key = api_key
+        """What `{key}` in an error text stands for."""
+        self.counts: Counter[Fault] = Counter()
+        """How often each fault occurred."""
 
-    def add(self, trouble: Trouble) -> None:
+    def add(self, spec: FaultSpec) -> None:
+        timed = spec.seconds is not None and STAGE_OF[spec.fault] is not Stage.RECORD
+        until = monotonic() + (spec.seconds or 0.0) if timed else inf
         with self._lock:
-            self._waiting.append((trouble, trouble.count))
-
-    def set_rate(self, fault: Fault, rate: float) -> None:
-        """`rate` in [0, 1]: the chance that `fault` bites at each of its moments."""
-        if STAGE_OF[fault] is Stage.NOW or not 0 <= rate <= 1:
-            raise ValueError(f"no rate {rate} for {fault}: 0 to 1, and not for a fault that bites at once")
-        with self._lock:
-            self._rates[fault] = rate
+            self._queue.append(_Queued(spec, None if timed else spec.count, until))
 
     def clear(self) -> None:
-        """Forget what waits, and all rates."""
+        """Forget what waits."""
         with self._lock:
-            self._waiting.clear()
-            self._rates.clear()
+            self._queue.clear()
 
-    def bit(self, fault: Fault) -> None:
+    def take(self, stage: Stage, target: str | None = None) -> FaultSpec | None:
+        """The fault that occurs now that `stage` is reached, if any."""
         with self._lock:
-            self.bites[fault] += 1
+            spec = self._next(stage, target)
+        return None if spec is None else self.occurred(spec)
 
-    def take(self, stage: Stage, target: str | None = None) -> Trouble | None:
-        """The trouble that bites at this moment, if any."""
+    def occurred(self, spec: FaultSpec) -> FaultSpec:
+        """Count and journal it (records have lines of their own); gives it with its final error text."""
         with self._lock:
-            trouble = self._next_waiting(stage, target) or self._throw_dice(stage)
-            if trouble is not None:
-                self.bites[trouble.fault] += 1
-            return trouble
+            self.counts[spec.fault] += 1
+        if STAGE_OF[spec.fault] is not Stage.RECORD:
+            self._on_fault(spec)
+        return replace(spec, error=spec.error and spec.error.replace("{key}", self.api_key))
 
-    def _next_waiting(self, stage: Stage, target: str | None) -> Trouble | None:
-        for index, (trouble, left) in enumerate(self._waiting):
-            if STAGE_OF[trouble.fault] is not stage or not _meant_for(trouble, target):
-                continue
-            if left is not None:
-                self._waiting[index : index + 1] = [(trouble, left - 1)] if left > 1 else []
-            return trouble
-        return None
-
-    def _throw_dice(self, stage: Stage) -> Trouble | None:
-        for fault, rate in self._rates.items():
-            if STAGE_OF[fault] is stage and self._dice.random() < rate:
-                return Trouble(fault)
+    def _next(self, stage: Stage, target: str | None) -> FaultSpec | None:
+        now = monotonic()
+        self._queue = [one for one in self._queue if one.left != 0 and now < one.until]
+        for queued in self._queue:
+            if queued.applies(stage, target):
+                queued.left = None if queued.left is None else queued.left - 1
+                return queued.spec
         return None
 
 
-def _meant_for(trouble: Trouble, target: str | None) -> bool:
-    return trouble.target is None or (target is not None and trouble.target.lower() == target.lower())
-
-
-def spoil(record: bytes, kind: str | None) -> bytes:
+def corrupt(record: bytes, kind: str | None) -> bytes:
     """`record` (without terminator) as garbage. Raises ValueError for an unknown kind."""
     match GarbageKind(kind or GarbageKind.INVALID_JSON):
         case GarbageKind.INVALID_JSON:
@@ -239,40 +227,33 @@ def _first_amount_as_nan(record: bytes) -> bytes:
 
 
 _CUTS: Final = (
-    Trouble(Fault.RST),
-    Trouble(Fault.FIN),
-    Trouble(Fault.CLOSE, allow_reconnect=True),
-    Trouble(Fault.RESTART, seconds=0.7),
+    FaultSpec(Fault.RST),
+    FaultSpec(Fault.FIN),
+    FaultSpec(Fault.CLOSE, allow_reconnect=True),
+    FaultSpec(Fault.RESTART, seconds=0.7),
 )
-_BLEMISHES: Final = (
-    Trouble(Fault.DUPLICATE, count=2),
-    Trouble(Fault.REORDER),
-    Trouble(Fault.DELAY, seconds=0.4),
-    Trouble(Fault.DROP),
-    Trouble(Fault.GARBAGE, kind=GarbageKind.TRUNCATED),
+_SINGLE_RECORDS: Final = (
+    FaultSpec(Fault.DUPLICATE, count=2),
+    FaultSpec(Fault.REORDER),
+    FaultSpec(Fault.DELAY, seconds=0.4),
+    FaultSpec(Fault.DROP),
+    FaultSpec(Fault.GARBAGE, kind=GarbageKind.TRUNCATED),
 )
 
 
-def misbehaviour(seed: int) -> Iterator[tuple[float, Trouble]]:
-    """The demo's mild faults, for ever: (seconds to wait, trouble).
+def misbehaviour(seed: int) -> Iterator[tuple[float, FaultSpec]]:
+    """The demo's mild faults, without end: (seconds to wait, fault).
 
-    A cut link comes 4 to 6 s after the first connection and then every 8 to 14 s; single records suffer in
+    The link is cut 4 to 6 s after the first connection and then every 8 to 14 s; single records suffer in
     between.
     """
-    dice = Random(f"{seed}/misbehaviour")
-    next_cut, now = dice.uniform(4, 6), 0.0
+    rng = Random(f"{seed}/misbehaviour")
+    next_cut, now = rng.uniform(4, 6), 0.0
     while True:
-        pause = dice.uniform(1.0, 3.0)
+        pause = rng.uniform(1.0, 3.0)
         if now + pause >= next_cut:
-            yield next_cut - now, dice.choice(_CUTS)
-            now, next_cut = next_cut, next_cut + dice.uniform(8, 14)
+            yield next_cut - now, rng.choice(_CUTS)
+            now, next_cut = next_cut, next_cut + rng.uniform(8, 14)
         else:
-            yield pause, dice.choice(_BLEMISHES)
+            yield pause, rng.choice(_SINGLE_RECORDS)
             now += pause
-
-
-def describe(trouble: Trouble) -> dict[str, Any]:
-    """The fault as a line of the journal: what was set, nothing that was left alone."""
-    usual = Trouble(trouble.fault)
-    names = ("count", "seconds", "kind", "target", "error", "allow_reconnect", "status", "url", "code")
-    return {name: getattr(trouble, name) for name in names if getattr(trouble, name) != getattr(usual, name)}

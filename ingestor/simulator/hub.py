@@ -7,18 +7,16 @@ and returns when it has happened.
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Self, TypeVar
 
 from ingestor.simulator import protocol
 from ingestor.simulator.account import Account, Snapshot
-from ingestor.simulator.commands import ChannelRecord, balances_event
+from ingestor.simulator.commands import PUSH_CLIENT_ID, balances_event
 from ingestor.simulator.config import PATH, HubConfig
-from ingestor.simulator.faults import STAGE_OF, Fault, FaultDesk, Stage, Trouble, describe, misbehaviour
-from ingestor.simulator.journal import JournalWriter
-from ingestor.simulator.outbound import Frame, Goodbye
+from ingestor.simulator.faults import STAGE_OF, Fault, FaultQueue, FaultSpec, Stage, misbehaviour
+from ingestor.simulator.journal import ChannelRecord, JournalWriter, changed
+from ingestor.simulator.outbound import Frame
 from ingestor.simulator.server import HOST, Server
 
 _T = TypeVar("_T")
@@ -29,7 +27,7 @@ _BURST_CHUNK: Final = 500
 class SimulatedHub:
     """`with SimulatedHub(HubConfig()) as hub: … hub.url …`
 
-    An error inside the hub, which would be a mistake of this program, is raised by `stop()`.
+    An internal error of the hub is raised by `stop()`.
     """
 
     def __init__(self, config: HubConfig | None = None) -> None:
@@ -37,17 +35,15 @@ class SimulatedHub:
         self._pending: deque[Snapshot] = deque()
         self.account = Account(self.config, self._changed)
         """`change()`, `change_pairs()`, `sequence` …: changes are pushed if the configuration says so."""
-        self._desk = FaultDesk(self.config.rates, self.config.seed)
-        self._journal = JournalWriter(
-            self.config.journal_path, fsync=self.config.journal_fsync, bodies=self.config.journal_bodies
-        )
-        self._news = threading.Condition()
-        self._server = Server(self.config, self.account, self._desk, self._journal, self._tell_news)
+        self._journal = JournalWriter(self.config.journal_path, fsync=self.config.journal_fsync)
+        self._changes = threading.Condition()
+        self._faults = FaultQueue(self.config.api_key, self._journal_fault)
+        self._server = Server(self.config, self.account, self._faults, self._journal, self._notify)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    # --- life --------------------------------------------------------------------------------------------
+    # --- start and stop ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Listen. Raises OSError if the port is taken."""
@@ -65,27 +61,22 @@ class SimulatedHub:
             raise
 
     def stop(self) -> None:
-        """Drop everybody and end the thread. Does nothing the second time."""
+        """End all connections and the thread. Does nothing the second time."""
         if self._loop is None or self._loop.is_closed():
             return
         self._call(self._close())
         self._end_thread()
         if self._server.errors:
-            raise RuntimeError("the simulated hub made a mistake") from self._server.errors[0]
+            raise RuntimeError("an internal error of the simulated hub") from self._server.errors[0]
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
-    # --- what it is --------------------------------------------------------------------------------------
+    # --- its state ---------------------------------------------------------------------------------------
 
     @property
     def port(self) -> int:
@@ -98,7 +89,7 @@ class SimulatedHub:
 
     @property
     def api_key(self) -> str:
-        """The bearer key that opens the hub now."""
+        """The bearer key that is accepted now."""
         return self._server.api_key
 
     @property
@@ -108,7 +99,7 @@ class SimulatedHub:
 
     @property
     def connections(self) -> int:
-        """Connections whose handshake was answered and that are still open."""
+        """Open connections whose handshake was answered."""
         return len(self._server.connections)
 
     @property
@@ -127,36 +118,32 @@ class SimulatedHub:
         return Counter(self._server.requests)
 
     @property
-    def bites(self) -> Counter[Fault]:
-        """How often each fault really happened."""
-        return Counter(self._desk.bites)
+    def fault_counts(self) -> Counter[Fault]:
+        """How often each fault occurred."""
+        return Counter(self._faults.counts)
 
-    def wait_until(self, holds: Callable[["SimulatedHub"], bool], timeout_s: float = 10.0) -> bool:
-        """Wait until `holds(hub)`, looked at at every request, connection and command. False: late."""
-        with self._news:
-            return self._news.wait_for(lambda: holds(self), timeout_s)
+    def wait_until(self, condition: Callable[["SimulatedHub"], bool], timeout_s: float = 10.0) -> bool:
+        """Wait until `condition(hub)`, evaluated at each request, connection and command. False: too late."""
+        with self._changes:
+            return self._changes.wait_for(lambda: condition(self), timeout_s)
 
     def wait_for_connections(self, count: int = 1, timeout_s: float = 10.0) -> None:
         """Wait until at least `count` connections are open. Raises TimeoutError."""
         if not self.wait_until(lambda hub: hub.connections >= count, timeout_s):
             raise TimeoutError(f"{self.connections} of {count} connections after {timeout_s} s")
 
-    # --- what can be done to it --------------------------------------------------------------------------
+    # --- what tests can do with it -----------------------------------------------------------------------
 
-    def inject(self, fault: Fault, **particulars: Any) -> None:
-        """Let `fault` happen: at once, or the next `count` times that its moment comes.
+    def inject(self, fault: Fault, **parameters: Any) -> None:
+        """Let `fault` occur: at once, or the next `count` times that its stage is reached.
 
-        `particulars` are the fields of `Trouble`; raises TypeError for an unknown one.
+        `parameters` are the fields of `FaultSpec`; raises TypeError for an unknown one.
         """
-        self._call(self._inject(Trouble(fault, **particulars)))
-
-    def set_rate(self, fault: Fault, rate: float) -> None:
-        """`fault` bites with this chance, 0 to 1, at each of its moments. Raises ValueError."""
-        self._desk.set_rate(fault, rate)
+        self._call(self._inject(FaultSpec(fault, **parameters)))
 
     def clear_faults(self) -> None:
-        """Forget all that was injected and has not happened, and all rates."""
-        self._desk.clear()
+        """Forget all that was injected and has not occurred."""
+        self._faults.clear()
 
     def burst(self, count: int, records_per_frame: int = 1, timeout_s: float = 120.0) -> None:
         """`count` account changes as fast as possible, pushed to all; returns when the sockets have them."""
@@ -167,19 +154,19 @@ class SimulatedHub:
         return self._call(self._send_raw(data, binary=binary))
 
     def settle(self, timeout_s: float = 30.0) -> None:
-        """Return when all that was to be said so far has been handed to the sockets."""
+        """Return when all that was to be sent so far has been handed to the sockets."""
         self._call(self._settle(), timeout_s)
 
     def change_key(self, api_key: str) -> None:
-        """Only `api_key` opens the hub from now on; those who are in stay in."""
-        self._server.api_key = api_key
+        """Only `api_key` is accepted from now on; open connections stay."""
+        self._server.api_key = self._faults.api_key = api_key
 
     def go_away(self) -> None:
-        """As when the server's process is terminated: everybody is dropped, new connections are refused."""
+        """As when the server's process is killed: connections end, and new ones are refused."""
         self._call(self._server.go_away())
 
     def come_back(self) -> None:
-        """Listen again, on the same port. Raises OSError if somebody else has taken it meanwhile."""
+        """Listen again, on the same port. Raises OSError if it is taken meanwhile."""
         self._call(self._server.listen())
 
     def restart(self, after: float = 0.5) -> None:
@@ -196,15 +183,15 @@ class SimulatedHub:
 
     async def _open(self) -> None:
         await self._server.listen()
-        self._journal.started(self.config.seed, self.url)
-        if self.config.changes_per_second > 0:
-            self._background(self._keep_changing(1 / self.config.changes_per_second, self._change))
-        if self.config.pair_change_interval_s > 0:
-            self._background(
-                self._keep_changing(self.config.pair_change_interval_s, self.account.change_pairs)
-            )
-        for seconds, fault, particulars in self.config.schedule:
-            self._background(self._later(seconds, Trouble(fault, **particulars)))
+        switches = changed(self.config, HubConfig(), "api_key", "journal_path")
+        self._journal.write("started", seed=self.config.seed, url=self.url, switches=switches)
+        rate, pair_interval_s = self.config.changes_per_second, self.config.pair_change_interval_s
+        if rate > 0:
+            self._background(self._keep_changing(1 / rate, self.account.change))
+        if pair_interval_s > 0:
+            self._background(self._keep_changing(pair_interval_s, self.account.change_pairs))
+        for seconds, fault, parameters in self.config.schedule:
+            self._background(self._later(seconds, self._inject, FaultSpec(fault, **parameters)))
         if self.config.misbehave:
             self._background(self._misbehave())
 
@@ -227,7 +214,7 @@ class SimulatedHub:
             self._server.errors.append(error)
 
     async def _keep_changing(self, interval_s: float, change: Callable[[], object]) -> None:
-        """Keeps to its rate on average, also when single steps come late."""
+        """Keep to the rate on average, also when single steps come late."""
         loop = asyncio.get_running_loop()
         due = loop.time() + interval_s
         while True:
@@ -236,62 +223,36 @@ class SimulatedHub:
                 change()
                 due += interval_s
 
-    def _change(self) -> None:
-        self.account.change()
-
-    async def _later(self, seconds: float, trouble: Trouble) -> None:
+    async def _later(self, seconds: float, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         await asyncio.sleep(seconds)
-        await self._inject(trouble)
+        await work(*arguments)
 
     async def _misbehave(self) -> None:
         await self._server.first_connection.wait()
-        for pause, trouble in misbehaviour(self.config.seed):
-            await asyncio.sleep(pause)
-            await self._inject(trouble)
+        for pause, spec in misbehaviour(self.config.seed):
+            await self._later(pause, self._inject, spec)
 
-    async def _inject(self, trouble: Trouble) -> None:
-        if STAGE_OF[trouble.fault] is not Stage.NOW:
-            self._desk.add(trouble)
+    async def _inject(self, spec: FaultSpec) -> None:
+        if STAGE_OF[spec.fault] is not Stage.NOW:
+            self._faults.add(spec)
             return
-        self._desk.bit(trouble.fault)
-        self._journal.fault(trouble.fault, describe(trouble))
-        await self._do(trouble)
-
-    async def _do(self, trouble: Trouble) -> None:
-        server = self._server
-        match trouble.fault:
-            case Fault.CLOSE:
-                record = protocol.close(trouble.error, allow_reconnect=trouble.allow_reconnect)
-                server.say_to_all(Goodbye("close", record))
-            case Fault.WEBSOCKET_CLOSE:
-                server.say_to_all(Goodbye("websocket_close", None, trouble.code))
-            case Fault.RST | Fault.FIN:
-                for connection in list(server.connections):
-                    connection.cut(reset=trouble.fault is Fault.RST, cause=trouble.fault)
-            case Fault.SILENCE:
-                for connection in server.connections:
-                    connection.fall_silent(trouble.seconds)
-            case Fault.WEBSOCKET_PING:
-                await self._ping_all(trouble.payload)
+        spec = self._faults.occurred(spec)
+        match spec.fault:
             case Fault.RESTART:
-                await server.go_away(trouble.fault)
-                self._background(self._come_back_later(0.5 if trouble.seconds is None else trouble.seconds))
+                await self._server.go_away(spec.fault)
+                pause = 0.5 if spec.seconds is None else spec.seconds
+                self._background(self._later(pause, self._server.listen))
             case Fault.SEQUENCE_RESET:
-                self.account.reset_sequence()
+                self.account.reset_sequence(spec.sequence)
             case Fault.MASS_DELETE:
-                empty = self.account.empty_pairs if trouble.kind == "pairs" else self.account.empty_balances
-                empty(trouble.count or 1)
+                empty = self.account.empty_pairs if spec.kind == "pairs" else self.account.empty_balances
+                empty(spec.count or 1)
             case _:
-                raise ValueError(f"{trouble.fault} has its own moment")
+                for connection in list(self._server.connections):
+                    await connection.suffer(spec)
 
-    async def _ping_all(self, payload: bytes) -> None:
-        for connection in list(self._server.connections):
-            with suppress(ConnectionError):  # it is just going; there is nobody to ping
-                await connection.websocket_ping(payload)
-
-    async def _come_back_later(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await self._server.listen()
+    def _journal_fault(self, spec: FaultSpec) -> None:
+        self._journal.write("fault", fault=spec.fault, parameters=changed(spec, FaultSpec(spec.fault)))
 
     async def _settle(self) -> None:
         self._flush()
@@ -306,10 +267,8 @@ class SimulatedHub:
             await self._settle()
 
     async def _send_raw(self, data: bytes, *, binary: bool) -> int:
-        records = tuple(
-            ChannelRecord(piece, fault="raw") for piece in data.split(protocol.RECORD_END) if piece
-        )
-        self._server.say_to_all(Frame(records, binary, data))
+        records = tuple(ChannelRecord(piece) for piece in data.split(protocol.RECORD_END) if piece)
+        self._server.send_to_all(Frame(records, binary, data))
         return len(self._server.connections)
 
     def _changed(self, snapshot: Snapshot) -> None:
@@ -319,21 +278,21 @@ class SimulatedHub:
             self._loop.call_soon_threadsafe(self._flush)
 
     def _flush(self, *, push: bool | None = None, records_per_frame: int = 1) -> None:
-        """Say all pending snapshots to all connections, in order."""
+        """Send all pending snapshots to all connections, in order."""
         push = self.config.push_balances if push is None else push
         frame: list[ChannelRecord] = []
         while self._pending:
             snapshot = self._pending.popleft()
             if not push or not self._server.connections:
                 continue
-            frame.append(balances_event(snapshot, self.account, self.config.push_client_id, self.config))
+            frame.append(balances_event(snapshot, self.account, PUSH_CLIENT_ID, self.config))
             if len(frame) == records_per_frame or not self._pending:
-                self._server.say_to_all(Frame(tuple(frame)))
+                self._server.send_to_all(Frame(tuple(frame)))
                 frame.clear()
 
-    def _tell_news(self) -> None:
-        with self._news:
-            self._news.notify_all()
+    def _notify(self) -> None:
+        with self._changes:
+            self._changes.notify_all()
 
     def _end_thread(self) -> None:
         if self._loop is None or self._thread is None:
@@ -344,15 +303,12 @@ class SimulatedHub:
 
 
 def serve(
-    config: HubConfig,
-    stop_event: threading.Event,
-    on_ready: Callable[[SimulatedHub], None] | None = None,
+    config: HubConfig, stop_event: threading.Event, on_ready: Callable[[SimulatedHub], None] = lambda _: None
 ) -> None:
-    """Run a hub until `stop_event` is set. `on_ready` hears of it once it listens (for its URL and seed).
+    """Run a hub until `stop_event` is set. `on_ready` is called once it listens.
 
     Raises OSError if the port is taken.
     """
     with SimulatedHub(config) as hub:
-        if on_ready is not None:
-            on_ready(hub)
+        on_ready(hub)
         stop_event.wait()

@@ -1,16 +1,15 @@
-"""What a connection is about to say, numbered for the journal and bitten by faults: no sockets here.
+"""What a connection is about to send, numbered for the journal and changed by faults: no sockets here.
 
-Every channel record gets its number and its journal entry, whatever becomes of it: a record that is dropped
-was meant all the same, and an oracle wants to know.
+Every channel record gets its number and its journal entry, whatever becomes of it: the oracle must know of a
+record that is dropped, too.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ingestor.simulator.commands import ChannelRecord
-from ingestor.simulator.faults import Fault, FaultDesk, Stage, spoil
-from ingestor.simulator.journal import Entry
+from ingestor.simulator.faults import Fault, FaultQueue, Stage, corrupt
+from ingestor.simulator.journal import ChannelRecord
 from ingestor.simulator.protocol import RECORD_END
 
 _DELAY_S: Final = 0.5
@@ -27,15 +26,8 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """A Completion: no channel record, not in the journal."""
-
-    message: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Goodbye:
-    """The end, after all that was said before it."""
+class Closing:
+    """The end of the connection, after all that was queued before it."""
 
     cause: str
     record: bytes | None = None
@@ -44,84 +36,79 @@ class Goodbye:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """One message whose records are in the journal under `numbers`; empty if nothing of it is to be sent."""
+    """One message whose records are in the journal under `numbers`: none for a Completion without a result.
+    Empty if nothing of it is to be sent."""
 
     message: bytes
     numbers: list[int] = field(default_factory=list)
     binary: bool = False
 
 
-Outgoing = Frame | Control | Goodbye | Ready
+Outgoing = Frame | Closing | Ready
 
 
 class Outbound:
-    """Numbers, faults and held-back records of one connection."""
+    """Numbers, faults and reordered records of one connection."""
 
     def __init__(
-        self, desk: FaultDesk, muted: Callable[[], str | None], later: Callable[[float, Ready], None]
+        self, faults: FaultQueue, silenced: Callable[[], bool], later: Callable[[float, Ready], None]
     ) -> None:
-        self._desk = desk
-        self._muted = muted
-        """The fault under which nothing is said now, if any."""
+        self._faults = faults
+        self._silenced = silenced
+        """Nothing is sent now."""
         self._later = later
-        """Says a message after so many seconds."""
+        """Sends a message after so many seconds."""
         self._n = 0
-        self._held: list[tuple[int, bytes]] = []
+        self._reordered: list[ChannelRecord] = []
 
     @property
-    def holds_back(self) -> bool:
+    def waiting(self) -> bool:
         """A reordered record waits for its successor."""
-        return bool(self._held)
+        return bool(self._reordered)
 
     def release(self) -> list[Ready]:
-        """What was held back, as messages of their own."""
-        held = [Ready(raw + RECORD_END, [number]) for number, raw in self._held]
-        self._held.clear()
-        return held
+        """What waited, as messages of their own."""
+        released = [_together([record]) for record in self._reordered]
+        self._reordered.clear()
+        return released
 
-    def prepare(self, frame: Frame, entries: list[Entry]) -> Ready:
-        """Number the frame's records and let faults bite; `entries` gains what the journal must say first."""
+    def prepare(self, frame: Frame, entries: list[ChannelRecord]) -> Ready:
+        """Number the frame's records and apply faults; `entries` gains what must be journaled before."""
         if frame.verbatim is not None:
-            numbers = [
-                self._enter(record, entries, self._muted() or record.fault) for record in frame.records
-            ]
+            fault = Fault.SILENCE if self._silenced() else "raw"
+            numbers = [self._enter(record, entries, fault).n for record in frame.records]
             return Ready(frame.verbatim, numbers, frame.binary)
-        kept: list[tuple[int, bytes]] = []
-        for record in frame.records:
-            kept += self._bitten(record, entries)
-        message = b"".join(raw + RECORD_END for _, raw in kept)
-        return Ready(message, [number for number, _ in kept])
+        return _together([kept for each in frame.records for kept in self._after_faults(each, entries)])
 
-    def _bitten(self, record: ChannelRecord, entries: list[Entry]) -> list[tuple[int, bytes]]:
-        """What goes onto the wire now: `record`, as far as faults let it, and what was held back for it."""
-        muted = self._muted()
-        if muted is not None:
-            self._enter(record, entries, muted)
+    def _after_faults(self, record: ChannelRecord, entries: list[ChannelRecord]) -> list[ChannelRecord]:
+        """What is sent now: `record`, unless a fault keeps it, and the reordered ones that waited for it."""
+        if self._silenced():
+            self._enter(record, entries, Fault.SILENCE)
             return []
-        trouble = self._desk.take(Stage.RECORD)
-        fault = None if trouble is None else trouble.fault
-        if trouble is not None and fault is Fault.GARBAGE:
-            record = replace(record, raw=spoil(record.raw, trouble.kind))
-        mine = (self._enter(record, entries, None if fault is Fault.DUPLICATE else fault), record.raw)
-        if trouble is not None and fault is Fault.DELAY:
-            seconds = _DELAY_S if trouble.seconds is None else trouble.seconds
-            self._later(seconds, Ready(record.raw + RECORD_END, [mine[0]]))
+        spec = self._faults.take(Stage.RECORD)
+        fault = None if spec is None else spec.fault
+        if spec is not None and fault is Fault.GARBAGE:
+            record = replace(record, raw=corrupt(record.raw, spec.kind))
+        numbered = self._enter(record, entries, None if fault is Fault.DUPLICATE else fault)
+        if spec is not None and fault is Fault.DELAY:
+            self._later(_DELAY_S if spec.seconds is None else spec.seconds, _together([numbered]))
         if fault is Fault.REORDER:
-            self._held.append(mine)
+            self._reordered.append(numbered)
         if fault in {Fault.DROP, Fault.DELAY, Fault.REORDER}:
             return []
-        now = [mine]
+        now = [numbered]
         if fault is Fault.DUPLICATE:
-            now.append((self._enter(record, entries, fault), record.raw))
-        now += self._held
-        self._held.clear()
+            now.append(self._enter(record, entries, fault))
+        now += self._reordered
+        self._reordered.clear()
         return now
 
-    def _enter(self, record: ChannelRecord, entries: list[Entry], fault: str | None) -> int:
+    def _enter(self, record: ChannelRecord, entries: list[ChannelRecord], fault: str | None) -> ChannelRecord:
         self._n += 1
-        entries.append(
-            Entry(
-                self._n, record.raw, record.target, record.subject, record.sequence, record.client_id, fault
-            )
-        )
-        return self._n
+        entries.append(replace(record, n=self._n, fault=fault))
+        return entries[-1]
+
+
+def _together(records: list[ChannelRecord]) -> Ready:
+    """These records in one message."""
+    return Ready(b"".join(each.raw + RECORD_END for each in records), [each.n for each in records])

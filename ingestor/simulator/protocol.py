@@ -32,7 +32,7 @@ class Invocation:
     target: str
     arguments: list[Json]
     invocation_id: str | None
-    """None: the caller wants to hear nothing, not even of an error."""
+    """None: the caller wants no Completion, not even for an error."""
     streaming: bool = False
 
 
@@ -109,15 +109,14 @@ def invocation(target: str, arguments: list[Json]) -> bytes:
     return _utf8({"type": 1, "target": target, "arguments": arguments})
 
 
-def completion(invocation_id: str, error: str | None = None) -> bytes:
-    """The end of an invocation: an error text, or the null result of a method that returns nothing."""
-    if error is not None:
-        return _record({"type": 3, "invocationId": invocation_id, "error": error})
-    return _record({"type": 3, "invocationId": invocation_id, "result": None})
+def completion(invocation_id: str, error: str | None = None, result: Json = None) -> bytes:
+    """The end of an invocation: an error text, or a result (null for a method that returns nothing)."""
+    end: dict[str, Json] = {"result": result} if error is None else {"error": error}
+    return _record({"type": 3, "invocationId": invocation_id, **end})
 
 
 def close(error: str | None = None, *, allow_reconnect: bool | None = None) -> bytes:
-    """The server says goodbye; fields that are None are left out, as ASP.NET Core does."""
+    """The server closes the connection; fields that are None are left out, as ASP.NET Core does."""
     message: dict[str, Json] = {"type": 7}
     if error is not None:
         message["error"] = error
@@ -142,26 +141,6 @@ def hub_exception(target: str, message: str) -> str:
 
 def not_streaming(target: str) -> str:
     return f"The client attempted to invoke the non-streaming '{target}' method with a streaming invocation."
-
-
-def websocket_frames(message: bytes, *, fragment_bytes: int) -> bytes:
-    """A text message as unmasked WebSocket frames of at most `fragment_bytes` each (RFC 6455, 5.4)."""
-    pieces = [message[at : at + fragment_bytes] for at in range(0, len(message), fragment_bytes)] or [b""]
-    last = len(pieces) - 1
-    return b"".join(
-        _frame(piece, opcode=0x1 if index == 0 else 0x0, final=index == last)
-        for index, piece in enumerate(pieces)
-    )
-
-
-def _frame(payload: bytes, *, opcode: int, final: bool) -> bytes:
-    head = bytes([opcode | (0x80 if final else 0)])
-    size = len(payload)
-    if size < 126:
-        return head + bytes([size]) + payload
-    if size < 1 << 16:
-        return head + b"\x7e" + size.to_bytes(2, "big") + payload
-    return head + b"\x7f" + size.to_bytes(8, "big") + payload
 
 
 def _record(message: dict[str, Json]) -> bytes:

@@ -1,7 +1,7 @@
-"""The hub's door: HTTP negotiation and the WebSocket upgrade, as ASP.NET Core answers them.
+"""The hub's HTTP side: negotiation and the WebSocket upgrade, as ASP.NET Core answers them.
 
-Listens on 127.0.0.1 only. It can go away without a word, as a terminated process does, and come back on the
-same port. Lives in one event loop.
+Listens on 127.0.0.1 only. It can go away as a killed process does, and come back on the same port. Lives in
+one event loop.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from ingestor.simulator.commands import answer, client_id_of
 from ingestor.simulator.config import PATH, HubConfig
 from ingestor.simulator.connection import Connection
 from ingestor.simulator.exact_json import Json, dumps
-from ingestor.simulator.faults import BodyKind, Fault, FaultDesk, Stage, Trouble, describe
-from ingestor.simulator.journal import CommandLine, JournalWriter, utc_now
-from ingestor.simulator.outbound import Control, Frame, Goodbye
+from ingestor.simulator.faults import BodyKind, Fault, FaultQueue, FaultSpec, Stage
+from ingestor.simulator.journal import ChannelRecord, JournalWriter
+from ingestor.simulator.outbound import Closing, Frame, Ready
 
 HOST: Final = "127.0.0.1"
 
@@ -44,25 +44,25 @@ _CHUNK: Final = b'{"connectionId":"' + b"x" * (64 * 1024 - 17)
 
 
 class Server:
-    """Listens, lets clients in, and knows those who are in."""
+    """Listens, authorizes clients, and keeps the list of connections."""
 
     def __init__(
         self,
         config: HubConfig,
         account: Account,
-        desk: FaultDesk,
+        faults: FaultQueue,
         journal: JournalWriter,
-        on_news: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self._config = config
         self._account = account
-        self._desk = desk
+        self._faults = faults
         self._journal = journal
-        self._on_news = on_news
+        self._on_change = on_change
         self._ids: set[str] = set()
         self._runner: web.AppRunner | None = None
-        self._door = asyncio.Lock()
-        """Opening and closing take turns: restarts may overlap."""
+        self._listening = asyncio.Lock()
+        """Held while it starts or stops to listen: restarts may overlap."""
         self.port = config.port
         """The port in use once listening; it stays the same from then on."""
         self.connections: list[Connection] = []
@@ -77,22 +77,22 @@ class Server:
         self.targets_seen: Counter[str] = Counter()
         """Hub methods that clients called, as they wrote them."""
         self.errors: list[BaseException] = []
-        """Mistakes of this program: what must never happen."""
+        """Internal errors of this program."""
 
     @property
     def listening(self) -> bool:
         return self._runner is not None
 
     async def listen(self) -> None:
-        """Open the door unless it is open. Raises OSError if the port is taken, or none is free."""
-        async with self._door:
+        """Listen, unless it does. Raises OSError if the port is taken, or none is free."""
+        async with self._listening:
             if self._runner is None:
                 self._runner = await self._open()
-                self._on_news()
+                self._on_change()
 
     async def go_away(self, cause: str = "went_away") -> None:
-        """Close the door and drop everybody without a word."""
-        async with self._door:
+        """Stop listening and end all connections without a Close record."""
+        async with self._listening:
             for connection in list(self.connections):
                 connection.cut(reset=False, cause=cause)
             if self._runner is not None:
@@ -105,31 +105,31 @@ class Server:
         app.router.add_route("*", f"{PATH}/negotiate", self._guarded(self._negotiate))
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()
-        refusal = OSError(f"no free port on {HOST}")
+        failure = OSError(f"no free port on {HOST}")
         for port in [self.port] if self.port else sample(_OWN_PORTS, _PORT_TRIES):
             try:
                 await web.TCPSite(runner, HOST, port, reuse_address=True).start()
             except OSError as error:
-                refusal = error
+                failure = error
             else:
                 self.port = port
                 return runner
         await runner.cleanup()
-        raise refusal
+        raise failure
 
-    def say_to_all(self, item: Frame | Goodbye) -> None:
+    def send_to_all(self, item: Frame | Closing) -> None:
         for connection in self.connections:
-            connection.say(item)
+            connection.enqueue(item)
 
-    # --- the door ----------------------------------------------------------------------------------------
+    # --- HTTP --------------------------------------------------------------------------------------------
 
     def _guarded(self, handler: _Handler) -> _Handler:
-        """`handler`, with its mistakes kept for `stop()` to raise: aiohttp would only log them."""
+        """`handler`, with its errors kept for `stop()` to raise: aiohttp would only log them."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
-            except ConnectionError:  # the client left in the middle of an answer: nobody will see this one
+            except ConnectionError:  # the client left during the answer; nobody receives this one
                 return web.Response(status=499)
             except Exception as error:
                 self.errors.append(error)
@@ -146,10 +146,10 @@ class Server:
 
     async def _negotiate(self, request: web.Request) -> web.StreamResponse:
         self.requests["negotiate"] += 1
-        self._on_news()
-        trouble = self._bitten(Stage.NEGOTIATE)
-        if trouble is not None:
-            return await self._trouble_at_negotiate(request, trouble)
+        self._on_change()
+        spec = self._faults.take(Stage.NEGOTIATE)
+        if spec is not None:
+            return await self._faulty_negotiate(request, spec)
         if not self._authorized(request):
             return web.Response(status=401)
         if request.method != "POST":
@@ -162,29 +162,29 @@ class Server:
         self._ids.add(token if version else connection_id)
         return _json({**body, "availableTransports": _TRANSPORTS})
 
-    async def _trouble_at_negotiate(self, request: web.Request, trouble: Trouble) -> web.StreamResponse:
-        match trouble.fault:
+    async def _faulty_negotiate(self, request: web.Request, spec: FaultSpec) -> web.StreamResponse:
+        match spec.fault:
             case Fault.NEGOTIATE_HANG:
                 await asyncio.Event().wait()  # until the client or the hub goes
-            case Fault.NEGOTIATE_REDIRECT if trouble.status == 200:
-                return _json({"url": trouble.url, "accessToken": "token-for-elsewhere"})
+            case Fault.NEGOTIATE_REDIRECT if spec.status == 200:
+                return _json({"url": spec.url, "accessToken": "token-for-elsewhere"})
             case Fault.NEGOTIATE_REDIRECT:
-                status = trouble.status if trouble.status in {301, 302, 303, 307, 308} else 307
-                return web.Response(status=status, headers={"Location": trouble.url})
+                status = spec.status if spec.status in {301, 302, 303, 307, 308} else 307
+                return web.Response(status=status, headers={"Location": spec.url})
             case Fault.NEGOTIATE_BODY:
-                return await _odd_body(request, BodyKind(trouble.kind or BodyKind.HTML))
+                return await _odd_body(request, BodyKind(spec.kind or BodyKind.HTML))
             case _:
                 pass
-        return web.Response(status=trouble.status, headers=trouble.headers)
+        return web.Response(status=spec.status, headers=spec.headers)
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         self.requests["upgrade"] += 1
-        self._on_news()
-        trouble = self._bitten(Stage.UPGRADE)
-        if trouble is not None and trouble.fault is Fault.UPGRADE_HANG:
+        self._on_change()
+        spec = self._faults.take(Stage.UPGRADE)
+        if spec is not None and spec.fault is Fault.UPGRADE_HANG:
             await asyncio.Event().wait()  # until the client or the hub goes
-        if trouble is not None:
-            return web.Response(status=trouble.status, headers=trouble.headers)
+        if spec is not None:
+            return web.Response(status=spec.status, headers=spec.headers)
         if not self._authorized(request):
             return web.Response(status=401)
         connection_id = request.query.get("id")
@@ -195,53 +195,52 @@ class Server:
         self._ids.discard(connection_id or "")
         return await self._host(request)
 
-    def _bitten(self, stage: Stage) -> Trouble | None:
-        trouble = self._desk.take(stage)
-        if trouble is not None:
-            self._journal.fault(trouble.fault, describe(trouble))
-        return trouble
-
-    # --- inside ------------------------------------------------------------------------------------------
+    # --- WebSocket ---------------------------------------------------------------------------------------
 
     async def _host(self, request: web.Request) -> web.StreamResponse:
-        connection = Connection(_new_id(), self._config, self._desk, self._journal, self._invoked)
+        connection = Connection(_new_id(), self._config, self._faults, self._journal, self._invoked)
         try:
             if not await connection.open(request):
                 return connection.response
-        except ConnectionError:  # the client left in the middle of its handshake: its right
+        except ConnectionError:  # the client left during its handshake, as it may
             return connection.response
-        self._journal.opened(connection.name)
+        self._journal.write("opened", connection=connection.name)
         if self._config.one_connection_per_key:
-            self.say_to_all(Goodbye("superseded", protocol.close()))
+            self.send_to_all(Closing("superseded", protocol.close()))
         self.connections.append(connection)
         self.first_connection.set()
         self.connections_seen += 1
-        self._on_news()
+        self._on_change()
         try:
             await connection.run()
         finally:
             self.connections.remove(connection)
-            self._journal.closed(connection.name, connection.cause)
-            self._on_news()
+            self._journal.write("closed", connection=connection.name, cause=connection.cause)
+            self._on_change()
         return connection.response
 
     def _invoked(self, connection: Connection, call: protocol.Invocation) -> None:
-        self.targets_seen[call.target] += 1
-        self._on_news()
-        self._journal.command(
-            CommandLine(
-                connection.name, utc_now(), call.target, client_id_of(call.arguments), call.invocation_id
-            )
+        self._journal.write(
+            "command",
+            connection=connection.name,
+            target=call.target,
+            client_id=client_id_of(call.arguments),
+            invocation_id=call.invocation_id,
         )
-        trouble = self._desk.take(Stage.COMMAND, call.target)
-        result = answer(call, self._account, self._config, trouble)
-        items: list[Frame | Control] = []
-        if result.event is not None:
-            items.append(Frame((result.event,)))
-        if result.completes and call.invocation_id is not None:
-            items.append(Control(protocol.completion(call.invocation_id, result.error)))
-        for item in items if self._config.event_before_completion else reversed(items):
-            connection.say(item)
+        spec = self._faults.take(Stage.COMMAND, call.target)
+        records = answer(call, self._account, self._config, spec)
+        self.targets_seen[call.target] += 1  # once the answer's content is fixed
+        self._on_change()
+        lag = self._config.answer_lag_seconds
+        if lag:
+            asyncio.get_running_loop().call_later(lag, _send, connection, records)
+        else:
+            _send(connection, records)
+
+
+def _send(connection: Connection, records: list[ChannelRecord | bytes]) -> None:
+    for record in records:
+        connection.enqueue(Ready(record) if isinstance(record, bytes) else Frame((record,)))
 
 
 def _new_id() -> str:

@@ -1,35 +1,31 @@
 CREATE VIEW report.balance_current AS
-WITH RECURSIVE known AS (
-    -- A loose index scan: one probe of the primary key per asset, however long the history is.
-    (SELECT account, user_id, asset FROM ingest.balance ORDER BY account, user_id, asset LIMIT 1)
-    UNION ALL
-    SELECT next.account, next.user_id, next.asset
-    FROM known
-    CROSS JOIN LATERAL (
-        SELECT b.account, b.user_id, b.asset
-        FROM ingest.balance AS b
-        WHERE (b.account, b.user_id, b.asset) > (known.account, known.user_id, known.asset)
-        ORDER BY b.account, b.user_id, b.asset
-        LIMIT 1
-    ) AS next
-)
 SELECT
     known.account,
     known.user_id,
     known.asset,
-    held.available,
-    held.allocated,
-    held.available + held.allocated AS total,
-    held.reported,
+    latest.available,
+    latest.allocated,
+    latest.available + latest.allocated AS total,
+    latest.reported,
     w.deleted,
-    held.valid_from,
+    latest.valid_from,
     w.confirmed_until,
     CASE
-        WHEN doubtful.gap THEN 'in_gap'
-        WHEN w.confirmed_until < clock_timestamp() - 2 * coalesce(h.balances_interval, interval '1 minute')
-            THEN 'last_known'
+        WHEN EXISTS (
+            SELECT FROM ingest.gap AS g
+            WHERE g.account = known.account AND g.ended_at IS NULL
+              AND 'balances' = ANY (g.touches) AND g.balances_confirmed_at IS NULL
+              AND coalesce(g.user_id, known.user_id) = known.user_id
+        ) THEN 'in_gap'
+        -- A stamp later than now is no evidence.
+        WHEN pending.confirmations > 0
+            OR w.confirmed_until > clock_timestamp() + interval '2 seconds'
+            OR w.confirmed_until < clock_timestamp() - 2 * coalesce(h.balances_interval, interval '1 minute')
+        THEN 'last_known'
         ELSE 'confirmed'
     END AS certainty,
+    pending.confirmations AS pending_confirmations,
+    users.is_former,
     w.epoch,
     w.sequence,
     w.revision,
@@ -39,30 +35,29 @@ SELECT
     risk.max_exposure,
     total_risk.base_currency,
     risk.observed_at AS exposure_observed_at
-FROM known
+FROM ingest.known_asset AS known
 CROSS JOIN LATERAL (
     SELECT b.available, b.allocated, b.reported, b.valid_from
     FROM ingest.balance AS b
     WHERE b.account = known.account AND b.user_id = known.user_id AND b.asset = known.asset
     ORDER BY b.valid_from DESC, b.epoch DESC, b.sequence DESC, b.revision DESC
     LIMIT 1
-) AS held
+) AS latest
 JOIN ingest.watermark AS w
     ON w.account = known.account AND w.kind = 'balances' AND w.user_id = known.user_id
 LEFT JOIN ingest.heartbeat AS h ON h.account = known.account
 CROSS JOIN LATERAL (
-    -- A gap that was healed or explained leaves no doubt. One that was lost leaves as much as an open one, until
-    -- something later confirms the state; what it had been awaiting and never got is still in its row.
-    SELECT EXISTS (
-        SELECT FROM ingest.gap AS g
-        WHERE g.account = known.account AND g.ending IS NULL
-          AND 'balances' = ANY (g.awaiting) AND coalesce(g.user_id, known.user_id) = known.user_id
-    ) OR EXISTS (
-        SELECT FROM ingest.gap AS g
-        WHERE g.account = known.account AND g.ending = 'lost' AND g.ended_at >= w.confirmed_until
-          AND 'balances' = ANY (g.awaiting) AND coalesce(g.user_id, known.user_id) = known.user_id
-    ) AS gap
-) AS doubtful
+    SELECT count(*) AS confirmations
+    FROM ingest.confirmation AS c
+    WHERE c.account = known.account AND c.kind = 'balances' AND c.user_id = known.user_id AND c.resolution IS NULL
+) AS pending
+CROSS JOIN LATERAL (
+    -- As in report.freshness: the hub names another user by now.
+    SELECT count(*) > 0 AS is_former
+    FROM ingest.watermark AS other
+    WHERE other.account = w.account AND other.kind = w.kind AND other.user_id <> w.user_id
+      AND other.confirmed_until > w.confirmed_until + 2 * h.balances_interval
+) AS users
 LEFT JOIN LATERAL (
     SELECT e.current_exposure, e.max_exposure, e.observed_at
     FROM ingest.exposure AS e
@@ -90,7 +85,9 @@ COMMENT ON COLUMN report.balance_current.reported IS 'False: the newest snapshot
 COMMENT ON COLUMN report.balance_current.deleted IS 'The hub flags the whole balance record as deleted.';
 COMMENT ON COLUMN report.balance_current.valid_from IS 'Since when the asset has these amounts.';
 COMMENT ON COLUMN report.balance_current.confirmed_until IS 'When the hub last confirmed the account''s state: until then nothing had changed.';
-COMMENT ON COLUMN report.balance_current.certainty IS 'confirmed: the last answer is fresh. last_known: it is older than two intervals. in_gap: something may have been missed and no fresh answer has come since, or never came and nothing later either.';
+COMMENT ON COLUMN report.balance_current.certainty IS 'in_gap: something may have been missed, and no snapshot has confirmed the balances since. last_known: the last confirmation is older than two intervals, or a contradiction is pending. confirmed: neither.';
+COMMENT ON COLUMN report.balance_current.pending_confirmations IS 'Snapshots that contradict what is shown and wait for confirmation: see report.confirmation.';
+COMMENT ON COLUMN report.balance_current.is_former IS 'The key of this user is no longer in use: for two intervals the hub has confirmed another user only. Leave it out of sums.';
 COMMENT ON COLUMN report.balance_current.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
 COMMENT ON COLUMN report.balance_current.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
 COMMENT ON COLUMN report.balance_current.revision IS 'Above 0 where the hub sent different contents under one sequence.';

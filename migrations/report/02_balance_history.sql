@@ -15,6 +15,11 @@ SELECT
     b.epoch,
     b.sequence,
     b.revision,
+    v.origin,
+    v.passed_over,
+    v.previous_confirmed_until,
+    v.received_at,
+    v.recorded_at,
     v.session_id,
     v.ordinal
 FROM (
@@ -49,7 +54,7 @@ COMMENT ON COLUMN report.balance_history.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.balance_history.asset IS 'Name of the asset, as the hub writes it.';
 COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts hold.';
 COMMENT ON COLUMN report.balance_history.valid_to IS 'Until when they were superseded; null for the current row.';
-COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when they are known to have held; what lies between this and valid_to was not observed.';
+COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when they are known to have been so; what lies between this and valid_to was not observed.';
 COMMENT ON COLUMN report.balance_history.available IS 'Free amount.';
 COMMENT ON COLUMN report.balance_history.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN report.balance_history.total IS 'available + allocated.';
@@ -59,5 +64,10 @@ COMMENT ON COLUMN report.balance_history.reported IS 'False: from here on snapsh
 COMMENT ON COLUMN report.balance_history.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
 COMMENT ON COLUMN report.balance_history.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
 COMMENT ON COLUMN report.balance_history.revision IS 'Above 0 where the hub sent different contents under one sequence.';
+COMMENT ON COLUMN report.balance_history.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
+COMMENT ON COLUMN report.balance_history.passed_over IS 'How many sequence numbers lie between the snapshot before, of whatever asset, and this one.';
+COMMENT ON COLUMN report.balance_history.previous_confirmed_until IS 'When the state before it was last confirmed: what lies between that and valid_from was not observed.';
+COMMENT ON COLUMN report.balance_history.received_at IS 'Receipt of the snapshot.';
+COMMENT ON COLUMN report.balance_history.recorded_at IS 'When the snapshot was stored: what was known at a moment is what was recorded by then.';
 COMMENT ON COLUMN report.balance_history.session_id IS 'Session of the record that is the evidence.';
 COMMENT ON COLUMN report.balance_history.ordinal IS 'Number of that record in its session.';

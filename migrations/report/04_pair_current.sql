@@ -9,13 +9,33 @@ SELECT
     p.min_quote_size,
     p.max_quote_size,
     p.valid_from,
-    w.confirmed_until
+    w.confirmed_until,
+    CASE
+        WHEN EXISTS (
+            SELECT FROM ingest.gap AS g
+            WHERE g.account = p.account AND g.ended_at IS NULL
+              AND 'pairs' = ANY (g.touches) AND g.pairs_confirmed_at IS NULL
+        ) THEN 'in_gap'
+        -- A stamp later than now is no evidence.
+        WHEN pending.confirmations > 0
+            OR w.confirmed_until > clock_timestamp() + interval '2 seconds'
+            OR w.confirmed_until < clock_timestamp() - 2 * coalesce(h.pairs_interval, interval '5 minutes')
+        THEN 'last_known'
+        ELSE 'confirmed'
+    END AS certainty,
+    pending.confirmations AS pending_confirmations
 FROM (
     SELECT DISTINCT ON (account, name) *
     FROM ingest.pair
     ORDER BY account, name, valid_from DESC, epoch DESC, sequence DESC, revision DESC
 ) AS p
 JOIN ingest.watermark AS w ON w.account = p.account AND w.kind = 'pairs'
+LEFT JOIN ingest.heartbeat AS h ON h.account = p.account
+CROSS JOIN LATERAL (
+    SELECT count(*) AS confirmations
+    FROM ingest.confirmation AS c
+    WHERE c.account = p.account AND c.kind = 'pairs' AND c.resolution IS NULL
+) AS pending
 WHERE p.listed;
 
 COMMENT ON VIEW report.pair_current IS
@@ -30,3 +50,5 @@ COMMENT ON COLUMN report.pair_current.min_quote_size IS 'Smallest size, in quote
 COMMENT ON COLUMN report.pair_current.max_quote_size IS 'Largest size, in quote units; null where the hub does not tell.';
 COMMENT ON COLUMN report.pair_current.valid_from IS 'Since when the limits are as shown.';
 COMMENT ON COLUMN report.pair_current.confirmed_until IS 'When the hub last sent the same list.';
+COMMENT ON COLUMN report.pair_current.certainty IS 'in_gap: something may have been missed, and no list has confirmed the pairs since. last_known: the last confirmation is older than two intervals, or a contradiction is pending. confirmed: neither.';
+COMMENT ON COLUMN report.pair_current.pending_confirmations IS 'Lists that contradict what is shown and wait for confirmation: see report.confirmation.';

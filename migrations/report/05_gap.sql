@@ -3,48 +3,70 @@ SELECT
     account,
     kind,
     cause,
-    obstacles,
+    connection_errors,
     missed_from,
     missed_until,
     coalesce(missed_until, clock_timestamp()) - missed_from AS duration,
     opened_at,
-    ending,
     ended_at,
-    ended_at - opened_at AS time_to_end,
-    ending IS NULL AS is_open,
-    awaiting,
-    stream,
+    ended_at IS NULL AS is_open,
+    touches,
+    array_remove(
+        ARRAY[
+            CASE WHEN 'balances' = ANY (touches) AND balances_confirmed_at IS NULL THEN 'balances' END,
+            CASE WHEN 'pairs' = ANY (touches) AND pairs_confirmed_at IS NULL THEN 'pairs' END
+        ],
+        NULL
+    ) AS awaits,
+    CASE WHEN 'balances' = ANY (touches) THEN coalesce(balances_confirmed_at, clock_timestamp()) - missed_from END
+        AS balances_unknown_for,
+    balances_confirmed_at,
+    balances_confirmed_by_session_id,
+    balances_confirmed_by_ordinal,
+    CASE WHEN 'pairs' = ANY (touches) THEN coalesce(pairs_confirmed_at, clock_timestamp()) - missed_from END
+        AS pairs_unknown_for,
+    pairs_confirmed_at,
+    pairs_confirmed_by_session_id,
+    pairs_confirmed_by_ordinal,
     user_id,
     first_missing,
     last_missing,
     last_missing - first_missing + 1 AS size,
+    occurrences,
+    last_occurred_at,
     session_id,
     ordinal,
-    proof_session_id,
-    proof_ordinal
+    recorded_at
 FROM ingest.gap;
 
 COMMENT ON VIEW report.gap IS
-    'When may we have missed something, why, and how did it end? A snapshot heals the state, not the history: the row stays.';
+    'When may something have been missed, why, and when was the state known again? A snapshot confirms the state, not the history: the row stays.';
 COMMENT ON COLUMN report.gap.account IS 'Name of the account.';
-COMMENT ON COLUMN report.gap.kind IS 'disconnected, unclean_end (the process died), sequence_skip, shed (dropped by us at a limit) or undecodable.';
+COMMENT ON COLUMN report.gap.kind IS 'disconnected, unclean_end (the process died), sequence_skip, dropped (by us, at a limit), commits_lost (by the database), undecodable or unanswered.';
 COMMENT ON COLUMN report.gap.cause IS 'What broke, one word of a fixed set.';
-COMMENT ON COLUMN report.gap.obstacles IS 'Why attempts to come back failed, in order of first appearance.';
-COMMENT ON COLUMN report.gap.missed_from IS 'Start of the interval.';
-COMMENT ON COLUMN report.gap.missed_until IS 'End of the interval; null while it lasts.';
-COMMENT ON COLUMN report.gap.duration IS 'Its length, so far.';
+COMMENT ON COLUMN report.gap.connection_errors IS 'Why attempts to connect again failed, in order of first appearance.';
+COMMENT ON COLUMN report.gap.missed_from IS 'Start of the interval in which something may have been missed.';
+COMMENT ON COLUMN report.gap.missed_until IS 'When the hub was heard again; null while it is not.';
+COMMENT ON COLUMN report.gap.duration IS 'From missed_from to missed_until, so far.';
 COMMENT ON COLUMN report.gap.opened_at IS 'When it was noticed.';
-COMMENT ON COLUMN report.gap.ending IS 'healed: a fresh answer proved the state again. explained: nothing was missed that was ever announced. lost: the hub would not tell. Null while open.';
-COMMENT ON COLUMN report.gap.ended_at IS 'When it ended.';
-COMMENT ON COLUMN report.gap.time_to_end IS 'From noticing to the end.';
+COMMENT ON COLUMN report.gap.ended_at IS 'When snapshots had confirmed every kind that it touches; null while it is open.';
 COMMENT ON COLUMN report.gap.is_open IS 'No end yet.';
-COMMENT ON COLUMN report.gap.awaiting IS 'Kinds of stream that still need a fresh answer, or, where it was lost, never got one.';
-COMMENT ON COLUMN report.gap.stream IS 'balances or pairs, where only one is touched.';
+COMMENT ON COLUMN report.gap.touches IS 'Kinds of stream whose state was unknown from then on: balances, pairs.';
+COMMENT ON COLUMN report.gap.awaits IS 'Those of them that no snapshot has confirmed yet.';
+COMMENT ON COLUMN report.gap.balances_unknown_for IS 'From missed_from until a snapshot confirmed the balances, so far; null where it does not touch them.';
+COMMENT ON COLUMN report.gap.balances_confirmed_at IS 'Receipt of the snapshot that confirmed the balances; null where it is awaited, or not touched.';
+COMMENT ON COLUMN report.gap.balances_confirmed_by_session_id IS 'Session of that snapshot.';
+COMMENT ON COLUMN report.gap.balances_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
+COMMENT ON COLUMN report.gap.pairs_unknown_for IS 'From missed_from until a snapshot confirmed the pairs, so far; null where it does not touch them.';
+COMMENT ON COLUMN report.gap.pairs_confirmed_at IS 'Receipt of the snapshot that confirmed the pairs; null where it is awaited, or not touched.';
+COMMENT ON COLUMN report.gap.pairs_confirmed_by_session_id IS 'Session of that snapshot.';
+COMMENT ON COLUMN report.gap.pairs_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
 COMMENT ON COLUMN report.gap.user_id IS 'The hub''s user, where only one is touched.';
-COMMENT ON COLUMN report.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (shed).';
+COMMENT ON COLUMN report.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (dropped, commits_lost).';
 COMMENT ON COLUMN report.gap.last_missing IS 'Last missing one.';
 COMMENT ON COLUMN report.gap.size IS 'How many are missing.';
+COMMENT ON COLUMN report.gap.occurrences IS 'How often its cause has shown while it was open.';
+COMMENT ON COLUMN report.gap.last_occurred_at IS 'When its cause last showed.';
 COMMENT ON COLUMN report.gap.session_id IS 'Session in which, or after which, it began.';
 COMMENT ON COLUMN report.gap.ordinal IS 'First record that may be missing, or the one that revealed it.';
-COMMENT ON COLUMN report.gap.proof_session_id IS 'Session of the event that healed it.';
-COMMENT ON COLUMN report.gap.proof_ordinal IS 'Ordinal of that event.';
+COMMENT ON COLUMN report.gap.recorded_at IS 'When the row was first stored.';

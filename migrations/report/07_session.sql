@@ -1,8 +1,8 @@
 CREATE VIEW report.session AS
 SELECT
     account, session_id, opened_at, closed_at, coalesce(closed_at, clock_timestamp()) - opened_at AS duration,
-    ending, cause, detail, attempts, obstacles, url, software_version, last_heard_at, received,
-    committed_records, shed_records, last_received_at
+    ending, cause, detail, attempts, connection_errors, url, software_version, clock_offset_seconds, last_heard_at,
+    received, committed_records, dropped_records, last_received_at
 FROM ingest.session;
 
 COMMENT ON VIEW report.session IS
@@ -16,11 +16,12 @@ COMMENT ON COLUMN report.session.ending IS 'clean, link_lost or unclean; null wh
 COMMENT ON COLUMN report.session.cause IS 'What ended it.';
 COMMENT ON COLUMN report.session.detail IS 'More about that, for people.';
 COMMENT ON COLUMN report.session.attempts IS 'Connection attempts it took.';
-COMMENT ON COLUMN report.session.obstacles IS 'Causes of the attempts that failed before.';
+COMMENT ON COLUMN report.session.connection_errors IS 'Causes of the attempts that failed before.';
 COMMENT ON COLUMN report.session.url IS 'Address of the hub.';
 COMMENT ON COLUMN report.session.software_version IS 'Version of the software.';
-COMMENT ON COLUMN report.session.last_heard_at IS 'When the last bytes of any kind came; set at the end.';
+COMMENT ON COLUMN report.session.clock_offset_seconds IS 'Wall clock of the ingestor''s host minus the database''s clock, when it was opened. Stamps are the database''s.';
+COMMENT ON COLUMN report.session.last_heard_at IS 'Receipt of the last whole message of the hub; set at the end.';
 COMMENT ON COLUMN report.session.received IS 'Records received; set at the end.';
 COMMENT ON COLUMN report.session.committed_records IS 'Records stored.';
-COMMENT ON COLUMN report.session.shed_records IS 'Records dropped at a limit.';
+COMMENT ON COLUMN report.session.dropped_records IS 'Records dropped at a limit.';
 COMMENT ON COLUMN report.session.last_received_at IS 'Receipt of the newest stored record.';

@@ -1,5 +1,6 @@
 CREATE VIEW report.dead_letter AS
-SELECT account, session_id, ordinal, position, received_at, stage, reason, detail, subject, software_version
+SELECT account, session_id, ordinal, position, received_at, stage, reason, detail, subject, software_version,
+    occurrences, last_received_at
 FROM ingest.dead_letter;
 
 COMMENT ON VIEW report.dead_letter IS
@@ -14,3 +15,5 @@ COMMENT ON COLUMN report.dead_letter.reason IS 'One word of a fixed set.';
 COMMENT ON COLUMN report.dead_letter.detail IS 'Where and what.';
 COMMENT ON COLUMN report.dead_letter.subject IS 'Subject of the envelope, where readable.';
 COMMENT ON COLUMN report.dead_letter.software_version IS 'Version that quarantined it.';
+COMMENT ON COLUMN report.dead_letter.occurrences IS 'How often the same cause has come up while its gap was open.';
+COMMENT ON COLUMN report.dead_letter.last_received_at IS 'Receipt of the last such event; detail is that event''s.';

@@ -3,13 +3,13 @@ SELECT
     account,
     session_id,
     opened_at,
-    coalesce(received, committed_ordinal) - committed_records - shed_records AS records
+    coalesce(received, committed_ordinal) - committed_records - dropped_records AS records
 FROM ingest.session
-WHERE coalesce(received, committed_ordinal) <> committed_records + shed_records
+WHERE coalesce(received, committed_ordinal) <> committed_records + dropped_records
   AND (closed_at IS NULL OR ending <> 'link_lost' OR closed_at < clock_timestamp() - interval '1 minute');
 
 COMMENT ON VIEW report.unaccounted IS
-    'Must return no rows: sessions with records that are neither stored nor booked as shed (I1).';
+    'Must return no rows: sessions with records that are neither stored nor counted as dropped (I1).';
 COMMENT ON COLUMN report.unaccounted.account IS 'Name of the account.';
 COMMENT ON COLUMN report.unaccounted.session_id IS 'The session.';
 COMMENT ON COLUMN report.unaccounted.opened_at IS 'When it was opened.';

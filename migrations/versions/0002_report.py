@@ -11,10 +11,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("CREATE SCHEMA report")
-    op.execute(
-        "COMMENT ON SCHEMA report IS 'For analysts: stable views. Grant USAGE on it and SELECT on its views.'"
-    )
     for file in sorted((Path(__file__).parent.parent / "report").glob("*.sql")):
         op.get_bind().exec_driver_sql(file.read_text())
 

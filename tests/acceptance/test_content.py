@@ -1,5 +1,8 @@
 """One bad event among a thousand good ones, through the whole path: the good ones apply, the bad one is kept
-apart with its reason, the link stays, and not one digit differs."""
+apart with its reason, the link stays, and not one digit differs.
+
+Invariants I1, I8.
+"""
 
 import json
 import threading
@@ -112,7 +115,7 @@ def ingestor(quiet_hub: SimulatedHub, database: str) -> Iterator[Ingestor]:
     settings = Settings(account="content", hub=Hub(environment=Environment.CUSTOM, url=quiet_hub.url))
     made = Ingestor(settings, database, lambda: quiet_hub.config.api_key)
     made.start(threading.Event(), lambda _: None)
-    eventually(lambda: made.picture().answered >= 2)
+    eventually(lambda: made.picture().outcomes.get("applied", 0) >= 2)
     yield made
     made.stop(10.0)
 

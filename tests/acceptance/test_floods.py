@@ -1,4 +1,7 @@
-"""Below the limits nothing is lost, however fast or large it comes; above them the proof is kept."""
+"""Below the limits nothing is lost, however fast or large it comes; above them head and SHA-256 are kept.
+
+Invariants I1, I13.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -32,7 +35,7 @@ def daemon(quiet_hub: SimulatedHub, database: str, sql: Query) -> Iterator[Daemo
 
 
 def _peak(daemon: Daemon) -> float:
-    """High-water mark of resident memory, MiB."""
+    """High-water number of resident memory, MiB."""
     status = Path(f"/proc/{daemon.process.pid}/status")
     try:
         with status.open() as lines:
@@ -52,7 +55,7 @@ def test_twenty_thousand_events_in_a_burst(
     assert sql("SELECT sequence FROM ingest.watermark WHERE kind = 'balances'") == [
         (quiet_hub.account.sequence,)
     ]
-    assert sql("SELECT sum(shed_records) FROM ingest.session") == [(0,)]
+    assert sql("SELECT sum(dropped_records) FROM ingest.session") == [(0,)]
     assert sql("SELECT * FROM report.unaccounted") == []
 
 
@@ -75,7 +78,7 @@ def test_a_ten_megabyte_frame_of_small_records(
 
 
 @pytest.mark.parametrize("megabytes", [10, 100])
-def test_a_record_above_the_limit_keeps_its_head_and_its_proof(
+def test_a_record_above_the_limit_keeps_its_head_and_its_digest(
     megabytes: int, quiet_hub: SimulatedHub, daemon: Daemon, sql: Query, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = b'{"type":1,"target":"executionEvents","arguments":["' + b"x" * (megabytes * MIB) + b'"]}'

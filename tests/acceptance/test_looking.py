@@ -1,6 +1,8 @@
 """Commands that look: what they print, and that they leave everything as it was."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,12 @@ import psycopg
 import pytest
 
 from ingestor.simulator import SimulatedHub
+from tests.acceptance.conftest import Query
 from tests.support.daemon import Daemon, command, environment
-from tests.support.postgres import postgres_directory, server_under_test
+from tests.support.postgres import libpq_url, postgres_directory, server_under_test
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 NOBODY_LISTENS = "http://127.0.0.1:1/hub"
 LOOKS = [("status",), ("db", "status"), ("check",)]
@@ -89,7 +94,7 @@ def test_check_gives_every_failure_a_fix_of_its_own(database: str) -> None:
     assert all(each["fix"] and "above" not in each["fix"] for each in failed)
 
 
-def test_check_tells_every_wrong_setting_as_a_finding(tmp_path: Path) -> None:
+def test_check_lists_every_invalid_setting_as_a_finding(tmp_path: Path) -> None:
     wrong = {"INGESTOR_LOG__LEVEL": "loud", "INGESTOR_INBOX__MAX_RECORDS": "0"}
     done = command("check", "--json", env=private(tmp_path, **wrong))
 
@@ -104,7 +109,7 @@ def test_check_tells_every_wrong_setting_as_a_finding(tmp_path: Path) -> None:
     assert all("expected:" in each["fix"] for each in document["findings"])
 
 
-def test_check_tells_a_missing_file_as_a_finding(tmp_path: Path) -> None:
+def test_check_lists_a_missing_file_as_a_finding(tmp_path: Path) -> None:
     done = command("check", "--json", "--config", "/nonexistent/x.toml", env=private(tmp_path))
 
     assert done.returncode == 78
@@ -115,7 +120,7 @@ def test_check_tells_a_missing_file_as_a_finding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", ["missing", "stopped", "running"])
 def test_json_is_one_document_and_nothing_else(state: str, directory: Path, hub: SimulatedHub) -> None:
-    """Also where something is told on the way, and at the level at which everything is."""
+    """Also if something is logged meanwhile, at the level that logs everything."""
     env = private(directory, hub.url, INGESTOR_LOG__LEVEL="debug") | {"HERCLE_API_KEY": hub.config.api_key}
     if state == "stopped":
         assert command("db", "upgrade", env=env).returncode == 0
@@ -148,3 +153,51 @@ def test_a_failure_in_json_is_a_document_too() -> None:
 def test_a_demo_in_json_is_one_document(tmp_path: Path) -> None:
     done = command("demo", "--for", "3", "--json", env=private(tmp_path, INGESTOR_LOG__LEVEL="debug"))
     assert json.loads(done.stdout)["unaccounted"] == 0
+
+
+def state(env: dict[str, str]) -> str:
+    found: str = json.loads(command("status", "--json", env=env).stdout)["daemon"]
+    return found
+
+
+def test_a_frozen_daemon_is_told_from_one_that_runs_and_one_that_died(
+    hub: SimulatedHub, database: str, sql: Query
+) -> None:
+    env = environment(hub.url, database, hub.config.api_key)
+    with Daemon(env) as daemon:
+        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat"), within=20)
+        assert state(env) == "running"
+
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        eventually(lambda: state(env) == "frozen", within=40)
+        assert "problem   the daemon is frozen" in command("status", env=env).stdout
+        daemon.kill()
+        eventually(lambda: state(env) == "silent", within=20)
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "55P03"])
+def test_a_daemon_whose_database_takes_no_writes_runs_and_does_not_write(
+    sqlstate: str, hub: SimulatedHub, database: str, sql: Query
+) -> None:
+    """A full disk costs it the session each time; what another session has locked does not."""
+    tables = ("heartbeat", "raw_event", "session", "request")
+    raises = f"RAISE EXCEPTION USING ERRCODE = '{sqlstate}', MESSAGE = 'no'"
+    env = environment(hub.url, database, hub.config.api_key)
+    with Daemon(env) as daemon, psycopg.connect(libpq_url(database), autocommit=True) as admin:
+        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat"), within=20)
+        admin.execute(
+            "CREATE FUNCTION ingest.fail() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $$ BEGIN {raises}; END $$".encode()
+        )
+        for table in tables:
+            on = f"ON ingest.{table} EXECUTE FUNCTION ingest.fail()"
+            admin.execute(f"CREATE TRIGGER fail BEFORE INSERT OR UPDATE {on}".encode())
+        eventually(lambda: daemon.events("commit_delayed"), within=20)
+        eventually(lambda: state(env) == "not_writing", within=40)
+        problem = "problem   the daemon runs and has written nothing for "
+        assert problem in command("status", env=env).stdout
+
+        for table in tables:
+            admin.execute(f"DROP TRIGGER fail ON ingest.{table}".encode())
+        eventually(lambda: state(env) == "running", within=20)
+        assert daemon.terminate() == 0

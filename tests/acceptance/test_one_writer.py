@@ -1,17 +1,23 @@
-"""One process writes an account: a second one says so and leaves, and the first one stays the first."""
+"""One process writes an account: a second one waits until the first has ended (I16)."""
 
 import os
 import signal
-from contextlib import closing
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import psycopg
+import pytest
 
 from ingestor.adapters.postgres.account_lock import lock_key
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query
-from tests.support.daemon import ACCOUNT, Daemon, command, environment
+from tests.support.daemon import ACCOUNT, Daemon, environment
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 HOLDER = """
     SELECT pid FROM pg_locks
@@ -20,11 +26,35 @@ HOLDER = """
 """
 
 
+class Told:
+    """The messages of a process to its service manager, one string for each datagram."""
+
+    def __init__(self, address: str, listener: socket.socket) -> None:
+        self.address = address
+        self._listener = listener
+        self._heard: list[str] = []
+
+    def __call__(self) -> list[str]:
+        with suppress(BlockingIOError):
+            while True:
+                self._heard.append(self._listener.recv(4096).decode())
+        return self._heard
+
+
+@contextmanager
+def systemd(directory: Path) -> Iterator[Told]:
+    address = str(directory / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(address)
+        listener.setblocking(False)
+        yield Told(address, listener)
+
+
 REFUSED = """
     SELECT 1 FROM pg_stat_activity
     WHERE application_name = 'hercle-ingestor' AND pid <> %s AND query LIKE '%%pg_locks%%'
 """
-"""The daemon's new connection, which has just asked who has the lock."""
+"""The daemon's new connection, which has just looked up who has the lock."""
 
 
 def holder(sql: Query) -> int:
@@ -37,20 +67,27 @@ def records(sql: Query) -> int:
     return int(sql("SELECT count(*) FROM ingest.raw_event")[0][0])
 
 
-def test_a_second_daemon_says_why_and_exits_75(hub: SimulatedHub, database: str, sql: Query) -> None:
+def test_a_second_daemon_waits_as_a_standby_and_takes_over(
+    hub: SimulatedHub, database: str, sql: Query, tmp_path: Path
+) -> None:
     env = environment(hub.url, database, hub.config.api_key)
     with Daemon(env) as first:
         eventually(lambda: records(sql), within=20)
-        second = command("run", env=env)
-        before = records(sql)
-        eventually(lambda: records(sql) > before)
+        with systemd(tmp_path) as messages, Daemon({**env, "NOTIFY_SOCKET": messages.address}) as second:
+            eventually(lambda: any("STATUS=standby: another process writes" in each for each in messages()))
+            before = records(sql)
+            eventually(lambda: records(sql) > before)
+            assert sql("SELECT pid FROM ingest.heartbeat") == [(first.process.pid,)]
+            assert not any("READY=1" in each for each in messages())
+            assert any("EXTEND_TIMEOUT_USEC" in each for each in messages())
+            assert second.process.poll() is None
 
-        assert second.returncode == 75
-        assert f"another process writes the account {ACCOUNT}" in second.stderr
-        assert "\n  fix: " in second.stderr
-        assert '"event": "account_taken"' in second.stderr
-        assert sql("SELECT pid FROM ingest.heartbeat") == [(first.process.pid,)]
-        assert first.terminate() == 0
+            assert first.terminate() == 0
+            eventually(
+                lambda: sql("SELECT 1 FROM ingest.heartbeat WHERE pid = %s", second.process.pid), within=20
+            )
+            assert [each["level"] for each in second.events("standby")] == ["warning"]
+            assert second.terminate() == 0
 
 
 def test_daemons_of_two_accounts_do_not_mind_each_other(hub: SimulatedHub, database: str, sql: Query) -> None:
@@ -78,7 +115,6 @@ def test_a_new_connection_takes_the_lock_anew(hub: SimulatedHub, database: str, 
         sql("SELECT pg_terminate_backend(%s)", before)
         eventually(lambda: holder(sql) not in {0, before})
 
-        assert command("run", env=env).returncode == 75
         assert daemon.terminate() == 0
 
 
@@ -90,13 +126,14 @@ def test_a_daemon_that_has_lost_the_account_to_another_exits_75(
         closing(psycopg.connect(libpq_url(database), autocommit=True)) as rival,
     ):
         before = eventually(lambda: holder(sql), within=20)
+        eventually(lambda: records(sql))
         # The rival stands in line, so that the lock is its own the moment the daemon's connection is gone.
         rival.pgconn.send_query(f"SELECT pg_advisory_lock({lock_key(ACCOUNT)})".encode())
         eventually(lambda: sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
         sql("SELECT pg_terminate_backend(%s)", before)
 
         assert daemon.process.wait(20) == 75
-        assert daemon.events("account_taken")
+        assert f"another process writes the account {ACCOUNT}" in daemon.log()
 
 
 def test_a_lost_connection_that_the_server_still_keeps_is_no_rival(
@@ -118,5 +155,5 @@ def test_a_lost_connection_that_the_server_still_keeps_is_no_rival(
         eventually(lambda: daemon.events("commit_resumed"), within=20)
 
         assert holder(sql) not in {0, frozen}
-        assert daemon.events("account_taken") == []
+        assert f"another process writes the account {ACCOUNT}" not in daemon.log()
         assert daemon.terminate() == 0

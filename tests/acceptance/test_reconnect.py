@@ -1,4 +1,7 @@
-"""Whatever takes the link away: it comes back, asks for everything, and one gap row names the cause."""
+"""However the link is lost, it comes back, requests everything, and one gap row names the cause.
+
+Invariants I2, I11, I12, I14.
+"""
 
 import statistics
 import threading
@@ -13,6 +16,8 @@ from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import BodyKind, Fault, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 Harm = Callable[[SimulatedHub], float]
 """Harms the hub; gives the seconds after which it is well again."""
@@ -107,26 +112,26 @@ LONG = {"away for 10 s": (away(10), "refused"), "away for 60 s": (away(60), "ref
 
 
 def _recovers(name: str, harm: Harm, cause: str, hub: SimulatedHub, ingestor: Ingestor, sql: Query) -> None:
-    eventually(lambda: ingestor.picture().answered >= 2)
+    eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
     sessions = sql("SELECT count(*) FROM ingest.session")[0][0]
     well_again = time.monotonic() + harm(hub)
     eventually(
         lambda: sql(
-            "SELECT 1 FROM ingest.gap WHERE kind = 'disconnected' AND ordinal > 0 AND ending = 'healed'"
+            "SELECT 1 FROM ingest.gap WHERE kind = 'disconnected' AND ordinal > 0 AND ended_at IS NOT NULL"
         ),
         within=90,
     )
     _seconds[name] = max(0.0, time.monotonic() - well_again)
 
-    gaps = sql("SELECT cause, obstacles, ending FROM ingest.gap WHERE kind = 'disconnected' AND ordinal > 0")
+    gaps = sql("SELECT cause, connection_errors FROM ingest.gap WHERE kind = 'disconnected' AND ordinal > 0")
     assert len(gaps) == 1, gaps
     assert cause in (gaps[0][0], *gaps[0][1])
     assert sql("SELECT count(*) FROM ingest.session")[0][0] == sessions + 1
-    asked = sql(
-        "SELECT command, outcome FROM ingest.command WHERE cause = 'link_up' AND session_id = "
+    requested = sql(
+        "SELECT command, outcome FROM ingest.request WHERE cause = 'link_up' AND session_id = "
         "(SELECT session_id FROM ingest.session ORDER BY opened_at DESC LIMIT 1) ORDER BY command"
     )
-    assert asked == [("GetBalances", "answered"), ("GetPairs", "answered")]
+    assert requested == [("GetBalances", "answered"), ("GetPairs", "answered")]
     assert set(hub.targets_seen) == {"GetBalances", "GetPairs"}
     assert ingestor.dead() is None
 
@@ -136,7 +141,6 @@ def test_the_link_recovers(name: str, hub: SimulatedHub, ingestor: Ingestor, sql
     _recovers(name, *HARMS[name], hub, ingestor, sql)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", LONG)
 def test_the_link_recovers_from_a_long_absence(
     name: str, hub: SimulatedHub, ingestor: Ingestor, sql: Query
@@ -148,7 +152,7 @@ def test_a_websocket_ping_with_a_payload_costs_nothing(
     hub: SimulatedHub, ingestor: Ingestor, sql: Query
 ) -> None:
     """uvicorn and proxies send them; signalrcore alone would lose the link."""
-    eventually(lambda: ingestor.picture().answered >= 2)
+    eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
     hub.inject(Fault.WEBSOCKET_PING, payload=b"\xff\x00payload")
     before = ingestor.picture().records
     eventually(lambda: ingestor.picture().records > before + 10)

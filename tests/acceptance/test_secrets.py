@@ -1,4 +1,7 @@
-"""A canary for a key and a password: after a life full of trouble at DEBUG, neither is found anywhere."""
+"""A canary for a key and a password: after a life full of trouble at DEBUG, neither is found anywhere.
+
+Invariant I18.
+"""
 
 import base64
 from collections.abc import Iterator
@@ -13,6 +16,8 @@ from tests.acceptance.conftest import Query
 from tests.support.daemon import Daemon, command, environment
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 KEY = "eyJhbGciOiJIUzI1NiJ9.Y2FuYXJ5LW9mLXRoZS1rZXktNzNhOTFm.c2lnbmF0dXJlLXRoYXQtc2luZ3M"
 PASSWORD = "canary/pass word+4f9c2d7b1e"
@@ -59,7 +64,7 @@ def _whole_database(url: str) -> bytes:
     return b"\n".join(said)
 
 
-def test_nothing_tells_the_key_or_the_password(
+def test_nothing_shows_the_key_or_the_password(
     hub: SimulatedHub, database: str, sql: Query, journal: Path, tmp_path: Path
 ) -> None:
     password_file = tmp_path / "password"
@@ -99,8 +104,8 @@ def test_nothing_tells_the_key_or_the_password(
         outputs += [broken.stdout, broken.stderr]
         assert daemon.terminate() == 0
         outputs.append(daemon.log())
-    assert hub.bites[Fault.COMMAND_COMPLETION_ERROR] == 1
-    assert hub.bites[Fault.COMMAND_PRECHECKS_ERROR] == 1
+    assert hub.fault_counts[Fault.COMMAND_COMPLETION_ERROR] == 1
+    assert hub.fault_counts[Fault.COMMAND_PRECHECKS_ERROR] == 1
     said = "\n".join(outputs).encode()
     assert b'"level": "debug"' in said
 
@@ -113,7 +118,7 @@ def test_nothing_tells_the_key_or_the_password(
 
 
 def _refused(sql: Query) -> int:
-    return len(sql("SELECT 1 FROM ingest.command WHERE outcome = 'refused'"))
+    return len(sql("SELECT 1 FROM ingest.request WHERE outcome = 'refused'"))
 
 
 def _cut(hub: SimulatedHub, sql: Query) -> None:

@@ -49,7 +49,7 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
         # A pool numbers its threads.
         return {re.sub(r"-\d+_\d+$", "", thread.name) for thread in set(threading.enumerate()) - others}
 
-    eventually(lambda: sql("SELECT 1 FROM ingest.command WHERE cause = 'schedule' AND outcome = 'answered'"))
+    eventually(lambda: sql("SELECT 1 FROM ingest.request WHERE cause = 'schedule' AND outcome = 'answered'"))
     assert running() == documented("while connected", "once one was due")
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)

@@ -19,7 +19,7 @@ import structlog
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from tests.benchmarks import machine, report
 from tests.benchmarks.daemon import PROGRAM, REPOSITORY, environment
-from tests.benchmarks.figures import Book
+from tests.benchmarks.figures import Results
 from tests.benchmarks.generator import Generator
 from tests.benchmarks.observer import Observer
 from tests.benchmarks.plan import IN_EACH_ROUND, ONCE, QUICK, Sizes, attempt
@@ -35,21 +35,21 @@ def main(arguments: list[str] | None = None) -> int:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # figures only, please
     sizes = QUICK if options.quick else Sizes()
     sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
-    wanted = set(options.only.split(",")) if options.only else {*IN_EACH_ROUND, *ONCE}
+    chosen = set(options.only.split(",")) if options.only else {*IN_EACH_ROUND, *ONCE}
     if options.quick and not options.only:
-        wanted -= {"growth", "variety"}
-    book = Book()
+        chosen -= {"growth", "variety"}
+    results = Results()
     started = time.monotonic()
-    print(f"seed {options.seed}, {sizes.rounds} rounds, one run of each: {', '.join(sorted(wanted))}")
+    print(f"seed {options.seed}, {sizes.rounds} rounds, one run of each: {', '.join(sorted(chosen))}")
     with bed(options.seed, options.directory) as ground:
         facts = _facts(ground, options.seed)
         print("\n".join(f"{name}: {fact}" for name, fact in facts.items()))
-        _measure(ground, sizes, book, wanted)
+        _measure(ground, sizes, results, chosen)
     facts["seconds"] = round(time.monotonic() - started)
     facts["quick"] = options.quick
-    report.write(options.output, report.as_json(book, facts))
-    print(f"\n{report.table(book)}\n\n{facts['seconds']} s; written to {options.output}")
-    return 1 if book.problems or book.missed() else 0
+    report.write(options.output, report.as_json(results, facts))
+    print(f"\n{report.table(results)}\n\n{facts['seconds']} s; written to {options.output}")
+    return 1 if results.problems or results.missed() else 0
 
 
 @contextmanager
@@ -71,21 +71,21 @@ def bed(seed: int, directory: Path | None = None) -> Iterator[Bed]:
         shutil.rmtree(home)
 
 
-def _measure(ground: Bed, sizes: Sizes, book: Book, wanted: set[str]) -> None:
+def _measure(ground: Bed, sizes: Sizes, results: Results, chosen: set[str]) -> None:
     steal = machine.Steal()
     for number in range(1, sizes.rounds + 1):
-        book.round = number
+        results.round = number
         for name, group in IN_EACH_ROUND.items():
-            if name in wanted:
+            if name in chosen:
                 _say(f"round {number}: {name}")
-                attempt(name, group, ground, sizes, book)
-        book.steal[number] = steal.percent()
-        if book.steal[number] > machine.STEAL_LIMIT:
-            book.void.add(number)
+                attempt(name, group, ground, sizes, results)
+        results.steal[number] = steal.percent()
+        if results.steal[number] > machine.STEAL_LIMIT:
+            results.void.add(number)
     for name, group in ONCE.items():
-        if name in wanted:
+        if name in chosen:
             _say(name)
-            attempt(name, group, ground, sizes, book)
+            attempt(name, group, ground, sizes, results)
 
 
 def _facts(ground: Bed, seed: int) -> dict[str, object]:

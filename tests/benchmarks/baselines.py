@@ -1,4 +1,4 @@
-"""What the daemon is held against. Each runs in a process of its own.
+"""What the daemon is compared with. Each runs in a process of its own.
 
 * SCRIPT: what users write: signalrcore's handler, psycopg, a statement for each row, a commit for each event.
 * NOOP: stock signalrcore whose handler does nothing: what the client library can hear.

@@ -36,7 +36,7 @@ _QUESTIONS = """
          SELECT sequence < lag(sequence) OVER (ORDER BY session_id, ordinal, position) AS fell
          FROM o WHERE kind = 'balances') x WHERE fell) AS out_of_order,
       (SELECT count(DISTINCT name) FROM ingest.pair) AS pairs,
-      (SELECT coalesce(sum(shed_records), 0) FROM ingest.session) AS shed,
+      (SELECT coalesce(sum(dropped_records), 0) FROM ingest.session) AS dropped,
       (SELECT count(*) FROM ingest.dead_letter) AS dead_letters
 """
 
@@ -68,7 +68,7 @@ def check_daemon(connection: psycopg.Connection, tally: Tally, since: datetime) 
         "last_sequence": tally.last_sequence,
         "unaccounted": 0,
         "out_of_order": 0,
-        "shed": 0,
+        "dropped": 0,
         "dead_letters": 0,
     }
     cursor = connection.execute(_QUESTIONS, {"user": tally.user, "since": since})

@@ -1,4 +1,4 @@
-"""The daemon under test: the real command line, in a process of its own, told its settings by environment."""
+"""The daemon under test: the real command line, in a process of its own, set by its environment."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 class Daemon:
-    """`with Daemon(...)`: READY inside the block, asked to stop after it."""
+    """`with Daemon(...)`: READY inside the block, stopped after it."""
 
     def __init__(self, hub_url: str, database_url: str, home: Path, program: list[str] | None = None) -> None:
         self._log = home / "daemon.log"

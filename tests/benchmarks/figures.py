@@ -41,7 +41,7 @@ TARGETS = {
 
 
 @dataclass(slots=True)
-class Book:
+class Results:
     """What was measured, by round; what failed has no figure but a line in `problems`."""
 
     round: int = 0

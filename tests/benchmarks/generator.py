@@ -32,9 +32,9 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class AwaitLink:
-    """Wait for a client: handshake done and, if `asks`, both of its first questions answered."""
+    """Wait for a client: handshake done and, if `requests`, both of its first requests answered."""
 
-    asks: bool
+    requests: bool
     timeout: float = 20.0
 
 
@@ -89,7 +89,7 @@ class _Link:
     """The one client there is."""
 
     sock: socket.socket
-    asked: set[str] = field(default_factory=set)
+    commands: set[str] = field(default_factory=set)
 
 
 class Hub:
@@ -118,10 +118,10 @@ class Hub:
 
     def await_link(self, request: AwaitLink) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._linked(request.asks), request.timeout)
+            return self._changed.wait_for(lambda: self._linked(request.requests), request.timeout)
 
-    def _linked(self, asks: bool) -> bool:
-        return self._link is not None and (not asks or {"getbalances", "getpairs"} <= self._link.asked)
+    def _linked(self, requests: bool) -> bool:
+        return self._link is not None and (not requests or {"getbalances", "getpairs"} <= self._link.commands)
 
     def prepare(self, load: Load) -> Prepared:
         """Encode; a chunk ends with a frame, so that answers can be put in between."""
@@ -221,7 +221,7 @@ class Hub:
             completion = json.dumps({"type": 3, "invocationId": message.get("invocationId"), "result": None})
             link.sock.sendall(wire.frame(record + RECORD_END))
             link.sock.sendall(wire.frame(completion.encode() + RECORD_END))
-            link.asked.add(name)
+            link.commands.add(name)
             self._changed.notify_all()
 
     def _count_answer(self, name: str, record: bytes) -> None:
@@ -333,15 +333,15 @@ class Generator(Peer):
         self.url = f"http://127.0.0.1:{self.answer()}{PATH}"
 
     def reset(self, seed: int, assets: int, *, pairs_known: bool = False) -> None:
-        self.ask(Reset(seed, assets, pairs_known))
+        self.call(Reset(seed, assets, pairs_known))
 
-    def await_link(self, *, asks: bool) -> None:
-        request = AwaitLink(asks)
-        if not self.ask(request, request.timeout + 5):
+    def await_link(self, *, requests: bool) -> None:
+        request = AwaitLink(requests)
+        if not self.call(request, request.timeout + 5):
             raise TimeoutError(f"no client has linked up within {request.timeout:g} s")
 
     def prepare(self, load: Load) -> Prepared:
-        prepared: Prepared = self.ask(Prepare(load), 300)
+        prepared: Prepared = self.call(Prepare(load), 300)
         return prepared
 
     def start(self, pace: Stream) -> None:
@@ -353,5 +353,5 @@ class Generator(Peer):
         return sent
 
     def tally(self) -> Tally:
-        tally: Tally = self.ask(Tell())
+        tally: Tally = self.call(Tell())
         return tally

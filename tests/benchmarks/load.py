@@ -1,7 +1,7 @@
 """What is offered: one account's balances, changing trade by trade, as the vendor's hub would send them.
 
 Everything follows from a seed, so two programs under test get the same bytes. `Account` is also the model
-that a receiver's tables are held against: it counts the rows that its records must lead to.
+that a receiver's tables are compared with: it counts the rows that its records must lead to.
 """
 
 import hashlib

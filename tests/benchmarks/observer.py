@@ -62,7 +62,7 @@ def _watch(pipe: Pipe, connection: psycopg.Connection, watch: Watch) -> None:
     values: list[int] = []
     newest = -1
     deadline = time.monotonic() + watch.timeout
-    told = False
+    reported = False
     with connection.cursor() as cursor:
         while newest < watch.until and time.monotonic() < deadline:
             row = cursor.execute(query).fetchone()
@@ -72,9 +72,9 @@ def _watch(pipe: Pipe, connection: psycopg.Connection, watch: Watch) -> None:
                 newest = number
                 moments.append(now)
                 values.append(number)
-            if not told:
+            if not reported:
                 pipe.say(True)
-                told = True
+                reported = True
             time.sleep(watch.pause)
     after = backend.cpu_times()
     cpu = after.user + after.system - before.user - before.system
@@ -90,7 +90,7 @@ class Observer(Peer):
     def watch(self, watch: Watch) -> None:
         """Begin; returns once the first look was taken."""
         self._timeout = watch.timeout
-        self.ask(watch)
+        self.call(watch)
 
     def seen(self) -> Seen:
         """Wait for the end.

@@ -31,7 +31,7 @@ class Pipe:
         """The next request. Raises EOFError when the parent has gone."""
         return self._connection.recv()
 
-    def asked(self) -> bool:
+    def has_request(self) -> bool:
         """Whether a request waits."""
         return self._connection.poll(0)
 
@@ -40,7 +40,7 @@ class Pipe:
 
 
 class Peer:
-    """A child process that runs `main(pipe, *arguments)` until it is told to end."""
+    """A child process that runs `main(pipe, *arguments)` until it is stopped."""
 
     def __init__(self, main: Callable[..., None], *arguments: object) -> None:
         self._name = main.__name__
@@ -54,7 +54,7 @@ class Peer:
         assert self._process.pid is not None
         return self._process.pid
 
-    def ask(self, request: object, timeout: float = 60.0) -> Any:
+    def call(self, request: object, timeout: float = 60.0) -> Any:
         """Send a request and wait for its answer."""
         self.tell(request)
         return self.answer(timeout)
@@ -104,5 +104,5 @@ def _run(connection: Connection, main: Callable[..., None], arguments: tuple[obj
         main(Pipe(connection), *arguments)
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return  # the parent has gone
-    except BaseException:  # noqa: BLE001 - told to the parent, which fails with it
+    except BaseException:  # noqa: BLE001 - sent to the parent, which fails with it
         connection.send(_Failure(traceback.format_exc()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from tests.benchmarks import runs
 from tests.benchmarks.check import ContentDiffers
 from tests.benchmarks.daemon import PROGRAM, DaemonFailed, environment
-from tests.benchmarks.figures import Book
+from tests.benchmarks.figures import Results
 from tests.benchmarks.load import ASSETS, Load
 from tests.benchmarks.peers import PeerFailed
 from tests.benchmarks.runs import Bed, Latency, Pace, Throughput
@@ -14,7 +14,7 @@ from tests.benchmarks.stored import name_of, stored
 
 MIB = 2**20
 ALL_ASSETS = 1_000
-Group = Callable[[Bed, "Sizes", Book], None]
+Group = Callable[[Bed, "Sizes", Results], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ QUICK = Sizes(
 )
 
 
-def ceiling(bed: Bed, sizes: Sizes, book: Book) -> None:
+def ceiling(bed: Bed, sizes: Sizes, results: Results) -> None:
     """The generator must not be what limits NOOP, and so nobody."""
     most = runs.ceiling(bed, Load(sizes.flat), ASSETS).per_second
-    book.add("raw.events_per_s", most, "1/s")
-    if book.has("noop.events_per_s") and most < 2 * book.now("noop.events_per_s"):
-        book.problems.append("the generator offers less than twice of what NOOP hears")
+    results.add("raw.events_per_s", most, "1/s")
+    if results.has("noop.events_per_s") and most < 2 * results.now("noop.events_per_s"):
+        results.problems.append("the generator offers less than twice of what NOOP hears")
 
 
-def throughput(bed: Bed, sizes: Sizes, book: Book) -> None:
+def throughput(bed: Bed, sizes: Sizes, results: Results) -> None:
     """Events of five assets, one for each frame: the main line of the table."""
     load = Load(sizes.flat)
     bed.generator.reset(bed.seed, ASSETS)
@@ -68,42 +68,42 @@ def throughput(bed: Bed, sizes: Sizes, book: Book) -> None:
         copy = runs.copy_flat(bed, database, load.events)
     noop = runs.noop_flat(bed, load, ASSETS)
     script = runs.script_flat(bed, Load(sizes.script), ASSETS)
-    _note(book, "daemon", daemon)
-    _note(book, "copy", copy)
-    _note(book, "script", script)
-    book.add("noop.events_per_s", noop.per_second, "1/s")
-    book.add("noop.cpu_s_per_100k", noop.cpu_per_100k(), "s")
-    book.add("daemon.vs_noop", daemon.per_second / noop.per_second, "ratio")
-    book.add("daemon.cpu_own_s_per_100k", daemon.own_cpu * 1e5 / daemon.events, "s")
-    book.add("daemon.cpu_postgres_s_per_100k", daemon.server_cpu * 1e5 / daemon.events, "s")
-    book.add("daemon.wal_bytes_per_event", daemon.wal_bytes / daemon.events, "B")
-    book.add("daemon.disk_bytes_per_event", daemon.disk_bytes / daemon.events, "B")
-    book.add("daemon.peak_rss_mib", daemon.peak_rss / MIB, "MiB")
-    book.add("daemon.start_to_ready_s", daemon.ready_seconds, "s")
-    book.add("copy.wal_bytes_per_event", copy.wal_bytes / copy.events, "B")
-    book.ratio("events_per_s_vs_script", daemon.per_second, script.per_second)
-    book.ratio("events_per_s_vs_copy", daemon.per_second, copy.per_second)
-    book.ratio("cpu_vs_copy_plus_noop", daemon.cpu_per_100k(), copy.cpu_per_100k() + noop.cpu_per_100k())
+    _note(results, "daemon", daemon)
+    _note(results, "copy", copy)
+    _note(results, "script", script)
+    results.add("noop.events_per_s", noop.per_second, "1/s")
+    results.add("noop.cpu_s_per_100k", noop.cpu_per_100k(), "s")
+    results.add("daemon.vs_noop", daemon.per_second / noop.per_second, "ratio")
+    results.add("daemon.cpu_own_s_per_100k", daemon.own_cpu * 1e5 / daemon.events, "s")
+    results.add("daemon.cpu_postgres_s_per_100k", daemon.server_cpu * 1e5 / daemon.events, "s")
+    results.add("daemon.wal_bytes_per_event", daemon.wal_bytes / daemon.events, "B")
+    results.add("daemon.disk_bytes_per_event", daemon.disk_bytes / daemon.events, "B")
+    results.add("daemon.peak_rss_mib", daemon.peak_rss / MIB, "MiB")
+    results.add("daemon.start_to_ready_s", daemon.ready_seconds, "s")
+    results.add("copy.wal_bytes_per_event", copy.wal_bytes / copy.events, "B")
+    results.ratio("events_per_s_vs_script", daemon.per_second, script.per_second)
+    results.ratio("events_per_s_vs_copy", daemon.per_second, copy.per_second)
+    results.ratio("cpu_vs_copy_plus_noop", daemon.cpu_per_100k(), copy.cpu_per_100k() + noop.cpu_per_100k())
 
 
-def duplicates(bed: Bed, sizes: Sizes, book: Book) -> None:
+def duplicates(bed: Bed, sizes: Sizes, results: Results) -> None:
     """The same snapshot again and again."""
     found = _flat(bed, Load(sizes.flat, repeats=True), ASSETS)
-    book.add("daemon_duplicates.events_per_s", found.per_second, "1/s")
-    if book.has("daemon.events_per_s"):
-        book.ratio("duplicates_vs_new", found.per_second, book.now("daemon.events_per_s"))
+    results.add("daemon_duplicates.events_per_s", found.per_second, "1/s")
+    if results.has("daemon.events_per_s"):
+        results.ratio("duplicates_vs_new", found.per_second, results.now("daemon.events_per_s"))
 
 
-def fat(bed: Bed, sizes: Sizes, book: Book) -> None:
+def fat(bed: Bed, sizes: Sizes, results: Results) -> None:
     """Fifty assets."""
     daemon = _flat(bed, Load(sizes.fat), 50)
     script = runs.script_flat(bed, Load(sizes.script_fat), 50)
-    _note(book, "daemon_fat", daemon)
-    _note(book, "script_fat", script)
-    book.ratio("fat_events_per_s_vs_script", daemon.per_second, script.per_second)
+    _note(results, "daemon_fat", daemon)
+    _note(results, "script_fat", script)
+    results.ratio("fat_events_per_s_vs_script", daemon.per_second, script.per_second)
 
 
-def variety(bed: Bed, sizes: Sizes, book: Book) -> None:
+def variety(bed: Bed, sizes: Sizes, results: Results) -> None:
     """Report only: other shapes of the stream."""
     for name, assets, load in (
         ("daemon_3_assets", 3, Load(sizes.flat)),
@@ -111,10 +111,10 @@ def variety(bed: Bed, sizes: Sizes, book: Book) -> None:
         ("daemon_all_change", ASSETS, Load(sizes.flat // 2, changes=ALL_ASSETS)),
         ("daemon_fat_all_change", 50, Load(sizes.fat // 4, changes=ALL_ASSETS)),
     ):
-        book.add(f"{name}.events_per_s", _flat(bed, load, assets).per_second, "1/s")
+        results.add(f"{name}.events_per_s", _flat(bed, load, assets).per_second, "1/s")
 
 
-def latency(bed: Bed, sizes: Sizes, book: Book) -> None:
+def latency(bed: Bed, sizes: Sizes, results: Results) -> None:
     """From the send to the moment when somebody else sees the rows."""
     seconds = sizes.paced_seconds
     paces = {
@@ -130,69 +130,69 @@ def latency(bed: Bed, sizes: Sizes, book: Book) -> None:
         ("floor", runs.floor_latencies, paces),
         ("script", runs.script_latencies, of_script),
     )
-    first = book.round % 3  # each of them is sometimes the one that comes after the heavy runs
+    first = results.round % 3  # each of them is sometimes the one that comes after the heavy runs
     for contender, measure, wanted in contenders[first:] + contenders[:first]:
         for name, found in zip(wanted, measure(bed, list(wanted.values())), strict=True):
-            _note_latency(book, f"{contender}.latency_{name}", found)
-    book.ratio(
-        "p50_200_vs_floor", book.now("daemon.latency_200.p50_ms"), book.now("floor.latency_200.p50_ms")
+            _note_latency(results, f"{contender}.latency_{name}", found)
+    results.ratio(
+        "p50_200_vs_floor", results.now("daemon.latency_200.p50_ms"), results.now("floor.latency_200.p50_ms")
     )
-    book.ratio(
+    results.ratio(
         "p50_burst_vs_script",
-        book.now("daemon.latency_burst.p50_ms"),
-        book.now("script.latency_burst.p50_ms"),
+        results.now("daemon.latency_burst.p50_ms"),
+        results.now("script.latency_burst.p50_ms"),
     )
 
 
-def memory(bed: Bed, sizes: Sizes, book: Book) -> None:
+def memory(bed: Bed, sizes: Sizes, results: Results) -> None:
     """Does it grow with what it has written?"""
     found = runs.daemon_memory(bed, sizes.memory)
     for events, resident in found.resident.items():
-        book.add(f"daemon.rss_at_{events}_mib", resident / MIB, "MiB")
+        results.add(f"daemon.rss_at_{events}_mib", resident / MIB, "MiB")
     first, half, last = sizes.memory
     slope = (found.resident[last] - found.resident[first]) / (last - first)
-    book.add("daemon_long.rss_slope_bytes_per_event", slope, "B")
-    book.add("daemon_long.peak_rss_mib", found.peak / MIB, "MiB")
-    book.add("daemon_long.events_per_s", found.per_second, "1/s")
-    book.ratio("rss_500k_vs_100k", found.resident[half], found.resident[first])
+    results.add("daemon_long.rss_slope_bytes_per_event", slope, "B")
+    results.add("daemon_long.peak_rss_mib", found.peak / MIB, "MiB")
+    results.add("daemon_long.events_per_s", found.per_second, "1/s")
+    results.ratio("rss_500k_vs_100k", found.resident[half], found.resident[first])
 
 
-def backlog(bed: Bed, sizes: Sizes, book: Book) -> None:
+def backlog(bed: Bed, sizes: Sizes, results: Results) -> None:
     """How fast what has piled up is written once the database lets us."""
     found = runs.daemon_backlog(bed, sizes.backlog, sizes.backlog_hold_seconds)
-    book.add("daemon_backlog.events_per_s", found, "1/s")
+    results.add("daemon_backlog.events_per_s", found, "1/s")
 
 
-def start(bed: Bed, sizes: Sizes, book: Book) -> None:
+def start(bed: Bed, sizes: Sizes, results: Results) -> None:
     """What a restart costs before anything is heard."""
     for number in range(sizes.rounds):
-        book.round = -number  # not of a round, but several values
-        book.add("daemon.version_s", runs.version_seconds(), "s")
-    book.round = 0
+        results.round = -number  # not of a round, but several values
+        results.add("daemon.version_s", runs.version_seconds(), "s")
+    results.round = 0
 
 
-def growth(bed: Bed, sizes: Sizes, book: Book) -> None:
+def growth(bed: Bed, sizes: Sizes, results: Results) -> None:
     """The same stream into databases that hold a long history of the same account."""
     directory = bed.home / "stored"
     upgrade = [*(bed.program or PROGRAM), "db", "upgrade"]
     with stored(directory, sizes.stored, upgrade, environment(bed.home)) as server:
         there = replace(bed, server=server)
         for number in range(sizes.stored_rounds):
-            book.round = -1 - number
+            results.round = -1 - number
             seed = bed.seed + 1000 + number  # another user each time: the history is not ours
             load = Load(sizes.stored_flat)
             bed.generator.reset(seed, ASSETS)
             with runs.fresh(there) as database:
                 empty = runs.daemon_flat(there, database, load)
-            book.add("daemon_stored_0.events_per_s", empty.per_second, "1/s")
+            results.add("daemon_stored_0.events_per_s", empty.per_second, "1/s")
             for size in sizes.stored:
                 bed.generator.reset(seed, ASSETS, pairs_known=number > 0)
                 found = runs.daemon_flat(there, name_of(size), load)
-                book.add(f"daemon_stored_{size}.events_per_s", found.per_second, "1/s")
-                book.add(f"daemon_stored_{size}.start_to_ready_s", found.ready_seconds, "s")
+                results.add(f"daemon_stored_{size}.events_per_s", found.per_second, "1/s")
+                results.add(f"daemon_stored_{size}.start_to_ready_s", found.ready_seconds, "s")
                 if size == max(sizes.stored):
-                    book.ratio("throughput_10m_vs_empty", found.per_second, empty.per_second)
-    book.round = 0
+                    results.ratio("throughput_10m_vs_empty", found.per_second, empty.per_second)
+    results.round = 0
 
 
 IN_EACH_ROUND: dict[str, Group] = {
@@ -211,12 +211,12 @@ ONCE: dict[str, Group] = {
 }
 
 
-def attempt(name: str, group: Group, bed: Bed, sizes: Sizes, book: Book) -> None:
-    """Run a group; what goes wrong in it becomes a problem in the book, and leaves no figure."""
+def attempt(name: str, group: Group, bed: Bed, sizes: Sizes, results: Results) -> None:
+    """Run a group; what goes wrong in it becomes a problem in the results, and leaves no figure."""
     try:
-        group(bed, sizes, book)
+        group(bed, sizes, results)
     except (ContentDiffers, DaemonFailed, PeerFailed, TimeoutError) as error:
-        book.problems.append(f"{name}: {error}")
+        results.problems.append(f"{name}: {error}")
 
 
 def _flat(bed: Bed, load: Load, assets: int) -> Throughput:
@@ -225,11 +225,11 @@ def _flat(bed: Bed, load: Load, assets: int) -> Throughput:
         return runs.daemon_flat(bed, database, load)
 
 
-def _note(book: Book, name: str, found: Throughput) -> None:
-    book.add(f"{name}.events_per_s", found.per_second, "1/s")
-    book.add(f"{name}.cpu_s_per_100k", found.cpu_per_100k(), "s")
+def _note(results: Results, name: str, found: Throughput) -> None:
+    results.add(f"{name}.events_per_s", found.per_second, "1/s")
+    results.add(f"{name}.cpu_s_per_100k", found.cpu_per_100k(), "s")
 
 
-def _note_latency(book: Book, name: str, found: Latency) -> None:
+def _note_latency(results: Results, name: str, found: Latency) -> None:
     for label, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999)):
-        book.add(f"{name}.{label}_ms", found.at(share), "ms")
+        results.add(f"{name}.{label}_ms", found.at(share), "ms")

@@ -3,18 +3,18 @@
 import json
 from pathlib import Path
 
-from tests.benchmarks.figures import TARGETS, Book
+from tests.benchmarks.figures import TARGETS, Results
 
 
-def as_json(book: Book, facts: dict[str, object]) -> dict[str, object]:
+def as_json(results: Results, facts: dict[str, object]) -> dict[str, object]:
     """`facts` (machine, versions, seed and the like) and all figures."""
     return {
         **facts,
-        "steal_percent_by_round": {str(number): round(share, 2) for number, share in book.steal.items()},
-        "void_rounds": sorted(book.void),
-        "figures": _rounded(book.figures()),
-        "ratios": _rounded(book.ratios()),
-        "problems": book.problems,
+        "steal_percent_by_round": {str(number): round(share, 2) for number, share in results.steal.items()},
+        "void_rounds": sorted(results.void),
+        "figures": _rounded(results.figures()),
+        "ratios": _rounded(results.ratios()),
+        "problems": results.problems,
     }
 
 
@@ -23,13 +23,13 @@ def write(path: Path, content: dict[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def table(book: Book) -> str:
+def table(results: Results) -> str:
     """Figures, then ratios with what they must reach and what is aimed at."""
     lines = [f"{'figure':44} {'median':>10} {'min':>10} {'max':>10}   n"]
-    for name, figure in sorted(book.figures().items()):
+    for name, figure in sorted(results.figures().items()):
         lines.append(f"{name:44} {_row(figure)}   {figure['n']} {figure['unit']}")
     lines += ["", f"{'ratio':44} {'median':>10} {'min':>10} {'max':>10}   n {'must':>7} {'aim':>6}  reached"]
-    ratios = book.ratios()
+    ratios = results.ratios()
     for name, target in TARGETS.items():
         sign = "<=" if target.lower_is_better else ">="
         bounds = f"{sign}{target.must:>5g} {target.aim:>6g}"
@@ -38,7 +38,7 @@ def table(book: Book) -> str:
             lines.append(f"{target.text:44} {_row(ratios[name])}   {ratios[name]['n']} {bounds}  {reached}")
         else:
             lines.append(f"{target.text:44} {'no figure':>32}     {bounds}")
-    lines += ["", *(f"PROBLEM {problem}" for problem in book.problems)]
+    lines += ["", *(f"PROBLEM {problem}" for problem in results.problems)]
     return "\n".join(lines).rstrip()
 
 

@@ -113,7 +113,7 @@ def linked(bed: Bed, database: str) -> Iterator[Linked]:
     dsn = bed.server.dsn(database)
     since = datetime.now(UTC)
     with Daemon(bed.generator.url, bed.server.url(database), bed.home, bed.program) as daemon:
-        bed.generator.await_link(asks=True)
+        bed.generator.await_link(requests=True)
         bed.observer.watch(Watch(dsn, COMMITTED_RECORDS, ANSWERS_AT_START, COARSE, 20))
         bed.observer.seen()
         yield Linked(bed, daemon, dsn)
@@ -157,10 +157,10 @@ def daemon_flat(bed: Bed, database: str, load: Load) -> Throughput:
 def copy_flat(bed: Bed, database: str, events: int) -> Throughput:
     """COPY of what the daemon wrote into `database`, in batches as the daemon's are flat out."""
     with Peer(copier) as peer, fresh(bed) as target:
-        rows = peer.ask(CopyFrom(bed.server.dsn(database), BATCH_EVENTS), RUN_TIMEOUT)
+        rows = peer.call(CopyFrom(bed.server.dsn(database), BATCH_EVENTS), RUN_TIMEOUT)
         bed.server.checkpoint()
         usage, cpu = bed.server.usage(), peer.cpu()
-        copied: Copied = peer.ask(CopyInto(bed.server.dsn(target)), RUN_TIMEOUT)
+        copied: Copied = peer.call(CopyInto(bed.server.dsn(target)), RUN_TIMEOUT)
         cpu = peer.cpu() - cpu
         time.sleep(SETTLE_SECONDS)
         after = bed.server.usage()
@@ -177,9 +177,9 @@ def noop_flat(bed: Bed, load: Load, assets: int) -> Throughput:
     bed.generator.prepare(load)
     with Peer(baselines.noop, bed.generator.url) as peer:
         peer.answer()
-        bed.generator.await_link(asks=False)
+        bed.generator.await_link(requests=False)
         cpu = peer.cpu()
-        peer.ask(load.events)
+        peer.call(load.events)
         bed.generator.start(Stream())
         end: int = peer.answer(RUN_TIMEOUT)
         sent = bed.generator.sent()
@@ -192,8 +192,8 @@ def ceiling(bed: Bed, load: Load, assets: int) -> Throughput:
     size = bed.generator.prepare(load).bytes
     with Peer(baselines.raw_reader, bed.generator.url) as peer:
         peer.answer()
-        bed.generator.await_link(asks=False)
-        peer.ask(size)
+        bed.generator.await_link(requests=False)
+        peer.call(size)
         bed.generator.start(Stream())
         end: int = peer.answer(RUN_TIMEOUT)
         sent = bed.generator.sent()
@@ -209,7 +209,7 @@ def scripted(bed: Bed, assets: int) -> Iterator[tuple[Peer, str]]:
         bed.generator.reset(bed.seed, assets)
         with Peer(baselines.script, bed.generator.url, dsn) as peer:
             peer.answer()
-            bed.generator.await_link(asks=False)
+            bed.generator.await_link(requests=False)
             yield peer, dsn
         check_script(dsn, bed.generator.tally(), assets)
 
@@ -271,7 +271,7 @@ def floor_latencies(bed: Bed, paces: list[Pace]) -> list[Latency]:
                 bed.observer.watch(
                     Watch(dsn, baselines.SCRIPT_NEWEST, before + pace.events, FINE, RUN_TIMEOUT)
                 )
-                peer.ask((pace.events, pace.per_second, pace.burst))
+                peer.call((pace.events, pace.per_second, pace.burst))
                 stamps: list[int] = peer.answer(RUN_TIMEOUT)
                 found.append(_latency(stamps, bed.observer.seen(), before))
                 before += pace.events

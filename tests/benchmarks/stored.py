@@ -40,14 +40,16 @@ _RAW = (
 )
 _SMALL = f"""
     INSERT INTO ingest.account VALUES ('main', 'custom', '2026-01-01');
-    INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, obstacles, software_version,
-        closed_at, last_heard_at, received, ending, cause, committed_ordinal, committed_records)
-    VALUES ('main', {_SESSION}, '2026-01-01', 'http://127.0.0.1/', 1, '{{}}', '0', '2026-02-01', '2026-02-01',
-        {{events}}, 'clean', 'stopped', {{events}}, {{events}});
+    INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, connection_errors,
+        software_version, closed_at, last_heard_at, received, ending, cause,
+        committed_ordinal, committed_records, dropped_records)
+    VALUES ('main', {_SESSION}, '2026-01-01', 'http://127.0.0.1/', 1, '{{}}', '0', '2026-02-01',
+        '2026-02-01', {{events}}, 'clean', 'stopped', {{events}}, {{events}}, 0);
     INSERT INTO ingest.epoch (account, kind, user_id, epoch, opened_at, cause, first_sequence,
-        first_witness_session_id, first_witness_ordinal, last_witness_session_id, last_witness_ordinal,
-        witnesses)
-    VALUES ('main', 'balances', {_USER}, 1, '2026-01-01', 'first_seen', 1, {_SESSION}, 1, {_SESSION}, 1, 1);
+        first_evidence_session_id, first_evidence_ordinal, last_evidence_session_id, last_evidence_ordinal,
+        evidence, passed_over)
+    VALUES ('main', 'balances', {_USER}, 1, '2026-01-01', 'first_seen', 1, {_SESSION}, 1, {_SESSION}, 1,
+        1, 0);
     INSERT INTO ingest.watermark (account, kind, user_id, epoch, sequence, revision, content, session_id,
         ordinal, position, valid_from, confirmed_until, deleted)
     SELECT 'main', 'balances', {_USER}, 1, i, 0, sha256(''), {_SESSION}, i, 0, {_AT}, {_AT}, false
@@ -68,8 +70,8 @@ _LARGE = {
         FROM generate_series(1, {{events}}::bigint) AS i""",
     "version": f"""
         INSERT INTO ingest.version (account, kind, user_id, valid_from, epoch, sequence, revision, session_id,
-            ordinal, position, received_at, deleted, previous_confirmed_until)
-        SELECT 'main', 'balances', {_USER}, {_AT}, 1, i, 0, {_SESSION}, i, 0, {_AT}, false, {_AT}
+            ordinal, position, received_at, deleted, origin, passed_over, previous_confirmed_until)
+        SELECT 'main', 'balances', {_USER}, {_AT}, 1, i, 0, {_SESSION}, i, 0, {_AT}, false, 'pushed', 0, {_AT}
         FROM generate_series(1, {{events}}::bigint) AS i""",
     "balance": f"""
         INSERT INTO ingest.balance (account, user_id, asset, valid_from, epoch, sequence, revision,

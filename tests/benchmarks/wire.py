@@ -27,10 +27,10 @@ class Stream:
             self._more()
         return self._cut(count)
 
-    def until(self, mark: bytes) -> bytes:
-        while (at := self._held.find(mark)) < 0:
+    def until(self, number: bytes) -> bytes:
+        while (at := self._held.find(number)) < 0:
             self._more()
-        return self._cut(at + len(mark))
+        return self._cut(at + len(number))
 
     def _more(self) -> None:
         piece = self._sock.recv(65536)

@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks import runs
 from tests.benchmarks.__main__ import bed
 from tests.benchmarks.check import ContentDiffers, check_daemon
-from tests.benchmarks.figures import Book
+from tests.benchmarks.figures import Results
 from tests.benchmarks.load import Load
 from tests.benchmarks.runs import Bed, Pace
 
@@ -65,11 +65,11 @@ def test_latencies_are_taken_of_each_event_but_the_first(ground: Bed) -> None:
 
 def test_void_rounds_do_not_count_unless_nothing_else_is_left() -> None:
     """A round that the hypervisor took from us says nothing about the daemon."""
-    book = Book(round=1)
-    book.add("some", 1.0, "s")
-    book.round = 2
-    book.add("some", 3.0, "s")
-    book.void = {1}
-    assert book.summary("some")["median"] == 3.0
-    book.void = {1, 2}
-    assert book.summary("some")["median"] == 2.0
+    results = Results(round=1)
+    results.add("some", 1.0, "s")
+    results.round = 2
+    results.add("some", 3.0, "s")
+    results.void = {1}
+    assert results.summary("some")["median"] == 3.0
+    results.void = {1, 2}
+    assert results.summary("some")["median"] == 2.0

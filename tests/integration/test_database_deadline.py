@@ -1,26 +1,27 @@
-"""A database that keeps the writer waiting is cut off, every time and not only the first."""
+"""A database that keeps us waiting is cut off, every time and not only the first, at whatever step."""
 
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
 import psycopg
 import pytest
-from msgspec import Struct
-from typing_extensions import override
 
-from ingestor.adapters.clock import SystemClock
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.postgres.connecting import DatabaseTiming, backend_pid
 from ingestor.adapters.postgres.deadline import DeadlineGuard
-from ingestor.adapters.postgres.engine import DatabaseTiming, make_engine
-from ingestor.adapters.postgres.packing import Packed, Packer
+from ingestor.adapters.postgres.session import DatabaseSession, driver
 from ingestor.adapters.postgres.store import PostgresStore
-from ingestor.domain.errors import OutcomeUnknown
-from tests.support.items import balances
-from tests.support.line import Line
+from ingestor.domain.errors import OutcomeUnknown, Transient
+from tests.support.fake_server import FakeServer, logged_in
 from tests.support.postgres import libpq_url
-from tests.support.rows import Query
 from tests.support.waiting import eventually
 
 LIMIT = 0.3
@@ -28,7 +29,7 @@ LIMIT = 0.3
 
 @pytest.fixture
 def guard() -> Iterator[DeadlineGuard]:
-    made = DeadlineGuard(LIMIT, SystemClock())
+    made = DeadlineGuard(LIMIT, DatabaseClock())
     yield made
     made.close()
 
@@ -62,32 +63,104 @@ def test_a_connection_that_the_network_has_reset_already_does_not_end_the_guard(
     assert hang(guard, empty_database) < 20
 
 
-class FreezingPacker(Packer):
-    """Meets a value that it cannot pack, at the very moment at which the server stops answering."""
-
-    backend = 0
-
-    @override
-    def table(self, rows: Sequence[Struct]) -> Packed:
-        if self.backend:
-            os.kill(self.backend, signal.SIGSTOP)
-        raise OverflowError("no column holds this")
-
-
-def test_a_server_that_freezes_before_it_is_told_to_roll_back_is_cut_off(database: str, sql: Query) -> None:
-    store = PostgresStore(make_engine(database, DatabaseTiming()), "main", "custom", "0", 2.0, SystemClock())
-    store.open()
-    line = Line()
-    batch = line.book(line.opened(), *(line.heard(balances(number)) for number in range(100)))
-    store._packer = packer = FreezingPacker("main")
-    store.pack(batch)
-    ((packer.backend,),) = sql(
-        "SELECT pid FROM pg_stat_activity "
-        "WHERE application_name = 'hercle-ingestor' AND datname = current_database()"
+@pytest.fixture
+def session(empty_database: str) -> Iterator[DatabaseSession]:
+    made = DatabaseSession(
+        empty_database, DatabaseTiming(connect_seconds=1, transaction_seconds=1), DatabaseClock()
     )
+    yield made
+    made.close()
+
+
+def test_a_server_that_freezes_before_it_is_told_to_roll_back_is_cut_off(session: DatabaseSession) -> None:
+    with session.use() as connection:
+        backend = backend_pid(driver(connection))
     try:
-        with pytest.raises(OutcomeUnknown):
-            store.write(batch)
+        with pytest.raises(OutcomeUnknown), session.use() as connection:  # noqa: PT012 - one transaction
+            driver(connection).execute("BEGIN")
+            os.kill(backend, signal.SIGSTOP)
+            raise OverflowError("a value that cannot be encoded, met while the server stops answering")
     finally:
-        os.kill(packer.backend, signal.SIGCONT)
-        store.close()
+        os.kill(backend, signal.SIGCONT)
+
+
+def test_a_server_that_freezes_right_after_the_login_is_cut_off() -> None:
+    """It accepts, says that all is well, and answers nothing from then on."""
+
+    with FakeServer(logged_in) as url:
+        session = DatabaseSession(url, DatabaseTiming(connect_seconds=1), DatabaseClock())
+        began = time.monotonic()
+        with pytest.raises(Transient), session.use():
+            pass
+        assert time.monotonic() - began < 10
+        session.close()
+
+
+class FreezingProxy:
+    """In front of a real server: hands on so many of its answers, and then nothing, with the socket open."""
+
+    def __init__(self, url: str, answers: int) -> None:
+        address = psycopg.conninfo.conninfo_to_dict(libpq_url(url))
+        self._server = f"{address['host']}/.s.PGSQL.{address['port']}"
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = [self._listener]
+        port = self._listener.getsockname()[1]
+        where = f"127.0.0.1:{port}/{address['dbname']}?sslmode=disable&gssencmode=disable"
+        self.url = f"postgresql+psycopg://postgres@{where}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                self._open += [client, server]
+                threading.Thread(target=self._pump, args=(client, server, None), daemon=True).start()
+                threading.Thread(target=self._pump, args=(server, client, self._answers), daemon=True).start()
+
+    def _pump(self, source: socket.socket, to: socket.socket, limit: int | None) -> None:
+        handed_on = 0
+        with suppress(OSError):
+            while handed_on != limit and (data := source.recv(65536)):
+                to.sendall(data)
+                handed_on += 1
+
+
+def test_a_server_that_freezes_at_any_step_of_a_start_is_cut_off(database: str) -> None:
+    """Whatever is asked between the login and the loaded state: nothing of it waits for ever."""
+    timing = DatabaseTiming(connect_seconds=1, lock_seconds=1, statement_seconds=1, transaction_seconds=2)
+
+    def start(answers: int) -> tuple[str, float]:
+        clock = DatabaseClock()
+        began = time.monotonic()
+        with FreezingProxy(database, answers) as proxy:
+            session = DatabaseSession(proxy.url, timing, clock)
+            # An account each: they start at the same time.
+            store = PostgresStore(session, f"account {answers}", "custom", "0", clock)
+            try:
+                store.open()
+            except Transient:
+                return "cut off", time.monotonic() - began
+            finally:
+                store.close()
+        return "started", time.monotonic() - began
+
+    steps = range(0, 64, 2)
+    with ThreadPoolExecutor(len(steps)) as threads:
+        ends = dict(zip(steps, threads.map(start, steps), strict=True))
+    assert ends[0][0] == "cut off"
+    assert ends[62][0] == "started"
+    assert max(seconds for _, seconds in ends.values()) < 15, ends

@@ -1,4 +1,4 @@
-"""A database in trouble costs nothing that the inbox can hold, and one refused row costs one row."""
+"""A database in trouble loses nothing that fits into the inbox; a rejected row loses only itself (I1)."""
 
 import os
 import signal
@@ -19,6 +19,8 @@ from tests.support.hub_records import asset
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hub() -> Iterator[SimulatedHub]:
@@ -34,7 +36,7 @@ def running(hub: SimulatedHub, url: str, inbox: Inbox | None = None) -> Iterator
     ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
     ingestor.start(threading.Event(), lambda _: None)
     try:
-        eventually(lambda: ingestor.picture().answered >= 2)
+        eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
         yield ingestor
     finally:
         ingestor.stop(10.0)
@@ -50,6 +52,7 @@ def look(url: str, query: str) -> list[tuple[object, ...]]:
 def test_a_server_that_goes_and_comes_back_costs_nothing(
     how: str, hub: SimulatedHub, durable_postgres: Callable[[], EmbeddedPostgres]
 ) -> None:
+    """Invariant I14."""
     server = durable_postgres()
     url = server.ensure_database("trouble")
     upgrade_database(url)
@@ -76,16 +79,16 @@ def test_a_server_that_goes_and_comes_back_costs_nothing(
         )
 
     assert waiting > 0
-    assert look(url, "SELECT sum(shed_records) FROM ingest.session") == [(0,)]
+    assert look(url, "SELECT sum(dropped_records) FROM ingest.session") == [(0,)]
     assert look(url, "SELECT * FROM report.unaccounted") == []
     assert look(
         url, "SELECT count(*) - count(DISTINCT sequence) FROM ingest.version WHERE kind = 'balances'"
     ) == [(0,)]
-    holes = "SELECT 1 FROM ingest.gap WHERE kind IN ('shed', 'unclean_end', 'undecodable')"
+    holes = "SELECT 1 FROM ingest.gap WHERE kind IN ('dropped', 'unclean_end', 'undecodable')"
     assert look(url, holes) == []
 
 
-def test_a_row_that_the_database_refuses_costs_itself_only(hub: SimulatedHub, database: str) -> None:
+def test_a_row_that_the_database_rejects_costs_itself_only(hub: SimulatedHub, database: str) -> None:
     look(database, "ALTER TABLE ingest.balance ADD CHECK (asset <> 'REFUSED')")
     with running(hub, database) as ingestor:
         before = ingestor.picture().records
@@ -98,7 +101,7 @@ def test_a_row_that_the_database_refuses_costs_itself_only(hub: SimulatedHub, da
     outcomes = "SELECT outcome, count(*) FROM ingest.outcome WHERE user_id = 'content' GROUP BY 1"
     assert look(database, outcomes) == [("applied", 499)]
     assert look(database, "SELECT reason, stage FROM ingest.dead_letter") == [
-        ("refused_by_database", "store")
+        ("rejected_by_database", "store")
     ]
 
 
@@ -123,24 +126,26 @@ def test_a_connection_that_dies_is_told_once_and_by_its_own_error(hub: Simulated
 def test_what_the_inbox_cannot_hold_is_a_gap_with_its_ordinals(
     hub: SimulatedHub, durable_postgres: Callable[[], EmbeddedPostgres]
 ) -> None:
+    """Invariants I2, I13."""
     server = durable_postgres()
     url = server.ensure_database("trouble")
     upgrade_database(url)
     with running(hub, url, Inbox(max_records=100, patience_seconds=0.1)) as ingestor:
         server.stop()
         hub.burst(1_000)
-        eventually(lambda: ingestor.picture().retrying is not None and ingestor.picture().shed > 0)
+        eventually(lambda: ingestor.picture().retrying is not None and ingestor.picture().dropped > 0)
         server.start()
         url = server.url("trouble")
         eventually(
-            lambda: look(url, "SELECT 1 FROM ingest.gap WHERE kind = 'shed' AND ending = 'healed'"), within=30
+            lambda: look(url, "SELECT 1 FROM ingest.gap WHERE kind = 'dropped' AND ended_at IS NOT NULL"),
+            within=30,
         )
 
-    ((missing, shed),) = look(
+    ((missing, dropped),) = look(
         url,
-        "SELECT (SELECT sum(last_missing - first_missing + 1) FROM ingest.gap WHERE kind = 'shed'), "
-        "(SELECT sum(shed_records) FROM ingest.session)",
+        "SELECT (SELECT sum(last_missing - first_missing + 1) FROM ingest.gap WHERE kind = 'dropped'), "
+        "(SELECT sum(dropped_records) FROM ingest.session)",
     )
-    assert missing == shed
-    assert shed is not None
+    assert missing == dropped
+    assert dropped is not None
     assert look(url, "SELECT * FROM report.unaccounted") == []

@@ -1,4 +1,7 @@
-"""A thread that has ended although nobody asked it to is named, whichever it is: the process ends with it."""
+"""Whichever thread ends unexpectedly is named, and the process ends with it.
+
+Invariant I15.
+"""
 
 import threading
 from collections.abc import Callable
@@ -14,9 +17,9 @@ from tests.support.waiting import eventually
 NOTHING_KNOWN: Any = object()
 END: dict[str, Callable[[Ingestor], object]] = {
     "writer": lambda ingestor: ingestor._inbox.put(NOTHING_KNOWN),
-    "committer": lambda ingestor: ingestor._writer._committer._asked.put(NOTHING_KNOWN),
+    "committer": lambda ingestor: ingestor._writer._committer._batches.put(NOTHING_KNOWN),
     "scheduler": lambda ingestor: _break(ingestor._schedule._scheduler),
-    "database deadline": lambda ingestor: ingestor._store._guard._stop.set(),
+    "database deadline": lambda ingestor: ingestor._store._session._guard._stop.set(),
 }
 """What ends each thread from within. Not an exception sent from outside: while one waits for a thread that
 sleeps, Python 3.11 under a tracer (coverage) gets nowhere in any other."""
@@ -36,7 +39,7 @@ def test_a_dead_thread_is_noticed(name: str, database: str) -> None:
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
         ingestor.start(threading.Event(), lambda _: None)
         try:
-            eventually(lambda: ingestor.picture().answered >= 2)
+            eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
             assert ingestor.dead() is None
             END[name](ingestor)
             assert eventually(ingestor.dead) == name

@@ -31,6 +31,8 @@ from ingestor.adapters.embedded_postgres import (
 from ingestor.domain.errors import BadConfiguration
 from tests.support.postgres import BINARIES, database_template, fresh_database, libpq_url, postgres_directory
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).with_name("embedded_postgres_child.py")
 ROOT = os.geteuid() == 0
 NOBODY = pwd.getpwnam("nobody")
@@ -133,7 +135,7 @@ def test_serves_both_drivers_and_listens_on_no_tcp_port(directory: Path) -> None
         with engine.connect() as connection:
             assert connection.scalar(sqlalchemy.text("SELECT 40 + 2")) == 42
             number = connection.scalar(sqlalchemy.text("SHOW server_version_num"))
-            assert int(number or 0) // 10000 == server.major_version
+            assert int(number or 0) >= 150_000
         engine.dispose()
         with psycopg.connect(server.dsn()) as direct:
             assert direct.execute("SELECT current_database()").fetchone() == ("ingestor",)
@@ -171,8 +173,8 @@ def test_the_callers_environment_changes_nothing(directory: Path, monkeypatch: p
     monkeypatch.setenv("PGDATA", "/nonexistent")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     with server_on(directory) as server, psycopg.connect(server.dsn("postgres")) as connection:
-        asked = "SELECT setting FROM pg_settings WHERE name = 'log_timezone'"
-        assert connection.execute(asked).fetchone() in {("UTC",), ("Etc/UTC",)}
+        query = "SELECT setting FROM pg_settings WHERE name = 'log_timezone'"
+        assert connection.execute(query).fetchone() in {("UTC",), ("Etc/UTC",)}
 
 
 def test_data_survive_stop_and_start(directory: Path) -> None:
@@ -339,8 +341,8 @@ def test_missing_binaries_say_how_to_get_them(directory: Path) -> None:
 
 
 def test_data_of_another_major_version_say_so(directory: Path) -> None:
-    with server_on(directory) as server:
-        assert server.major_version >= 15
+    with server_on(directory):
+        pass
     (directory / "data" / "PG_VERSION").write_text("14\n")
     with pytest.raises(BadConfiguration, match="made by Postgres 14"):
         server_on(directory).start()
@@ -362,32 +364,10 @@ def test_a_failed_start_shows_what_the_server_said_and_frees_the_directory(direc
         write_rows(server, 1)
 
 
-def test_an_ordinary_user_cannot_lend_the_work_to_another(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: NOBODY.pw_uid)
-    with pytest.raises(
-        BadConfiguration, match="only root can run Postgres as daemon; this process is nobody"
-    ):
-        server_on(directory, run_as="daemon").start()
-
-
 def test_a_uid_without_an_account_is_told_why(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 7)
     with pytest.raises(BadConfiguration, match="no entry in the passwd database"):
         server_on(directory).start()
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("run_as", "text"),
-    [("no-such-account", "no-such-account .* does not exist"), ("root", "not run as root")],
-)
-def test_root_must_name_an_account_that_exists_and_is_not_root(
-    directory: Path, run_as: str, text: str
-) -> None:
-    with pytest.raises(BadConfiguration, match=text):
-        server_on(directory, run_as=run_as).start()
 
 
 @needs_root

@@ -1,88 +1,181 @@
-"""A restart goes on from what is stored, and its cost does not grow with the history."""
+"""A restart goes on from what is stored, and its cost does not grow with the history (I9)."""
 
 import threading
+from collections.abc import Iterator
 
-import psycopg
+import pytest
 from msgspec.structs import replace
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
-from ingestor.adapters.postgres.loading import load_books
+from ingestor.adapters.postgres.loading import load_state
 from ingestor.app import Ingestor
 from ingestor.config import Environment, Hub, Settings
-from ingestor.pipeline.books import Exposure
+from ingestor.domain.gaps import Confirmed, Gap, GapKind
+from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened
+from ingestor.domain.streams import EventKey, Kind
+from ingestor.pipeline.apply.gaps import _row
+from ingestor.pipeline.state import EndedSession, Exposure, OpenSession
 from ingestor.simulator import HubConfig, SimulatedHub
-from tests.support.postgres import libpq_url
+from tests.support.batches import (
+    SESSION,
+    START,
+    USER,
+    advanced,
+    at,
+    batch,
+    ended,
+    events,
+    first,
+    make_store,
+    moved,
+)
+from tests.support.rows import Query, account, stream
 from tests.support.waiting import eventually
 
 
-def test_the_books_after_a_restart_are_those_before_it(database: str) -> None:
+@pytest.fixture
+def connection(database: str) -> Iterator[Connection]:
+    engine = create_engine(database, poolclass=NullPool)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_the_state_after_a_restart_is_that_before_it(database: str, connection: Connection) -> None:
     with SimulatedHub(HubConfig(seed=3, changes_per_second=50)) as hub:
-        settings = Settings(account="books", hub=Hub(environment=Environment.CUSTOM, url=hub.url))
+        settings = Settings(account="main", hub=Hub(environment=Environment.CUSTOM, url=hub.url))
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
         ingestor.start(threading.Event(), lambda _: None)
         eventually(lambda: ingestor.picture().records > 40)
         hub.account.change_pairs()
         hub.settle()
-        eventually(lambda: ingestor.picture().answered >= 2)
+        eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
         ingestor.stop(10.0)
-        before = ingestor.books()
-    engine = create_engine(database, poolclass=NullPool)
-    with engine.connect() as connection:
-        loaded, environment = load_books(connection, "books")
+        before = ingestor.state()
+    loaded, environment = load_state(connection, "main")
 
     assert environment == "custom"
-    assert loaded.left_open == ()
+    assert loaded.ever_connected
+    assert loaded.sessions == {}
     assert set(loaded.streams) == set(before.streams)
-    for key, stream in before.streams.items():
-        kept = loaded.streams[key]
-        assert dict(kept.holdings) == dict(stream.holdings)
-        assert dict(kept.pairs) == dict(stream.pairs)
-        assert {name: each for name, each in kept.exposures.items() if each != Exposure(None, None)} == {
-            name: each for name, each in stream.exposures.items() if each != Exposure(None, None)
+    for key, expected in before.streams.items():
+        found = loaded.streams[key]
+        assert dict(found.holdings) == dict(expected.holdings)
+        assert dict(found.pairs) == dict(expected.pairs)
+        assert {name: each for name, each in found.exposures.items() if each != Exposure(None, None)} == {
+            name: each for name, each in expected.exposures.items() if each != Exposure(None, None)
         }
-        assert kept.exposure_total == stream.exposure_total
-        assert kept.state.watermark is not None
-        assert stream.state.watermark is not None
-        assert kept.state.watermark == replace(stream.state.watermark, line=0)
-    assert [gap.cause for gap in loaded.open_gaps] == ["stopped"]
+        assert found.exposure_total == expected.exposure_total
+        assert found.state.watermark is not None
+        assert expected.state.watermark is not None
+        assert found.state.watermark == replace(expected.state.watermark, arrival=0)
+    assert [gap.cause for gap in loaded.gaps] == ["stopped"]
 
 
-def test_loading_reads_no_more_rows_than_there_are_assets(database: str) -> None:
+@pytest.mark.parametrize("way", [1, 300])
+def test_a_session_without_an_end_is_found_with_how_far_it_came(
+    way: int, database: str, connection: Connection
+) -> None:
+    store = make_store(database)
+    store.open()
+    store.write(first(2))
+    store.write(batch(advanced(3, 2 + way), events(3, 2 + way), moved(2 + way, 2)))
+    (loaded,) = (load_state(connection, "main")[0].sessions.items(),)
+    began = SessionOpened(SESSION, START, "ws://127.0.0.1/hub", 3, ("dns", "refused"), -0.25)
+    assert dict(loaded) == {SESSION: OpenSession(began, 2 + way, at(2 + way))}
+
+    store.write(batch(advanced(3 + way, 2 + way, **ended(2 + way))))
+    store.close()
+    state, _ = load_state(connection, "main")
+    assert state.sessions == {}
+    closed = SessionClosed(SESSION, at(3 + way), at(2 + way), 2 + way, SessionEnd.CLEAN, "stopped", "why")
+    assert state.ended == (EndedSession(OpenSession(began, 2 + way, at(2 + way)), closed),)
+
+
+def test_an_open_gap_is_found_as_it_was(database: str, connection: Connection) -> None:
+    whole = Gap(
+        kind=GapKind.SEQUENCE_SKIP,
+        session=SESSION,
+        ordinal=3,
+        position=2,
+        opened_at=at(3),
+        missed_from=at(2),
+        missed_until=at(4),
+        cause="pushed",
+        touches=frozenset(Kind),
+        arrival=0,
+        connection_errors=("dns", "tls"),
+        user_id=USER,
+        first_missing=5,
+        last_missing=2**60,
+        occurrences=3,
+        last_occurred_at=at(9),
+        balances=Confirmed(at(8), EventKey(SESSION, 8, 0)),
+    )
+    lasting = Gap(
+        kind=GapKind.UNCLEAN_END,
+        session=SESSION,
+        ordinal=0,
+        position=0,
+        opened_at=at(4),
+        missed_from=at(1),
+        missed_until=None,
+        cause="process_died",
+        touches=frozenset({Kind.PAIRS}),
+        arrival=0,
+        last_occurred_at=at(4),
+    )
+    over = replace(lasting, ordinal=1, pairs=Confirmed(at(5), EventKey(SESSION, 5, 0)), ended_at=at(5))
+    store = make_store(database)
+    store.open()
+    store.write(batch([_row(gap) for gap in (whole, lasting, over)]))
+    store.close()
+
+    assert load_state(connection, "main")[0].gaps == (whole, lasting)
+
+
+def test_a_stamp_later_than_now_is_loaded_as_now(connection: Connection, sql: Query) -> None:
+    """Else the state of a clock that was ahead would outlive every confirmation until then."""
+    account(sql)
+    stream(sql, age="-1 hour")
+    stream(sql, "another", age="10 seconds")
+    state, _ = load_state(connection, "main")
+    ((now,),) = sql("SELECT clock_timestamp()")
+    stamps = {key.user_id: each.state.watermark for key, each in state.streams.items()}
+
+    assert stamps["u"] is not None
+    assert abs((now - stamps["u"].confirmed_until).total_seconds()) < 5
+    assert stamps["another"] is not None
+    assert 10 <= (now - stamps["another"].confirmed_until).total_seconds() < 15
+
+
+def test_loading_reads_no_more_rows_than_there_are_assets(connection: Connection, sql: Query) -> None:
     """Shown by the server's own count of rows read, on two hundred thousand stored ones."""
-    with psycopg.connect(libpq_url(database), autocommit=True) as connection:
-        connection.execute("INSERT INTO ingest.account VALUES ('long', 'custom', now())")
-        connection.execute(
-            "INSERT INTO ingest.epoch SELECT 'long', 'balances', 'u', 1, now(), 'first_seen', 1, NULL, "
-            "gen_random_uuid(), 1, gen_random_uuid(), 1, 1"
-        )
-        connection.execute(
-            "INSERT INTO ingest.watermark SELECT 'long', 'balances', 'u', 1, 100000, 0, '', "
-            "gen_random_uuid(), 1, 0, now(), now(), false"
-        )
-        connection.execute(
-            "INSERT INTO ingest.balance "
-            "SELECT 'long', 'u', 'A' || n % 5, timestamptz '2026-01-01' + n * interval '1 second', "
-            "1, n, 0, n, 0, true FROM generate_series(1, 200000) AS n"
-        )
-        connection.execute("VACUUM ANALYZE ingest.balance")
-        connection.execute("SELECT pg_stat_reset()")
-    engine = create_engine(database, poolclass=NullPool)
-    with engine.connect() as own:
-        books, _ = load_books(own, "long")
-    (stream,) = books.streams.values()
-    with psycopg.connect(libpq_url(database), autocommit=True) as connection:
+    account(sql)
+    stream(sql)
+    sql("DELETE FROM ingest.balance")
+    sql(
+        "INSERT INTO ingest.balance "
+        "SELECT 'main', 'u', 'A' || mod(n, 5), timestamptz '2026-01-01' + n * interval '1 second', "
+        "1, n, 0, n, 0, true FROM generate_series(1, 200000) AS n"
+    )
+    sql("VACUUM ANALYZE ingest.balance")
+    sql("SELECT pg_stat_reset()")
+    state, _ = load_state(connection, "main")
+    (loaded,) = state.streams.values()
+    connection.close()
 
-        def read() -> int:
-            row = connection.execute(
-                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables "
-                "WHERE schemaname = 'ingest' AND relname = 'balance' AND idx_scan > 0"
-            ).fetchone()
-            return int(row[0]) if row else 0
+    def read() -> int:
+        rows = sql(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables "
+            "WHERE schemaname = 'ingest' AND relname = 'balance' AND idx_scan > 0"
+        )
+        return int(rows[0][0]) if rows else 0
 
-        rows = eventually(read)
+    rows = eventually(read)
 
-    assert {name: int(held.available) for name, held in stream.holdings.items()} == {
+    assert {name: int(holding.available) for name, holding in loaded.holdings.items()} == {
         f"A{n}": 200_000 - (200_000 - n) % 5 for n in range(5)
     }
     assert rows < 100

@@ -1,13 +1,18 @@
 """What the views say, on rows of every kind: the contract that analysts rely on."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from ingestor.app import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
+from ingestor.domain.streams import ConfirmationReason
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
-from tests.support.rows import Query, account, gap, stream
+from tests.support.rows import Query, account, epoch, gap, pending, stream, version
 from tests.support.waiting import eventually
 
 
@@ -27,70 +32,204 @@ def test_without_any_gap_a_fresh_balance_is_confirmed_and_an_old_one_last_known(
 
 
 @pytest.mark.parametrize(
-    ("ending", "awaiting", "ended", "said"),
+    ("touches", "confirmed", "said"),
     [
-        # Until a fresh answer has come, nobody knows.
-        (None, "{balances,pairs}", "", "in_gap"),
-        (None, "{balances}", "", "in_gap"),
-        # The balances have been proven; only the pairs are still open, or were never told.
-        (None, "{pairs}", "", "confirmed"),
-        ("lost", "{pairs}", "1 second", "confirmed"),
-        # A fresh answer proved the state, or nothing had been missed.
-        ("healed", "{}", "1 second", "confirmed"),
-        ("explained", "{}", "1 second", "confirmed"),
-        # The hub would not tell: no better than open, until a later snapshot (here 10 s old) says so.
-        ("lost", "{balances,pairs}", "1 second", "in_gap"),
-        ("lost", "{balances}", "1 second", "in_gap"),
-        ("lost", "{balances}", "20 seconds", "confirmed"),
+        # Until a fresh snapshot has come, nobody knows.
+        ("{balances,pairs}", {}, "in_gap"),
+        ("{balances}", {}, "in_gap"),
+        ("{balances,pairs}", {"pairs": "5 seconds"}, "in_gap"),
+        # The balances have been confirmed, or were never touched; late pairs do not make them uncertain.
+        ("{balances,pairs}", {"balances": "5 seconds"}, "confirmed"),
+        ("{pairs}", {}, "confirmed"),
+        ("{balances,pairs}", {"balances": "5 seconds", "pairs": "1 second", "ended": True}, "confirmed"),
     ],
 )
-def test_a_balance_is_only_as_sure_as_its_gaps_allow(
-    ending: str | None, awaiting: str, ended: str, said: str, sql: Query
+def test_a_balance_is_only_as_certain_as_its_gaps_allow(
+    touches: str, confirmed: dict[str, Any], said: str, sql: Query
 ) -> None:
     account(sql)
     stream(sql)
-    gap(sql, ending, awaiting, ended=ended or "0")
+    gap(sql, touches, **confirmed)
 
     assert certainty(sql) == said
 
 
-@pytest.mark.parametrize("ending", [None, "lost"])
-def test_a_gap_of_somebody_else_casts_no_doubt(ending: str | None, sql: Query) -> None:
+def test_a_gap_or_a_contradiction_of_somebody_else_changes_nothing(sql: Query) -> None:
     account(sql)
     account(sql, "other")
     stream(sql)
     stream(sql, "second user")
-    gap(sql, ending, "{balances}", name="other")
-    gap(sql, ending, "{balances}", user="second user")
+    stream(sql, "third user")
+    gap(sql, "{balances}", name="other")
+    gap(sql, "{balances}", user="second user")
+    pending(sql, user="third user")
+    pending(sql, name="other")
+    pending(sql, "mass_delete", "", kind="pairs")
 
-    assert (certainty(sql), certainty(sql, "second user")) == ("confirmed", "in_gap")
+    assert (certainty(sql), certainty(sql, "second user"), certainty(sql, "third user")) == (
+        "confirmed",
+        "in_gap",
+        "last_known",
+    )
 
 
-def test_after_a_loss_the_daemon_confirms_only_what_it_has_heard_since(database: str, sql: Query) -> None:
-    """The whole way: the hub answers GetPairs and refuses GetBalances for good after a reconnect."""
-    with SimulatedHub(HubConfig(seed=3, changes_per_second=0)) as hub:
-        settings = Settings(
-            account="main",
-            hub=Hub(environment=Environment.CUSTOM, url=hub.url, backoff_cap_seconds=1),
-            snapshots=Snapshots(
-                balances_interval_seconds=60, reply_deadline_seconds=2, attempts=1, overdue_factor=100
-            ),
-        )
-        ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
-        ingestor.start(threading.Event(), lambda _: None)
-        try:
-            sure = "SELECT 1 FROM report.balance_current HAVING every(certainty = %s)"
-            eventually(lambda: ingestor.picture().answered >= 2 and sql(sure, "confirmed"))
-            hub.inject(Fault.COMMAND_SUBJECT_ERROR, target="GetBalances", count=None)
+@pytest.mark.parametrize("reason", ConfirmationReason)
+def test_a_pending_contradiction_makes_a_stream_uncertain_at_once_in_every_view(
+    reason: ConfirmationReason, sql: Query
+) -> None:
+    """H6: what the hub has may be a state that is not applied yet."""
+    account(sql)
+    stream(sql)
+    stream(sql, "", kind="pairs")
+    pending(sql, reason.value)
+    pending(sql, reason.value, "", kind="pairs")
+    current = "SELECT certainty, pending_confirmations FROM report.balance_current"
+    fresh = "SELECT kind, is_fresh, pending_confirmations FROM report.freshness ORDER BY 1"
+    sql("INSERT INTO ingest.pair VALUES ('main', 'BTCUSDT', now(), 1, 1, 0, 'BTC', 'USDT', 1, 1, 1, 1, true)")
+    pair = "SELECT certainty, pending_confirmations FROM report.pair_current"
+    assert sql(current) == sql(pair) == [("last_known", 1)]
+    assert sql(fresh) == [("balances", False, 1), ("pairs", False, 1)]
+    assert sql("SELECT DISTINCT reason, is_pending FROM report.confirmation") == [(reason.value, True)]
+
+    sql("UPDATE ingest.confirmation SET resolution = 'refuted', resolved_at = now()")
+    assert sql(current) == sql(pair) == [("confirmed", 0)]
+    assert sql(fresh) == [("balances", True, 0), ("pairs", True, 0)]
+
+
+def test_a_stamp_later_than_now_is_no_evidence(sql: Query) -> None:
+    """C2: a clock that was an hour ahead for nine seconds."""
+    account(sql)
+    stream(sql, age="-1 hour")
+    assert certainty(sql) == "last_known"
+    assert sql("SELECT is_fresh FROM report.freshness WHERE kind = 'balances'") == [(False,)]
+
+    sql(
+        "UPDATE ingest.watermark SET confirmed_until = now() + interval '1 second'"
+    )  # a clock may differ a little
+    assert certainty(sql) == "confirmed"
+    assert sql("SELECT is_fresh FROM report.freshness WHERE kind = 'balances'") == [(True,)]
+
+
+def test_history_tells_how_each_version_came(sql: Query) -> None:
+    """A skip is a fact of the version that came after it."""
+    account(sql)
+    stream(sql)
+    version(sql, 5, passed_over=3, origin="answered")
+    sql(
+        "INSERT INTO ingest.balance SELECT 'main', 'u', 'BTC', valid_from, 1, 5, 0, 7, 0, true "
+        "FROM ingest.version"
+    )
+    history = (
+        "SELECT sequence, total, valid_to IS NULL, origin, passed_over, recorded_at <= clock_timestamp() "
+        "FROM report.balance_history ORDER BY epoch, sequence, revision"
+    )
+    assert sql(history) == [
+        (1, 1, False, None, None, None),
+        (5, 7, True, "answered", 3, True),
+    ]
+
+
+def test_the_steps_of_the_counter_are_counted_by_origin(sql: Query) -> None:
+    account(sql)
+    stream(sql)
+    epoch(sql, 2, 1)
+    for sequence, passed_over in ((1, 0), (2, 0), (3, 0), (10, 6)):
+        version(sql, sequence, passed_over=passed_over)
+    version(sql, 11, origin="answered")
+    version(sql, 11, revision=1)  # another content under one number
+    version(sql, 1, epoch=2)  # a counter that begins
+    version(sql, 3, epoch=2, passed_over=1)
+    version(sql, 4, user="another")
+
+    assert sql("SELECT origin, step, versions, share FROM report.sequence_steps ORDER BY 1, 2") == [
+        ("answered", 1, 1, Decimal("1.0000")),
+        ("pushed", 1, 2, Decimal("0.5000")),
+        ("pushed", 2, 1, Decimal("0.2500")),
+        ("pushed", 7, 1, Decimal("0.2500")),
+    ]
+
+
+def test_the_steps_are_those_of_the_newest_versions(sql: Query) -> None:
+    account(sql)
+    stream(sql)
+    sql(
+        "INSERT INTO ingest.version "
+        "SELECT 'main', 'balances', 'u', timestamptz '2026-01-01' + n * interval '1 s', 1, n, 0, "
+        "gen_random_uuid(), n, 0, now(), false, 'pushed', CASE WHEN n <= 20 THEN 4 ELSE 0 END "
+        "FROM generate_series(2, 10020) AS n"
+    )
+    assert sql("SELECT step, versions FROM report.sequence_steps") == [(1, 10_000)]
+
+
+def test_a_gap_names_what_it_still_awaits_and_when_each_kind_was_confirmed(sql: Query) -> None:
+    account(sql)
+    gap(sql, "{balances,pairs}", balances="30 seconds")
+
+    assert sql(
+        "SELECT is_open, touches, awaits, extract(epoch FROM duration)::int, "
+        "extract(epoch FROM balances_unknown_for)::int, extract(epoch FROM pairs_unknown_for)::int "
+        "FROM report.gap"
+    ) == [(True, ["balances", "pairs"], ["pairs"], 10, 30, 60)]
+
+    sql("UPDATE ingest.gap SET pairs_confirmed_at = now(), ended_at = now()")
+    assert sql("SELECT is_open, awaits FROM report.gap") == [(False, [])]
+
+
+@pytest.mark.parametrize("touches", ["{balances}", "{pairs}"])
+def test_what_a_gap_does_not_touch_was_never_unknown(touches: str, sql: Query) -> None:
+    account(sql)
+    gap(sql, touches)
+    assert sql(
+        "SELECT awaits = touches, balances_unknown_for IS NULL, pairs_unknown_for IS NULL FROM report.gap"
+    ) == [(True, touches == "{pairs}", touches == "{balances}")]
+
+
+@contextmanager
+def ingesting(hub: SimulatedHub, database: str) -> Iterator[None]:
+    """The whole daemon, on a hub that has answered both requests."""
+    settings = Settings(
+        account="main",
+        hub=Hub(environment=Environment.CUSTOM, url=hub.url, backoff_cap_seconds=1),
+        snapshots=Snapshots(balances_interval_seconds=3, reply_deadline_seconds=1, retry_cap_seconds=1),
+    )
+    ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
+    ingestor.start(threading.Event(), lambda _: None)
+    try:
+        yield
+    finally:
+        ingestor.stop(5.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cut", "kind"),
+    [
+        (Fault.COMMAND_SUBJECT_ERROR, True, "disconnected"),
+        (Fault.COMMAND_SILENCE, True, "disconnected"),
+        (Fault.COMMAND_SILENCE, False, "unanswered"),  # on a live link, with nothing pushed
+    ],
+)
+def test_balances_that_the_hub_does_not_tell_are_uncertain_until_it_does(
+    fault: Fault, cut: bool, kind: str, database: str, sql: Query
+) -> None:
+    certain = "SELECT 1 FROM report.balance_current HAVING count(*) > 0 AND every(certainty = %s)"
+    with SimulatedHub(HubConfig(seed=3, changes_per_second=0)) as hub, ingesting(hub, database):
+        eventually(lambda: sql(certain, "confirmed"), within=20)
+        hub.inject(fault, target="GetBalances", count=None)
+        if cut:
             hub.inject(Fault.RST)
-            eventually(lambda: sql("SELECT 1 FROM ingest.gap WHERE ending = 'lost'"), within=20)
-            assert sql(sure, "in_gap")
+        awaiting = "SELECT 1 FROM report.gap WHERE kind = %s AND awaits = '{balances}'"
+        eventually(lambda: sql(awaiting, kind), within=20)
+        assert sql(certain, "in_gap")
+        assert sql("SELECT open_gaps FROM report.freshness ORDER BY kind") == [(1,), (0,)]
 
-            hub.clear_faults()
-            ingestor._schedule._scheduler.modify_job("GetBalances", next_run_time=ingestor._clock.now())
-            eventually(lambda: sql(sure, "confirmed"), within=20)
-        finally:
-            ingestor.stop(5.0)
+        hub.clear_faults()
+        eventually(lambda: sql(certain, "confirmed"), within=20)
+
+    assert sql(
+        "SELECT count(*) FROM report.gap WHERE kind = %s AND balances_confirmed_at IS NOT NULL "
+        "AND balances_unknown_for >= duration",
+        kind,
+    ) != [(0,)]
 
 
 def test_freshness_expects_nothing_of_a_former_user(sql: Query) -> None:
@@ -120,8 +259,8 @@ def test_freshness_tells_a_retired_account_from_a_dead_one(sql: Query) -> None:
     account(sql, "retired")
     account(sql, "died")
     account(sql, "alive")
-    sql("UPDATE ingest.heartbeat SET beat_at = now() - interval '1 day' WHERE account <> 'alive'")
-    sql("UPDATE ingest.heartbeat SET stopped_at = beat_at WHERE account = 'retired'")
+    sql("UPDATE ingest.heartbeat SET heartbeat_at = now() - interval '1 day' WHERE account <> 'alive'")
+    sql("UPDATE ingest.heartbeat SET stopped_at = heartbeat_at WHERE account = 'retired'")
     sql("INSERT INTO ingest.account VALUES ('never ran', 'custom', now())")
 
     assert sql(
@@ -139,8 +278,36 @@ def test_freshness_counts_the_open_gaps_of_each_stream(sql: Query) -> None:
     account(sql)
     stream(sql)
     stream(sql, "", kind="pairs")
-    gap(sql, None, "{balances}")
-    gap(sql, None, "{balances,pairs}")
-    gap(sql, "lost", "{pairs}")
+    gap(sql, "{balances}")
+    gap(sql, "{balances,pairs}")
+    gap(sql, "{balances,pairs}", balances="1 second")
+    gap(sql, "{pairs}", pairs="1 second", ended=True)
 
-    assert sql("SELECT kind, open_gaps FROM report.freshness ORDER BY 1") == [("balances", 2), ("pairs", 1)]
+    assert sql("SELECT kind, open_gaps FROM report.freshness ORDER BY 1") == [("balances", 2), ("pairs", 2)]
+
+
+def test_a_former_user_is_named_so_that_sums_can_leave_it_out(sql: Query) -> None:
+    """R3: otherwise `sum(total)` doubles when the key was changed for another user's."""
+    account(sql)
+    stream(sql, "now")
+    stream(sql, "beside it", age="1 minute")
+    stream(sql, "before", age="1 hour")
+    account(sql, "other")
+    stream(sql, "before", name="other")
+    former = "SELECT account, user_id FROM report.balance_current WHERE is_former"
+
+    assert sql(former) == [("main", "before")]
+    assert sql("SELECT account, user_id FROM report.freshness WHERE is_fresh IS NULL") == sql(former)
+    assert sql("SELECT sum(total) FROM report.balance_current WHERE account = 'main' AND NOT is_former") == [
+        (2,)
+    ]
+
+
+def test_users_who_are_all_old_are_not_former(sql: Query) -> None:
+    account(sql)
+    stream(sql, "one", age="1 hour")
+    stream(sql, "two", age="1 hour 30 seconds")
+    sql("INSERT INTO ingest.account VALUES ('never ran', 'custom', now())")
+    stream(sql, name="never ran")
+
+    assert sql("SELECT DISTINCT is_former FROM report.balance_current") == [(False,)]

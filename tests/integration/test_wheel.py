@@ -15,6 +15,8 @@ from ingestor import __version__
 from tests.support.daemon import ROOT, surroundings
 from tests.support.postgres import libpq_url
 
+pytestmark = pytest.mark.slow
+
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     """Its standard output. Nothing of the checkout's environment reaches the program."""

@@ -1,8 +1,8 @@
-// Microsoft's own SignalR client at a hub: prints what it lived through as one JSON object.
+// Microsoft's own SignalR client at a hub: prints what it received as one JSON object.
 //
 //   node judge.mjs URL negotiate|skip EVENTS
 //
-// The key comes in the environment (HUB_KEY). Exits 0 once EVENTS pushes have arrived and all answers are in;
+// The key comes in the environment (HUB_KEY). Exits 0 once EVENTS pushes and all answers have arrived;
 // exits 1 with the reason on stderr otherwise.
 import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
 
@@ -16,18 +16,18 @@ const connection = new HubConnectionBuilder()
   .build();
 
 const deadline = setTimeout(() => {
-  console.error("the judge ran out of patience");
+  console.error("not done within 20 s");
   process.exit(1);
 }, 20_000);
 
-const life = { events: [], answers: {}, refusals: {}, closed: null };
-let enough;
-const all = new Promise((resolve) => (enough = resolve));
+const report = { events: [], answers: {}, refusals: {}, closed: null };
+let enoughReceived;
+const all = new Promise((resolve) => (enoughReceived = resolve));
 connection.on("executionEvents", (envelope) => {
-  life.events.push(envelope);
-  if (life.events.filter((one) => one.clientId === "").length >= Number(wanted)) enough();
+  report.events.push(envelope);
+  if (report.events.filter((one) => one.clientId === "").length >= Number(wanted)) enoughReceived();
 });
-connection.onclose((error) => (life.closed = error ? error.message : "clean"));
+connection.onclose((error) => (report.closed = error ? error.message : "clean"));
 
 const refusal = async (method, ...values) => {
   try {
@@ -39,12 +39,12 @@ const refusal = async (method, ...values) => {
 };
 
 await connection.start();
-life.answers.GetBalances = await connection.invoke("GetBalances", "ask-balances");
-life.answers.GetPairs = await connection.invoke("GetPairs", "ask-pairs");
-life.refusals.unknown = await refusal("Nope", "x");
-life.refusals.nested = await refusal("GetBalances", ["x"]);
-life.refusals.order = await refusal("PlaceOtcOrder", "x", "price", "buy", 1);
+report.answers.GetBalances = await connection.invoke("GetBalances", "balances-1");
+report.answers.GetPairs = await connection.invoke("GetPairs", "pairs-1");
+report.refusals.unknown = await refusal("Nope", "x");
+report.refusals.nested = await refusal("GetBalances", ["x"]);
+report.refusals.order = await refusal("PlaceOtcOrder", "x", "price", "buy", 1);
 await all;
 await connection.stop();
 clearTimeout(deadline);
-console.log(JSON.stringify(life));
+console.log(JSON.stringify(report));

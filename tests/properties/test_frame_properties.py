@@ -1,59 +1,16 @@
-"""However a hub cuts messages into frames, and the network frames into pieces: the messages arrive."""
+"""However a hub cuts messages into frames, and the network frames into pieces: the messages arrive (I8)."""
+
+from hashlib import sha256
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typing_extensions import override
+from websockets.frames import Frame
 
-from ingestor.adapters.hub.websocket import OneShotWebSocket, Oversized, Reports
+from ingestor.adapters.hub.messages import MessageReader, Oversized
 
 _LIMIT = 60_000
 """Below what two bytes of length can say: every form of frame can be above it."""
 _TEXT, _CONTINUATION, _PING = 0x1, 0x0, 0x9
-
-
-class _Socket(OneShotWebSocket):
-    """Without a handshake to send; pings are counted instead of answered."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self.told: list[bytes | Oversized] = []
-        self.pongs: list[bytes] = []
-        self.end: BaseException | None = None
-        self._line = _Line(pieces)  # type: ignore[assignment]
-        self._message_limit = _LIMIT
-        self._head_limit = 100
-        self._buffer = bytearray()
-        self._broken_off = False
-        self._tell = Reports(
-            upgraded=_nothing,
-            heard=_nothing,
-            frame=self.told.append,
-            idle=_nothing,
-            last=_nothing,
-            end=self._ended,
-        )
-
-    def on_open(self) -> None:
-        pass
-
-    @override
-    def send(self, message: str | bytes, opcode: int = _TEXT) -> None:
-        assert isinstance(message, bytes)
-        self.pongs.append(message)
-
-    def _ended(self, end: BaseException) -> None:
-        self.end = end
-
-
-class _Line:
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = pieces
-
-    def receive(self) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
-
-
-def _nothing() -> None:
-    pass
 
 
 def _frame(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
@@ -98,10 +55,16 @@ def test_every_message_arrives_whole_and_in_order(
     arriving: tuple[list[bytes], list[bytes], list[bytes]],
 ) -> None:
     messages, pings, pieces = arriving
-    socket = _Socket(pieces)
-    socket.run()
+    received: list[bytes | Oversized] = []
+    control: list[Frame] = []
+    reader = MessageReader(_LIMIT, 100, received.append, control.append)
+    for piece in pieces:
+        reader.feed(piece)
 
-    told = [each if isinstance(each, bytes) else each.size for each in socket.told]
-    assert told == [each if len(each) <= _LIMIT else len(each) for each in messages]
-    assert socket.pongs == pings
-    assert str(socket.end) == "eof: the hub closed the connection"
+    assert [each if isinstance(each, bytes) else each.size for each in received] == [
+        each if len(each) <= _LIMIT else len(each) for each in messages
+    ]
+    for each, message in zip(received, messages, strict=True):
+        if isinstance(each, Oversized):
+            assert (each.head, each.sha256) == (message[:100], sha256(message).digest())
+    assert [bytes(each.data) for each in control] == pings

@@ -6,13 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestor.domain.decision import (
+    ConfirmationRaised,
+    ConfirmationResolved,
     Decision,
     EpochOpened,
-    Offer,
+    Incoming,
     Outcome,
     Policy,
+    Step,
 )
-from ingestor.domain.streams import Doubt, StreamState
+from ingestor.domain.requests import RequestCause
+from ingestor.domain.streams import ConfirmationReason, Resolution, StreamState
 from tests.support.trading_script import Script, parse
 
 # One snapshot per sequence, as a hub in good health sends them; some of them flag the account as deleted.
@@ -30,7 +34,7 @@ LINES = st.lists(
                 *(["shrinks"] if shrinks else []),
             ]
         ),
-        st.sampled_from(["push", "reply", "late", "replay"]),
+        st.sampled_from(["push", "push", "answer", "late"]),
         st.integers(0, 8),
         st.sampled_from("abc"),
         st.booleans(),
@@ -39,20 +43,21 @@ LINES = st.lists(
     ),
     max_size=40,
 )
+POLICIES = st.builds(Policy, st.sampled_from(Step), st.integers(1, 3), st.integers(0, 3))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(HISTORIES, st.randoms(use_true_random=False), st.integers(0, 20))
 def test_any_order_and_any_repetition_of_pushes_ends_in_the_newest_state(
-    history: dict[int, bool], chance: random.Random, repeats: int
+    history: dict[int, bool], rng: random.Random, repeats: int
 ) -> None:
-    """Rules 2 to 5, 7, 8, 14 and 16: the state is that of the sorted, unique input."""
+    """Rules 2, 4, 7 and 11: the state is that of the sorted, unique input, and nothing is pending.
+
+    Invariants I4, I5.
+    """
     lines = [f"push {sequence}{' deleted' if gone else ''}" for sequence, gone in history.items()]
-    shuffled = lines + chance.choices(lines, k=repeats)
-    chance.shuffle(shuffled)
-    # A fresh answer that is not lower may come at any time (rule 8): here, the newest snapshot itself.
-    newest = max(history)
-    shuffled.append(f"reply {newest}{' deleted' if history[newest] else ''}")
+    shuffled = lines + rng.choices(lines, k=repeats)
+    rng.shuffle(shuffled)
     script, tidy = Script(), Script()
     for line in shuffled:
         script.play(line)
@@ -61,31 +66,44 @@ def test_any_order_and_any_repetition_of_pushes_ends_in_the_newest_state(
 
     assert script.state.watermark is not None
     assert tidy.state.watermark is not None
-    assert script.state.watermark.mark == tidy.state.watermark.mark
+    assert script.state.watermark.number == tidy.state.watermark.number
     assert script.state.watermark.content == tidy.state.watermark.content
     assert script.state.watermark.deleted == tidy.state.watermark.deleted
-    assert script.state.doubts == ()
+    assert script.state.pending == ()
 
 
-@settings(max_examples=1500, deadline=None)
-@given(LINES, st.booleans(), st.integers(1, 3), st.integers(0, 3))
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20))
+def test_a_healthy_hub_whose_answers_are_late_raises_nothing(steps: list[int]) -> None:
+    """Rules 2 and 6: answers computed before a push and sent after it; the counter rises by any step."""
+    script, sequence = Script(), 0
+    script.play("push 0")
+    for step in steps:
+        computed, sequence = sequence, sequence + 1 + step
+        push = script.decide(parse(script, f"push {sequence}"))
+        answer = script.decide(parse(script, f"late {computed}"))
+        assert (push.outcome, push.passed_over, answer.outcome) == (Outcome.APPLIED, step, Outcome.STALE)
+        assert (push.request, answer.request, push.facts, answer.facts) == (None, None, (), ())
+
+
+@settings(max_examples=600, deadline=None)
+@given(LINES, st.booleans(), POLICIES)
 def test_whatever_arrives_the_state_never_goes_back(
-    lines: list[str], sequenced: bool, confirmations: int, epochs: int
+    lines: list[str], sequenced: bool, policy: Policy
 ) -> None:
-    """I4, I5 and I10, rules 9 and 15, and that nothing grows without bound."""
-    policy = Policy(confirmations, epochs)
+    """I4, I5 and I10, rules 6 to 9 and 12, and that nothing grows without bound."""
     script = Script(policy, sequenced=sequenced)
     for line in lines:
         before = script.state
-        offer = parse(script, line)
-        decision = script.offer(offer)
+        incoming = parse(script, line)
+        decision = script.decide(incoming)
+        assert decision == Script(policy, sequenced, before).decide(incoming), "pure"
         _never_back(before, decision)
-        _only_through_an_epoch(before, offer, decision, policy)
-        _emptied_only_by_two(before, offer, decision)
+        _passed_over(before, incoming, decision, policy, sequenced=sequenced)
+        _only_through_an_epoch(before, incoming, decision, policy)
+        _emptied_only_by_two(before, incoming, decision)
+        _confirmations_add_up(before, incoming, decision)
         _bounded(decision.state, policy)
-        if offer.replayed:
-            assert decision.ask is None
-            assert len(decision.state.doubts) <= len(before.doubts)
 
 
 def _never_back(before: StreamState, decision: Decision) -> None:
@@ -93,38 +111,82 @@ def _never_back(before: StreamState, decision: Decision) -> None:
     assert new is not None
     if old is None:
         return
-    assert new.mark >= old.mark
+    assert new.number >= old.number
     assert new.valid_from >= old.valid_from
-    assert new.confirmed_until >= old.confirmed_until
-    moved = new.mark > old.mark
+    assert new.confirmed_until >= new.valid_from
+    moved = new.number > old.number
     assert moved == (decision.outcome in {Outcome.APPLIED, Outcome.CONFLICT})
+    assert moved == (new.event != old.event)
+    if not moved:
+        assert new.confirmed_until >= old.confirmed_until
 
 
-def _only_through_an_epoch(before: StreamState, offer: Offer, decision: Decision, policy: Policy) -> None:
+def _passed_over(
+    before: StreamState, incoming: Incoming, decision: Decision, policy: Policy, *, sequenced: bool
+) -> None:
     old, new = before.watermark, decision.state.watermark
-    if old is None or new is None or new.mark.epoch == old.mark.epoch:
+    assert new is not None
+    if (
+        not sequenced
+        or old is None
+        or decision.outcome is not Outcome.APPLIED
+        or new.number.epoch > old.number.epoch
+    ):
+        assert (decision.passed_over, decision.missed) == (0, False)
         return
-    (opened,) = [note for note in decision.notes if isinstance(note, EpochOpened)]
-    assert opened.epoch == old.mark.epoch + 1
-    assert len(opened.witnesses) >= policy.reset_confirmations
-    assert opened.witnesses[-1] == offer.key
-    doubt = before.doubt(Doubt.RESET)
-    assert offer.asked_line is not None
-    assert offer.asked_line > max(old.line, 0 if doubt is None else doubt.line)
+    assert decision.passed_over == max(0, new.number.sequence - old.number.sequence - 1)
+    assert decision.missed == (
+        decision.passed_over > 0
+        and policy.step is Step.CONTIGUOUS
+        and incoming.requested is None
+        and before.heard_in == incoming.key.session
+    )
+    assert decision.missed == (decision.request is RequestCause.GAP)
 
 
-def _emptied_only_by_two(before: StreamState, offer: Offer, decision: Decision) -> None:
-    moved = before.watermark is not None and decision.state.watermark != before.watermark
-    if offer.replayed or not offer.shrinks or not moved or decision.outcome is Outcome.DUPLICATE:
+def _only_through_an_epoch(
+    before: StreamState, incoming: Incoming, decision: Decision, policy: Policy
+) -> None:
+    old, new = before.watermark, decision.state.watermark
+    if old is None or new is None or new.number.epoch == old.number.epoch:
         return
-    doubt = before.doubt(Doubt.MASS_DELETE)
-    assert doubt is not None
-    assert offer.asked_line is not None
-    assert offer.asked_line > doubt.line
+    (opened,) = [fact for fact in decision.facts if isinstance(fact, EpochOpened)]
+    assert opened.epoch == old.number.epoch + 1
+    assert len(opened.evidence) == policy.reset_confirmations
+    assert opened.evidence[-1] == incoming.key
+    assert len(set(opened.evidence)) == len(opened.evidence)
+    assert opened.passed_over >= policy.reset_confirmations - 1
+    pending = before.pending_for(ConfirmationReason.RESET)
+    assert incoming.requested is not None
+    assert incoming.requested > max(old.arrival, 0 if pending is None else pending.arrival)
+
+
+def _emptied_only_by_two(before: StreamState, incoming: Incoming, decision: Decision) -> None:
+    moved = decision.outcome in {Outcome.APPLIED, Outcome.CONFLICT}
+    if before.watermark is None or not incoming.shrinks or not moved:
+        return
+    pending = before.pending_for(ConfirmationReason.MASS_DELETE)
+    assert pending is not None
+    assert incoming.requested is not None
+    assert incoming.requested > pending.arrival
+
+
+def _confirmations_add_up(before: StreamState, incoming: Incoming, decision: Decision) -> None:
+    """What was pending or is raised is pending afterwards or resolved, by a fresh answer where it must be."""
+    pending = [(each.reason, each.raised_by) for each in before.pending]
+    for fact in decision.facts:
+        if isinstance(fact, ConfirmationRaised):
+            assert all(reason is not fact.confirmation.reason for reason, _ in pending)
+            pending.append((fact.confirmation.reason, fact.confirmation.raised_by))
+        elif isinstance(fact, ConfirmationResolved):
+            pending.remove((fact.confirmation.reason, fact.confirmation.raised_by))
+            if fact.resolution in {Resolution.CONFIRMED, Resolution.REFUTED}:
+                assert incoming.requested is not None
+    assert sorted(pending) == sorted((each.reason, each.raised_by) for each in decision.state.pending)
 
 
 def _bounded(state: StreamState, policy: Policy) -> None:
-    sorts = [suspicion.doubt for suspicion in state.doubts]
-    assert len(sorts) == len(set(sorts))
-    assert all(len(each.witnesses) <= max(policy.reset_confirmations, 1) for each in state.doubts)
+    reasons = [each.reason for each in state.pending]
+    assert len(reasons) == len(set(reasons))
+    assert all(len(each.evidence) <= policy.reset_confirmations for each in state.pending)
     assert len(state.epochs) <= max(policy.epochs_per_hour, 1)

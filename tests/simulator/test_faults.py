@@ -3,6 +3,8 @@
 import itertools
 import json
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from ingestor.simulator import BodyKind, Fault, GarbageKind, read_journal
-from ingestor.simulator.faults import STAGE_OF, FaultDesk, Stage, Trouble, misbehaviour
+from ingestor.simulator.faults import STAGE_OF, FaultQueue, FaultSpec, Stage, misbehaviour
 from tests.simulator.conftest import StartHub
 from tests.simulator.test_server import closing_code
 from tests.simulator.wire import HANDSHAKE, Wire, dial, join, post
 
 
-def test_every_fault_has_its_moment() -> None:
+def test_every_fault_has_a_stage() -> None:
     assert set(STAGE_OF) == set(Fault)
 
 
@@ -45,7 +47,7 @@ def test_records_are_lost_doubled_swapped_and_late(
         hub.inject(fault)
         changes(hub, 3)
         assert [wire.sequence() for _ in received] == received
-        assert hub.bites == {fault: 1}
+        assert hub.fault_counts == {fault: 1}
         hub.settle()
     assert [one.fault for one in read_journal(journal_path).records].count(fault) == 1
 
@@ -73,67 +75,44 @@ def test_garbage_is_one_bad_record_between_good_ones(start_hub: StartHub, kind: 
 def strictly(record: bytes) -> None:
     """Raises ValueError unless record and data are JSON as RFC 8259 has it."""
 
-    def refuse(name: str) -> None:
+    def reject(name: str) -> None:
         raise ValueError(name)
 
-    envelope = json.loads(record, parse_constant=refuse)["arguments"][0]
-    json.loads(envelope["data"], parse_constant=refuse)
+    envelope = json.loads(record, parse_constant=reject)["arguments"][0]
+    json.loads(envelope["data"], parse_constant=reject)
 
 
-def test_rates_are_seeded_dice(start_hub: StartHub) -> None:
-    def received(seed: int) -> list[int]:
-        hub = start_hub(seed=seed, rates={Fault.DROP: 0.3, Fault.DUPLICATE: 0.2}, journal_path=None)
-        with join(hub) as wire:
-            hub.burst(100)
-            hub.clear_faults()
-            hub.burst(1)
-            return list(itertools.takewhile(lambda one: one != 201, iter(wire.sequence, None)))
-
-    one, again, other = received(5), received(5), received(6)
-    assert one == again != other
-    assert 40 < len(set(one)) < 90
-    assert len(one) > len(set(one))
-
-
-def test_a_rate_for_what_bites_at_once_is_refused() -> None:
-    desk = FaultDesk({}, 1)
-    with pytest.raises(ValueError, match="no rate"):
-        desk.set_rate(Fault.RST, 0.5)
-    with pytest.raises(ValueError, match="no rate"):
-        desk.set_rate(Fault.DROP, 2)
-
-
-def test_a_mistake_inside_the_hub_does_not_stay_there(start_hub: StartHub) -> None:
+def test_an_internal_error_of_the_hub_is_raised_by_stop(start_hub: StartHub) -> None:
     hub = start_hub()
     with join(hub) as wire:
         hub.inject(Fault.GARBAGE, kind="no such kind")
         changes(hub, 1)
         with pytest.raises(ConnectionClosed):
             wire.frame()
-    with pytest.raises(RuntimeError, match="mistake") as raised:
+    with pytest.raises(RuntimeError, match="internal error") as raised:
         hub.stop()
     assert isinstance(raised.value.__cause__, ValueError)
 
 
-def test_an_unknown_particular_is_refused_at_once(start_hub: StartHub) -> None:
+def test_an_unknown_parameter_is_an_error_at_once(start_hub: StartHub) -> None:
     with pytest.raises(TypeError, match="colour"):
         start_hub().inject(Fault.RST, colour="red")
 
 
 def test_a_fault_without_count_stays_until_it_is_cleared() -> None:
-    desk = FaultDesk({}, 1)
-    desk.add(Trouble(Fault.DROP, count=None))
-    assert all(desk.take(Stage.RECORD) for _ in range(5))
-    assert desk.take(Stage.COMMAND) is None
-    desk.clear()
-    assert desk.take(Stage.RECORD) is None
+    requests = FaultQueue("key", lambda _: None)
+    requests.add(FaultSpec(Fault.DROP, count=None))
+    assert all(requests.take(Stage.RECORD) for _ in range(5))
+    assert requests.take(Stage.COMMAND) is None
+    requests.clear()
+    assert requests.take(Stage.RECORD) is None
 
 
 # --- links -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("particulars", "record"),
+    ("parameters", "record"),
     [
         ({}, {"type": 7}),
         (
@@ -142,10 +121,10 @@ def test_a_fault_without_count_stays_until_it_is_cleared() -> None:
         ),
     ],
 )
-def test_the_hub_can_say_goodbye(start_hub: StartHub, particulars: Any, record: Any) -> None:
+def test_the_hub_can_send_a_close_record(start_hub: StartHub, parameters: Any, record: Any) -> None:
     hub = start_hub()
     with join(hub) as wire:
-        hub.inject(Fault.CLOSE, **particulars)
+        hub.inject(Fault.CLOSE, **parameters)
         assert wire.json() == record
         assert closing_code(wire.socket.recv) == 1000
 
@@ -186,7 +165,7 @@ def test_a_silent_hub_says_nothing_and_keeps_tcp(start_hub: StartHub, journal_pa
     assert {(one.fault, one.handed) for one in read_journal(journal_path).records} >= {("silence", None)}
 
 
-def test_a_silent_hub_does_not_answer_a_goodbye_either(start_hub: StartHub) -> None:
+def test_a_silent_hub_does_not_answer_a_close_frame_either(start_hub: StartHub) -> None:
     hub = start_hub()
     with join(hub) as wire:
         hub.inject(Fault.SILENCE)
@@ -221,12 +200,12 @@ def test_a_websocket_ping_can_carry_a_payload(start_hub: StartHub) -> None:
         raw.sendall(masked)
         hub.wait_for_connections()
         hub.inject(Fault.WEBSOCKET_PING, payload=b"are you there")
-        heard = b""
-        while b"are you there" not in heard:
-            heard += raw.recv(4096)
-        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in heard, "RFC 6455's sample answer to its sample key"
-        assert heard.endswith(b"\x89\x0dare you there")
-        assert b"\x81\x03{}\x1e" in heard, "records are text frames"
+        received_bytes = b""
+        while b"are you there" not in received_bytes:
+            received_bytes += raw.recv(4096)
+        assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in received_bytes, "RFC 6455's sample answer to its sample key"
+        assert received_bytes.endswith(b"\x89\x0dare you there")
+        assert b"\x81\x03{}\x1e" in received_bytes, "records are text frames"
 
 
 def test_a_restarted_hub_is_back_on_its_port_with_its_account(start_hub: StartHub) -> None:
@@ -238,7 +217,7 @@ def test_a_restarted_hub_is_back_on_its_port_with_its_account(start_hub: StartHu
         hub.restart(after=0.2)
         with pytest.raises(ConnectionClosedError) as closed:
             wire.frame()
-        assert closed.value.rcvd is None, "a terminated process says no goodbye"
+        assert closed.value.rcvd is None, "a killed process sends no close frame"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=1)
     assert hub.wait_until(lambda one: one.listening)
@@ -254,7 +233,7 @@ def test_restarts_may_overlap(start_hub: StartHub) -> None:
     assert hub.wait_until(lambda one: one.listening)
     hub.come_back()
     with join(hub):
-        assert hub.bites == {Fault.RESTART: 3}
+        assert hub.fault_counts == {Fault.RESTART: 3}
     hub.stop()
 
 
@@ -269,7 +248,7 @@ def test_a_hub_can_go_away_and_come_back(start_hub: StartHub) -> None:
             assert hub.connections == 1
 
 
-# --- the door --------------------------------------------------------------------------------------------
+# --- negotiation, upgrade, handshake -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
@@ -319,7 +298,7 @@ def test_negotiation_and_upgrade_can_hang(start_hub: StartHub) -> None:
     with pytest.raises(TimeoutError), dial(hub, open_timeout=0.3):
         pass
     with join(hub):
-        assert hub.bites == {Fault.NEGOTIATE_HANG: 1, Fault.UPGRADE_HANG: 1}
+        assert hub.fault_counts == {Fault.NEGOTIATE_HANG: 1, Fault.UPGRADE_HANG: 1}
 
 
 def test_the_upgrade_can_be_refused(start_hub: StartHub) -> None:
@@ -382,6 +361,71 @@ def test_commands_can_fail_by_completion_or_not_be_answered(start_hub: StartHub)
         assert [wire.json().get("invocationId") for _ in range(2)] == [None, "3"]
 
 
+@pytest.mark.parametrize(
+    "fault", [Fault.COMMAND_SILENCE, Fault.COMMAND_COMPLETION_ERROR, Fault.COMMAND_PRECHECKS_ERROR]
+)
+def test_commands_can_fail_for_some_seconds_and_then_not(
+    start_hub: StartHub, journal_path: Path, fault: Fault
+) -> None:
+    hub = start_hub()
+    with join(hub) as wire:
+        until = time.monotonic() + 0.5
+        hub.inject(fault, seconds=0.5)
+        refused = 0
+        while b"execution.pairs" not in _first_of(wire, f"id-{refused}"):
+            refused += 1
+        assert time.monotonic() >= until
+    assert hub.fault_counts[fault] == refused > 1
+    lines = [(one.fault, one.parameters) for one in read_journal(journal_path).faults]
+    assert lines == [(fault, {"seconds": 0.5})] * refused
+
+
+def _first_of(wire: Wire, client_id: str) -> bytes:
+    """What GetPairs gets first: its answer, a refusal, or nothing within 0.1 s."""
+    wire.call("GetPairs", client_id, invocation_id=client_id)
+    with suppress(TimeoutError):
+        first = wire.record(timeout=0.1)
+        if json.loads(first)["type"] == 1:
+            assert wire.json()["invocationId"] == client_id
+        return first
+    return b""
+
+
+def test_negotiation_can_be_refused_for_some_seconds(start_hub: StartHub) -> None:
+    hub = start_hub()
+    hub.inject(Fault.NEGOTIATE_STATUS, status=401, seconds=0.3)
+    statuses: list[int] = []
+    until = time.monotonic() + 0.3
+    while not statuses or statuses[-1] == 401:
+        statuses.append(post(f"{hub.url}/negotiate", hub.config.api_key)[0])
+    assert statuses[-1] == 200
+    assert len(statuses) > 2
+    assert time.monotonic() >= until
+
+
+def test_an_error_can_echo_the_key_and_its_fault_is_journaled_without(
+    start_hub: StartHub, journal_path: Path
+) -> None:
+    hub = start_hub(api_key="first-key", push_balances=False)
+    hub.change_key("echoed-key")
+    with join(hub, key="echoed-key") as wire:
+        hub.inject(Fault.COMMAND_COMPLETION_ERROR, error="bad key {key}")
+        wire.call("GetPairs", "x")
+        assert wire.json()["error"].endswith("bad key echoed-key")
+        hub.inject(Fault.CLOSE, error="{key} was replaced")
+        assert wire.json()["error"] == "echoed-key was replaced"
+    hub.inject(Fault.HANDSHAKE_ERROR, error="no: {key}")
+    with dial(hub, key="echoed-key") as wire:
+        wire.send(HANDSHAKE)
+        assert wire.json() == {"error": "no: echoed-key"}
+    assert [one.fault for one in read_journal(journal_path).faults] == [
+        "command_completion_error",
+        "close",
+        "handshake_error",
+    ]
+    assert b"echoed-key" not in journal_path.read_bytes()
+
+
 # --- the account -----------------------------------------------------------------------------------------
 
 
@@ -433,18 +477,18 @@ def test_changes_come_by_themselves_at_their_rate(start_hub: StartHub) -> None:
 @pytest.mark.parametrize("seed", range(50))
 def test_misbehaviour_cuts_the_link_early_and_not_too_often(seed: int) -> None:
     """A demonstration of 20 s sees one reconnect or two, the first before its 7th second."""
-    now, cuts, marks = 0.0, [], 0
-    for pause, trouble in misbehaviour(seed):
+    now, cuts, sent = 0.0, [], 0
+    for pause, spec in misbehaviour(seed):
         now += pause
         if now > 60:
             break
-        if STAGE_OF[trouble.fault] is Stage.NOW:
+        if STAGE_OF[spec.fault] is Stage.NOW:
             cuts.append(now)
         else:
-            marks += 1
+            sent += 1
     assert 4 <= cuts[0] <= 6
     assert all(8 <= later - earlier <= 14 for earlier, later in itertools.pairwise(cuts))
-    assert marks >= 10
+    assert sent >= 10
     first, again = (list(itertools.islice(misbehaviour(seed), 20)) for _ in range(2))
     assert first == again
 

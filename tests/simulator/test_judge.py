@@ -13,7 +13,7 @@ from tests.simulator.conftest import PROGRAMS, StartHub
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["negotiate", "skip"])
-def test_microsofts_client_connects_listens_and_asks(
+def test_microsofts_client_connects_receives_and_calls(
     start_hub: StartHub, journal_path: Path, judge: Path, how: str
 ) -> None:
     hub = start_hub(changes_per_second=20, journal_fsync=True)
@@ -27,25 +27,25 @@ def test_microsofts_client_connects_listens_and_asks(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    life = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     assert hub.requests["negotiate"] == (1 if how == "negotiate" else 0)
 
-    assert life["answers"] == {"GetBalances": None, "GetPairs": None}
+    assert report["answers"] == {"GetBalances": None, "GetPairs": None}
     failed = "Failed to invoke '{}' due to an error on the server."
-    assert life["refusals"] == {
+    assert report["refusals"] == {
         "unknown": failed.format("Nope") + " HubException: Method does not exist.",
         "nested": failed.format("GetBalances"),
         "order": "An unexpected error occurred invoking 'PlaceOtcOrder' on the server. "
         "HubException: this hub only reads",
     }
-    assert life["closed"] == "clean"
+    assert report["closed"] == "clean"
     assert hub.wait_until(lambda one: one.connections == 0)
 
     sent = [json.loads(one.body or "")["arguments"][0] for one in read_journal(journal_path).records]
-    received = life["events"]
+    received = report["events"]
     assert received == sent[: len(received)]
     assert len([one for one in received if one["clientId"] == ""]) >= 5
-    assert {one["clientId"] for one in received} == {"", "ask-balances", "ask-pairs"}
+    assert {one["clientId"] for one in received} == {"", "balances-1", "pairs-1"}
 
 
 def test_the_judges_lock_pins_contents_and_names_no_host() -> None:

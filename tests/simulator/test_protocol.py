@@ -18,7 +18,7 @@ def test_a_decimal_keeps_all_its_digits(amount: object) -> None:
 
 
 @pytest.mark.parametrize("value", [0.1, float("nan"), object(), (1,)])
-def test_what_would_lose_digits_or_is_not_json_is_refused(value: object) -> None:
+def test_what_would_lose_digits_or_is_not_json_is_rejected(value: object) -> None:
     with pytest.raises(TypeError):
         dumps({"amount": value})  # type: ignore[dict-item]
 
@@ -48,7 +48,7 @@ def test_handshakes_of_these_versions_are_accepted(version: int) -> None:
         (b'{"protocol":"json","version":true}', "An unexpected error occurred during connection handshake."),
     ],
 )
-def test_other_handshakes_are_refused_in_the_words_of_asp_net_core(request_: bytes, text: str) -> None:
+def test_other_handshakes_are_refused_with_the_texts_of_asp_net_core(request_: bytes, text: str) -> None:
     assert protocol.handshake_refusal(request_) == text
 
 
@@ -92,25 +92,8 @@ def test_broken_client_records_are_violations(record: bytes) -> None:
         protocol.parse_client_record(record)
 
 
-def test_a_close_record_leaves_out_what_is_not_said() -> None:
+def test_a_close_record_leaves_out_fields_that_are_none() -> None:
     assert protocol.close() == b'{"type":7}\x1e'
     assert (
         protocol.close("bad", allow_reconnect=False) == b'{"type":7,"error":"bad","allowReconnect":false}\x1e'
     )
-
-
-@given(st.binary(max_size=400), st.integers(min_value=1, max_value=200))
-def test_fragments_put_together_are_the_message(message: bytes, fragment_bytes: int) -> None:
-    frames = protocol.websocket_frames(message, fragment_bytes=fragment_bytes)
-    whole, opcodes, final = b"", [], False
-    while frames:
-        assert not final, "nothing may follow the final fragment"
-        final, size = bool(frames[0] & 0x80), frames[1]
-        head = 2
-        if size == 126:
-            size, head = int.from_bytes(frames[2:4], "big"), 4
-        opcodes.append(frames[0] & 0x0F)
-        whole, frames = whole + frames[head : head + size], frames[head + size :]
-    assert final
-    assert whole == message
-    assert opcodes == [1] + [0] * (len(opcodes) - 1)

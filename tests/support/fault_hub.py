@@ -1,4 +1,5 @@
-"""A hub made of bare sockets that misbehaves on demand: standard library only, one thread a connection.
+"""A hub made of bare sockets that misbehaves on demand: standard library only, one thread for each
+connection.
 
 It shares nothing with the code under test. A test gives it one act for each negotiate and one for each
 WebSocket request; the last act of a list is repeated for ever.

@@ -1,4 +1,4 @@
-"""A listener that keeps what the link tells, and the laws that any telling must obey."""
+"""A listener that keeps what the link reports, and checks the rules that every report must obey."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID
 
-from ingestor.adapters.clock import SystemClock
+from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
 from ingestor.domain.records import Record, SessionClosed, SessionOpened
 from ingestor.pipeline.ports import LinkListener
@@ -23,24 +24,29 @@ _QUICK = LinkTiming(
     ping_seconds=0.5,
     backoff_base_seconds=0.01,
     backoff_cap_seconds=0.05,
+    refused_first_seconds=(),
     refused_seconds=0.2,
+    key_check_seconds=0.05,
     healthy_seconds=60.0,
 )
 
 
-def quick(**changes: float) -> LinkTiming:
+def quick(**changes: Any) -> LinkTiming:
     """Deadlines and pauses that suit a test, with these seconds instead."""
     return replace(_QUICK, **changes)
 
 
-class Ear:
-    """Implements `LinkListener`; `broken` holds every law that was broken, in words."""
+class RecordingListener:
+    """Implements `LinkListener`; `broken` holds every rule that was broken, in words."""
 
     def __init__(self, on_records: Callable[[Sequence[Record]], object] | None = None) -> None:
         self.opened: list[SessionOpened] = []
         self.closed: list[SessionClosed] = []
         self.received: list[Record] = []
         self.completions: list[tuple[UUID, str, str | None]] = []
+        self.order: list[bytes | str] = []
+        """Records and the ids of completions, as they came."""
+        self.silences: list[UUID] = []
         self.broken: list[str] = []
         self._live: UUID | None = None
         self._on_records = on_records
@@ -63,11 +69,16 @@ class Ear:
                 if record.ordinal != due:
                     self.broken.append(f"ordinal {record.ordinal} where {due} was due")
                 self.received.append(record)
+                self.order.append(record.raw)
         if self._on_records is not None:
             self._on_records(records)
 
     def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
+        self.order.append(invocation_id)
         self.completions.append((session, invocation_id, error))
+
+    def silent(self, session: UUID) -> None:
+        self.silences.append(session)
 
     def link_down(self, closed: SessionClosed) -> None:
         with self._lock:
@@ -75,7 +86,7 @@ class Ear:
                 self.broken.append("a session closed that was not open")
             count = sum(record.session == closed.session for record in self.received)
             if closed.received != count:
-                self.broken.append(f"closed with {closed.received} records, {count} were told")
+                self.broken.append(f"closed with {closed.received} records, {count} were delivered")
             self._live = None
             self.closed.append(closed)
 
@@ -86,7 +97,7 @@ class Ear:
 
 def make_link(
     url: str,
-    ear: LinkListener,
+    listener: LinkListener,
     timing: LinkTiming | None = None,
     *,
     limits: LinkLimits | None = None,
@@ -98,8 +109,8 @@ def make_link(
     return HubLink(
         url,
         key,
-        ear,
-        SystemClock(),
+        listener,
+        DatabaseClock(),
         timing or quick(),
         limits or LinkLimits(),
         Random(7),
@@ -111,7 +122,7 @@ def make_link(
 @contextmanager
 def linked(
     url: str,
-    ear: Ear,
+    listener: RecordingListener,
     timing: LinkTiming | None = None,
     *,
     limits: LinkLimits | None = None,
@@ -120,16 +131,16 @@ def linked(
     ca_file: Path | None = None,
     breaks: type[BaseException] | None = None,
 ) -> Iterator[HubLink]:
-    """A started link; stopped within two seconds at the end, and the laws checked.
+    """A started link; stopped within two seconds at the end, and the rules checked.
 
     Args:
         breaks: the bug by which the link is expected to end, where one was planted.
     """
-    link = make_link(url, ear, timing, limits=limits, key=key, negotiation=negotiation, ca_file=ca_file)
+    link = make_link(url, listener, timing, limits=limits, key=key, negotiation=negotiation, ca_file=ca_file)
     link.start()
     try:
         yield link
     finally:
         assert link.stop(2.0), "stop took more than two seconds"
     assert type(link.failure) is (breaks or type(None)), link.failure
-    assert not ear.broken, ear.broken
+    assert not listener.broken, listener.broken

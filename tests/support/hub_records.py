@@ -43,6 +43,12 @@ def record(*arguments: str) -> bytes:
     return f'{{"type":1,"target":"executionEvents","arguments":[{",".join(arguments)}]}}'.encode()
 
 
+def returned(value: str, *, kind: int = 3, invocation_id: str = f'"{CLIENT_ID}"') -> bytes:
+    """A Completion (3) with this result, or a StreamItem (2) with this item."""
+    member = {2: "item", 3: "result"}[kind]
+    return f'{{"type":{kind},"invocationId":{invocation_id},"{member}":{value}}}'.encode()
+
+
 def quoted(text: str) -> str:
     """`text` as a JSON string."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""The judge outside the daemon: the hub's journal held against the tables.
+"""The oracle: compares the hub's journal with the tables.
 
-Shares no code with what it judges. The hub wrote the journal before it sent; whatever it handed to a socket
-must be stored exactly once, or lie in an interval that a gap row admits to.
+It shares no code with the daemon. The hub wrote the journal before it sent; whatever it handed to a socket
+must be stored exactly once, or lie in the interval of a gap row.
 """
 
 import hashlib
@@ -25,17 +25,21 @@ class Verdict:
     sent: int
     stored: int
     covered: int
-    """Not stored, and a gap row says that something may be missing there."""
+    """Not stored, in the interval of a gap row."""
     lost: int
-    """Not stored, and nothing says so. Must be 0."""
+    """Not stored, and in no gap row's interval. Must be 0."""
     doubled: int
     """Stored more often than sent. Must be 0."""
     invented: int
     """Stored and never sent. Must be 0."""
 
 
-def judge(journal: Path, database: str, account: str) -> Verdict:
-    """Class every record of the journal."""
+def judge(journal: Path, database: str, account: str, *, commits_lost: bool = False) -> Verdict:
+    """Classify every record of the journal.
+
+    Args:
+        commits_lost: the database has lost commits, so what it does not have may lie between what it has.
+    """
     sent = [record for record in read_journal(journal).records if record.handed is not None]
     with psycopg.connect(database) as connection:
         raw = connection.execute("SELECT raw FROM ingest.raw_event WHERE account = %s", (account,)).fetchall()
@@ -45,16 +49,18 @@ def judge(journal: Path, database: str, account: str) -> Verdict:
     stored = Counter(hashlib.sha256(row[0]).hexdigest() for row in raw)
     expected = Counter(record.sha256 for record in sent)
     missing = covered = 0
-    for line in _by_connection(sent):
-        kept = [n for n, record in enumerate(line) if record.sha256 in stored]
-        heard = kept[-1] + 1 if kept else 0
-        # Up to the last stored record of a connection nothing may be missing, whatever the gap rows say.
-        missing += sum(record.sha256 not in stored for record in line[:heard])
-        for record in line[heard:]:
+    for records in _by_connection(sent):
+        kept = [n for n, record in enumerate(records) if record.sha256 in stored]
+        received = kept[-1] + 1 if kept and not commits_lost else 0
+        # Up to the last stored record of a connection nothing may be missing, even in a gap.
+        missing += sum(record.sha256 not in stored for record in records[:received])
+        for record in records[received:]:
+            if record.sha256 in stored:
+                continue
             moment = datetime.fromisoformat(record.time)
-            admitted = any(begin - _TRANSIT <= moment <= end + _TRANSIT for begin, end in gaps)
-            covered += admitted
-            missing += not admitted
+            in_gap = any(begin - _TRANSIT <= moment <= end + _TRANSIT for begin, end in gaps)
+            covered += in_gap
+            missing += not in_gap
     return Verdict(
         sent=len(sent),
         stored=sum(stored.values()),
@@ -67,7 +73,7 @@ def judge(journal: Path, database: str, account: str) -> Verdict:
 
 def _by_connection(sent: list[SentRecord]) -> list[list[SentRecord]]:
     """The records of each connection, in the order in which its socket got them."""
-    lines: dict[str, list[SentRecord]] = {}
+    connections: dict[str, list[SentRecord]] = {}
     for record in sent:
-        lines.setdefault(record.connection, []).append(record)
-    return [sorted(line, key=lambda record: record.handed or 0) for line in lines.values()]
+        connections.setdefault(record.connection, []).append(record)
+    return [sorted(records, key=lambda record: record.handed or 0) for records in connections.values()]

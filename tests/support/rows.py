@@ -7,14 +7,70 @@ Query = Callable[..., list[tuple[Any, ...]]]
 """Runs one statement with its values; gives its rows."""
 
 
-def account(sql: Query, name: str = "main") -> None:
-    """An account whose daemon is alive and asks for balances every minute, for pairs every five."""
-    sql("INSERT INTO ingest.account VALUES (%s, 'custom', now())", name)
+def insert(sql: Query, table: str, **values: object) -> None:
+    """One row; a value that is a tuple is an SQL expression with its parameters."""
+    expressions = [value if isinstance(value, tuple) else ("%s", value) for value in values.values()]
+    given = ", ".join(each[0] for each in expressions)
     sql(
-        "INSERT INTO ingest.heartbeat (account, process_id, pid, host, software_version, started_at, "
-        "beat_at, link_state, inbox_records, inbox_bytes, balances_interval, pairs_interval) "
-        "VALUES (%s, gen_random_uuid(), 1, 'h', '1', now(), now(), 'up', 0, 0, '1 minute', '5 minutes')",
-        name,
+        f"INSERT INTO ingest.{table} ({', '.join(values)}) VALUES ({given})",
+        *(parameter for each in expressions for parameter in each[1:]),
+    )
+
+
+def ago(interval: str) -> tuple[str, str]:
+    """A moment before the database's now; of `-1 hour`, after it."""
+    return "now() - %s::interval", interval
+
+
+SOME_ID = ("gen_random_uuid()",)
+NOW = ("now()",)
+
+
+def account(sql: Query, name: str = "main") -> None:
+    """An account whose daemon is alive and requests balances every minute, pairs every five."""
+    insert(sql, "account", account=name, environment="custom", created_at=NOW)
+    insert(
+        sql,
+        "heartbeat",
+        account=name,
+        process_id=SOME_ID,
+        pid=1,
+        host="h",
+        software_version="1",
+        started_at=NOW,
+        heartbeat_at=NOW,
+        link_state="up",
+        key_refused=False,
+        inbox_records=0,
+        inbox_bytes=0,
+        dropped_records=0,
+        balances_interval="1 minute",
+        pairs_interval="5 minutes",
+    )
+
+
+def epoch(sql: Query, number: int, first_sequence: int, user: str = "u", *, name: str = "main") -> None:
+    """The beginning of a counter of balances."""
+    _epoch(sql, number, first_sequence, "balances", user, name)
+
+
+def _epoch(sql: Query, number: int, first: int, kind: str, user: str, name: str) -> None:
+    insert(
+        sql,
+        "epoch",
+        account=name,
+        kind=kind,
+        user_id=user,
+        epoch=number,
+        opened_at=NOW,
+        cause="first_seen" if number == 1 else "suspected_server_reset",
+        first_sequence=first,
+        evidence=1,
+        first_evidence_session_id=SOME_ID,
+        first_evidence_ordinal=1,
+        last_evidence_session_id=SOME_ID,
+        last_evidence_ordinal=1,
+        passed_over=0,
     )
 
 
@@ -22,39 +78,122 @@ def stream(
     sql: Query, user: str = "u", *, age: str = "10 seconds", kind: str = "balances", name: str = "main"
 ) -> None:
     """A stream that was confirmed so long ago, and one asset of it."""
-    sql(
-        "INSERT INTO ingest.epoch VALUES (%s, %s, %s, 1, now(), 'first_seen', 1, NULL, "
-        "gen_random_uuid(), 1, gen_random_uuid(), 1, 1)",
-        *(name, kind, user),
-    )
-    sql(
-        "INSERT INTO ingest.watermark VALUES (%s, %s, %s, 1, 1, 0, '', gen_random_uuid(), 1, 0, "
-        "now() - interval '1 year', now() - %s::interval, false)",
-        *(name, kind, user, age),
+    _epoch(sql, 1, 1, kind, user, name)
+    insert(
+        sql,
+        "watermark",
+        account=name,
+        kind=kind,
+        user_id=user,
+        epoch=1,
+        sequence=1,
+        revision=0,
+        content=b"",
+        session_id=SOME_ID,
+        ordinal=1,
+        position=0,
+        valid_from=ago("1 year"),
+        confirmed_until=ago(age),
+        deleted=False,
     )
     if kind == "balances":
-        sql(
-            "INSERT INTO ingest.balance "
-            "VALUES (%s, %s, 'BTC', now() - interval '1 year', 1, 1, 0, 1, 0, true)",
-            *(name, user),
+        insert(
+            sql,
+            "balance",
+            account=name,
+            user_id=user,
+            asset="BTC",
+            valid_from=ago("1 year"),
+            epoch=1,
+            sequence=1,
+            revision=0,
+            available=1,
+            allocated=0,
+            reported=True,
         )
+
+
+def version(
+    sql: Query,
+    sequence: int,
+    *,
+    passed_over: int = 0,
+    origin: str = "pushed",
+    epoch: int = 1,
+    revision: int = 0,
+    user: str = "u",
+    name: str = "main",
+) -> None:
+    """A version of the balances; the higher its sequence, the younger."""
+    insert(
+        sql,
+        "version",
+        account=name,
+        kind="balances",
+        user_id=user,
+        valid_from=("timestamptz '2026-01-01' + %s * interval '1 second'", 1_000 * epoch + sequence),
+        epoch=epoch,
+        sequence=sequence,
+        revision=revision,
+        session_id=SOME_ID,
+        ordinal=sequence,
+        position=0,
+        received_at=NOW,
+        deleted=False,
+        origin=origin,
+        passed_over=passed_over,
+    )
+
+
+def pending(
+    sql: Query, reason: str = "conflict", user: str = "u", *, kind: str = "balances", name: str = "main"
+) -> None:
+    """A snapshot that waits for confirmation."""
+    insert(
+        sql,
+        "confirmation",
+        account=name,
+        session_id=SOME_ID,
+        ordinal=1,
+        position=0,
+        reason=reason,
+        raised_at=NOW,
+        kind=kind,
+        user_id=user,
+        sequence=1,
+    )
 
 
 def gap(
     sql: Query,
-    ending: str | None,
-    awaiting: str,
+    touches: str,
     *,
-    ended: str = "1 second",
+    balances: str | None = None,
+    pairs: str | None = None,
+    ended: bool = False,
     user: str | None = None,
     name: str = "main",
+    kind: str = "disconnected",
 ) -> None:
-    """A gap that began a minute ago and ended so long ago, if it did."""
-    sql(
-        "INSERT INTO ingest.gap (account, session_id, ordinal, position, kind, missed_from, missed_until, "
-        "opened_at, cause, obstacles, stream, user_id, awaiting, ending, ended_at) "
-        "VALUES (%s, gen_random_uuid(), 1, 0, 'disconnected', now() - interval '1 minute', "
-        "now() - interval '50 seconds', now() - interval '1 minute', 'reset', '{}', %s, %s, %s::text[], %s, "
-        "CASE WHEN %s::text IS NOT NULL THEN now() - %s::interval END)",
-        *(name, None if user is None else "balances", user, awaiting, ending, ending, ended),
+    """A gap that began a minute ago; `balances` and `pairs` were confirmed so long ago, if they were."""
+    insert(
+        sql,
+        "gap",
+        account=name,
+        session_id=SOME_ID,
+        ordinal=1,
+        position=0,
+        kind=kind,
+        opened_at=ago("1 minute"),
+        cause="reset",
+        missed_from=ago("1 minute"),
+        missed_until=ago("50 seconds"),
+        connection_errors=("'{}'",),
+        touches=("%s::text[]", touches),
+        user_id=user,
+        occurrences=1,
+        last_occurred_at=ago("1 minute"),
+        balances_confirmed_at=None if balances is None else ago(balances),
+        pairs_confirmed_at=None if pairs is None else ago(pairs),
+        ended_at=NOW if ended else None,
     )

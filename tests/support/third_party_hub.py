@@ -1,6 +1,6 @@
 """A SignalR hub that nobody here wrote: PyPI's aiosignalr, in a thread of its own, on aiohttp or uvicorn.
 
-As shipped it sends its JSON in binary frames, which Microsoft's client refuses; the text adapters below make
+As shipped it sends its JSON in binary frames, which Microsoft's client rejects; the text adapters below make
 it send text, as ASP.NET Core does.
 """
 
@@ -38,12 +38,12 @@ PAIRS = """[
 
 @dataclass
 class Account:
-    """What the hub tells of, and what it was asked; outlives the hub's restart."""
+    """The account that the hub serves, and the commands it received; outlives the hub's restart."""
 
     balances: str = BALANCES
     pairs: str | None = PAIRS
     """None: GetPairs is refused."""
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    commands: list[tuple[str, str]] = field(default_factory=list)
     """Command and client id."""
 
 
@@ -62,11 +62,11 @@ def _hub_of(account: Account) -> type[Hub]:
         """Answers the two commands with an event and a Completion, as the vendor's hub does."""
 
         async def GetBalances(self, client_id: str) -> None:  # noqa: N802 - the hub method's name
-            account.asked.append(("GetBalances", client_id))
+            account.commands.append(("GetBalances", client_id))
             await self._answer("account.balances.snapshot", account.balances, client_id)
 
         async def GetPairs(self, client_id: str) -> None:  # noqa: N802 - the hub method's name
-            account.asked.append(("GetPairs", client_id))
+            account.commands.append(("GetPairs", client_id))
             if account.pairs is None:
                 raise RuntimeError("permission denied")
             await self._answer("execution.pairs", account.pairs, client_id)

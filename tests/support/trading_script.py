@@ -1,33 +1,33 @@
 """Scripts for the sequencer, as FIX engines have them: one line in, one line out.
 
-    push 7                 a snapshot with sequence 7 that nobody asked for
-    reply 7                the answer to a command asked just before
-    late 7                 the answer to a command asked before the line before
-    replay 7               fed again from the raw log
+    push 7                 a snapshot with sequence 7 that nobody requested
+    answer 7               the answer to a request that was sent just before
+    late 7                 the answer to a request that was sent before the line before came
     … c=x                  its content; by default the content belongs to the sequence
     … shrinks, deleted, session=B, +600 (seconds later than usual)
 
-The answer is `outcome epoch/sequence/revision`, then what else was decided, in order:
-`skip 5-6 CAUSE`, `epoch 2`, `raised NAME`, `resolved NAME HOW`, `ask CAUSE`, `degraded`.
+The result is `outcome epoch/sequence/revision`, then what else was decided, in order: `passed over N`,
+`missed`, `overtaken`, `epoch N`, `epoch N after N` (snapshots that were passed over meanwhile),
+`raised REASON`, `resolved REASON HOW`, `request CAUSE`, `degraded`.
 """
 
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import assert_never
 from uuid import UUID
 
 from msgspec.structs import astuple
 
 from ingestor.domain.content import Content
 from ingestor.domain.decision import (
+    ConfirmationRaised,
+    ConfirmationResolved,
     Decision,
-    DoubtRaised,
-    DoubtResolved,
     EpochOpened,
-    Note,
-    Offer,
+    Fact,
+    Incoming,
     Policy,
-    Skip,
 )
 from ingestor.domain.sequencer import decide, decide_by_arrival
 from ingestor.domain.streams import EventKey, StreamState
@@ -42,27 +42,29 @@ class Script:
     policy: Policy = field(default_factory=Policy)
     sequenced: bool = True
     state: StreamState = field(default_factory=StreamState)
-    line: int = 0
+    arrival: int = 0
     ordinal: int = 0
     now: datetime = START
 
     def play(self, text: str) -> str:
         """One line in, one line out."""
-        return told(self.offer(parse(self, text)))
+        return as_line(self.decide(parse(self, text)))
 
-    def offer(self, offer: Offer) -> Decision:
-        """The same for an offer."""
+    def decide(self, incoming: Incoming) -> Decision:
+        """The same for a snapshot."""
         decision = (
-            decide(self.state, offer, self.policy) if self.sequenced else decide_by_arrival(self.state, offer)
+            decide(self.state, incoming, self.policy)
+            if self.sequenced
+            else decide_by_arrival(self.state, incoming)
         )
         self.state = decision.state
         return decision
 
 
-def parse(script: Script, text: str) -> Offer:
-    """A line as the sequencer sees it."""
+def parse(script: Script, text: str) -> Incoming:
+    """A line as the sequencer sees it. Arrival numbers between two lines are those of requests."""
     verb, sequence, *words = text.split()
-    script.line += 2
+    script.arrival += 2
     script.ordinal += 1
     content, session, shrinks, deleted, later = f"content of {sequence}", 1, False, False, 1.0
     for word in words:
@@ -78,40 +80,45 @@ def parse(script: Script, text: str) -> Offer:
             case (seconds, _, _):
                 later = float(seconds)
     script.now += timedelta(seconds=later)
-    asked = {"reply": script.line - 1, "late": script.line - 3}.get(verb)
-    return Offer(
+    requested = {"push": None, "answer": script.arrival - 1, "late": script.arrival - 3}[verb]
+    return Incoming(
         key=EventKey(UUID(int=session), script.ordinal, 0),
         received_at=script.now,
-        line=script.line,
+        arrival=script.arrival,
         sequence=int(sequence),
         content=Content.stored(hashlib.sha256(content.encode()).digest()),
         deleted=deleted,
         shrinks=shrinks,
-        asked_line=asked,
-        replayed=verb == "replay",
+        requested=requested,
     )
 
 
-def told(decision: Decision) -> str:
+def as_line(decision: Decision) -> str:
     """A decision as a line."""
-    mark = decision.state.watermark
-    words = [decision.outcome.value]
-    words.append("none" if mark is None else "/".join(map(str, astuple(mark.mark))))
-    words += [_note(note) for note in decision.notes]
-    if decision.ask is not None:
-        words.append(f"ask {decision.ask.value}")
+    watermark = decision.state.watermark
+    number = "none" if watermark is None else "/".join(map(str, astuple(watermark.number)))
+    words = [f"{decision.outcome.value} {number}"]
+    if decision.passed_over:
+        words.append(f"passed over {decision.passed_over}")
+    if decision.missed:
+        words.append("missed")
+    if decision.overtaken:
+        words.append("overtaken")
+    words += map(_fact, decision.facts)
+    if decision.request is not None:
+        words.append(f"request {decision.request.value}")
     if decision.degraded:
         words.append("degraded")
-    return ", ".join([" ".join(words[:2]), *words[2:]])
+    return ", ".join(words)
 
 
-def _note(note: Note) -> str:
-    match note:
-        case Skip():
-            return f"skip {note.first}-{note.last} {note.cause.value}"
+def _fact(fact: Fact) -> str:
+    match fact:
         case EpochOpened():
-            return f"epoch {note.epoch}"
-        case DoubtRaised():
-            return f"raised {note.suspicion.doubt.value}"
-        case DoubtResolved():
-            return f"resolved {note.suspicion.doubt.value} {note.resolution.value}"
+            return f"epoch {fact.epoch}" + (f" after {fact.passed_over}" if fact.passed_over else "")
+        case ConfirmationRaised():
+            return f"raised {fact.confirmation.reason.value}"
+        case ConfirmationResolved():
+            return f"resolved {fact.confirmation.reason.value} {fact.resolution.value}"
+        case _:
+            assert_never(fact)

@@ -26,13 +26,12 @@ from ingestor.domain.errors import (
     SchemaMismatch,
     Transient,
 )
-from ingestor.logs.redaction import Redactor
+from ingestor.domain.redaction import Redactor
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     "sqlalchemy",
     "pydantic",
-    "pydantic_settings",
     "signalrcore",
     "rich",
     "structlog",
@@ -96,7 +95,7 @@ def test_every_command_of_the_table_exists_and_explains_itself(
     context = click.Context(program)
     command = program.get_command(context, name)
     assert command is not None
-    assert command.get_short_help_str(200) == COMMANDS[name].summary
+    assert command.get_short_help_str(200) == COMMANDS[name]
 
 
 @pytest.mark.parametrize(
@@ -162,11 +161,11 @@ def test_config_validate_tells_key_source_and_database_but_no_secret(
     assert run(["config", "validate"]) == 0
     shown = capsys.readouterr()
     assert "environment variable HERCLE_API_KEY" in shown.out
-    assert "postgresql+psycopg://u:********@h/d" in shown.out
+    assert "postgresql://u:********@h/d" in shown.out
     assert "canary" not in shown.out + shown.err
 
 
-def test_config_validate_refuses_what_is_missing_unless_told_not_to_look(
+def test_config_validate_rejects_what_is_missing_unless_told_not_to_look(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["config", "validate"]) == Exit.CONFIGURATION
@@ -177,7 +176,7 @@ def test_config_validate_refuses_what_is_missing_unless_told_not_to_look(
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "postgresql://h/d?password=canary"])
-def test_a_password_on_the_command_line_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_password_on_the_command_line_is_rejected(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "show", "--set", f"database.url={url}"]) == Exit.USAGE
     shown = capsys.readouterr()
     assert "everyone on this machine" in shown.err
@@ -259,6 +258,16 @@ def test_a_port_that_cannot_be_one_is_a_slip_on_the_command_line(
     assert "--port" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "fault", ["rst", "soon:rst", "1:thunder", "1:rst colour=red", "1:rst count=many", ""]
+)
+def test_a_fault_that_cannot_be_one_is_a_slip_on_the_command_line(
+    fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["hub", "--port", "0", "--fault", fault]) == Exit.USAGE
+    assert "--fault" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -279,6 +288,51 @@ def test_a_reader_that_has_gone_is_141_and_no_traceback() -> None:
     )
     os.close(writer)
     assert (done.stderr, done.returncode) == ("", Exit.BROKEN_PIPE)
+
+
+@pytest.mark.parametrize(
+    ("command", "redirection", "code", "printed"),
+    [
+        ("config example", ">&-", Exit.IO, "error: standard output cannot be written"),
+        ("config example", ">/dev/full", Exit.IO, "error: standard output cannot be written"),
+        ("--version", ">/dev/full", Exit.IO, "error: standard output cannot be written"),
+        ("config example", ">&- 2>&-", Exit.IO, ""),
+        ("config example", ">/dev/full 2>/dev/full", Exit.IO, ""),
+        ("config example", "2>&- >/dev/null", Exit.OK, ""),
+        ("config explain x", "2>&-", Exit.CONFIGURATION, ""),
+        ("config explain x", "2>/dev/full", Exit.CONFIGURATION, ""),
+        ("config explain x", "<&- >&-", Exit.CONFIGURATION, "error: there is no setting x"),
+        ("check --config-only --json", ">/dev/full", Exit.IO, "error: standard output cannot be written"),
+    ],
+)
+def test_lost_standard_streams_end_in_three_lines_or_in_a_code_alone(
+    command: str, redirection: str, code: Exit, printed: str
+) -> None:
+    line = f'exec "$0" -m ingestor {command} {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(printed)
+    assert len(done.stderr.splitlines()) == (3 if printed else 0)
+
+
+def test_the_journal_shows_a_failure_as_an_error(tmp_path: Path) -> None:
+    """Of any command that a unit runs, as the migration's does."""
+    with (tmp_path / "journal").open("w+") as stderr:
+        status = os.fstat(stderr.fileno())
+        subprocess.run(
+            [sys.executable, "-m", "ingestor", "config", "explain", "x"],
+            stderr=stderr,
+            env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"},
+            timeout=60,
+            cwd=ROOT,
+            check=False,
+        )
+        stderr.seek(0)
+        lines = stderr.read().splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("<3>") for line in lines)
 
 
 def test_the_shell_can_ask_for_completions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
-"""Settings: which source wins, what is refused, and what a refusal says."""
+"""Settings: which source wins, what is rejected, and what the error says."""
 
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy import create_engine, make_url
 
 import ingestor
 from ingestor.config import Environment, Settings, load
@@ -17,7 +19,7 @@ def toml(directory: Path, text: str) -> Path:
     return path
 
 
-def refused(**arguments: object) -> str:
+def rejected(**arguments: object) -> str:
     with pytest.raises(BadConfiguration) as caught:
         load(**{"environ": {}, **arguments})  # type: ignore[arg-type]
     assert caught.value.exit_code == 78
@@ -80,12 +82,12 @@ def test_a_variable_can_name_the_file_and_the_flag_goes_before_it(tmp_path: Path
 
 
 def test_a_file_that_was_asked_for_and_is_missing_is_an_error(tmp_path: Path) -> None:
-    assert "no configuration file" in refused(config_file=tmp_path / "missing.toml")
+    assert "no configuration file" in rejected(config_file=tmp_path / "missing.toml")
 
 
 def test_all_mistakes_are_named_at_once_with_key_origin_and_fix(tmp_path: Path) -> None:
     file = toml(tmp_path, "acount = 'x'\n\n[hub]\n# a comment\nping_interval_seconds = 'often'\n")
-    text = refused(
+    text = rejected(
         config_file=file,
         overrides={"drain.deadline_seconds": -1},
         environ={"INGESTOR_HUB__PING_INTERVAL_SECOND": "1", "INGESTOR_LOG__LEVEL": "loud"},
@@ -108,51 +110,81 @@ def test_all_mistakes_are_named_at_once_with_key_origin_and_fix(tmp_path: Path) 
         ("databse.url", "database.url"),
         ("database.zzz", None),
         ("hub.flavour", None),
-        ("snapshots.attempt", "snapshots.attempts"),
+        ("inbox.max_record", "inbox.max_records"),
     ],
 )
 def test_an_unknown_key_gets_a_suggestion_where_there_is_a_near_one(given: str, guess: str | None) -> None:
-    text = refused(overrides={given: 1})
+    text = rejected(overrides={given: 1})
     assert (f"did you mean {guess}?" in text) if guess else ("did you mean" not in text)
 
 
 @pytest.mark.parametrize(
     "variable", ["INGESTOR_HUB_URL", "INGESTOR_hub__url", "ingestor_hub__url", "INGESTOR_HUB__URL_"]
 )
-def test_a_misspelt_variable_is_refused_and_the_right_one_suggested(variable: str) -> None:
-    text = refused(environ={variable: "https://hub.example.net"})
+def test_a_misspelt_variable_is_rejected_and_the_right_one_suggested(variable: str) -> None:
+    text = rejected(environ={variable: "https://hub.example.net"})
     assert variable in text
     assert "did you mean INGESTOR_HUB__URL?" in text
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("INGESTOR_SERVICE_HOST", "10.96.0.7"),
+        ("INGESTOR_SERVICE_PORT", "5432"),
+        ("INGESTOR_SERVICE_PORT_METRICS", "9090"),
+        ("INGESTOR_PORT", "tcp://10.96.0.7:5432"),
+        ("INGESTOR_PORT_5432_TCP", "tcp://10.96.0.7:5432"),
+        ("INGESTOR_PORT_5432_TCP_PROTO", "tcp"),
+        ("INGESTOR_PORT_5432_TCP_PORT", "5432"),
+        ("INGESTOR_PORT_5432_TCP_ADDR", "10.96.0.7"),
+        ("INGESTOR_PORT_53_UDP_ADDR", "10.96.0.7"),
+        ("INGESTOR_HUB_SERVICE_HOST", "10.96.0.7"),
+        ("INGESTOR_HUB_PORT", "tcp://10.96.0.7:80"),
+        ("INGESTOR_DATABASE_POOLER_SERVICE_PORT", "6432"),
+    ],
+)
+def test_the_service_links_of_kubernetes_are_not_ours(variable: str, value: str) -> None:
+    """A service named `ingestor`, or `ingestor-hub`, gives them to every pod of its namespace."""
+    assert load(environ={variable: value}) == load(environ={})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("INGESTOR_PORT", "5432"), ("INGESTOR_HUB_PORT", "443"), ("INGESTOR_SERVICE_HOSTS", "x")],
+)
+def test_what_only_looks_like_a_service_link_is_a_mistake(variable: str, value: str) -> None:
+    assert variable in rejected(environ={variable: value})
+
+
 @pytest.mark.parametrize("variable", ["INGESTOR_HOME", "INGESTOR_HUB__FLAVOUR", "INGESTOR_DATABASE__ZZZ"])
 def test_a_variable_that_is_like_none_gets_no_suggestion(variable: str) -> None:
-    text = refused(environ={variable: "x"})
+    text = rejected(environ={variable: "x"})
     assert variable in text
     assert "did you mean" not in text
 
 
-def test_an_empty_variable_is_refused_rather_than_taken_for_a_value() -> None:
-    assert "is empty" in refused(environ={"INGESTOR_HUB__CA_FILE": ""})
+def test_an_empty_variable_is_rejected_rather_than_taken_for_a_value() -> None:
+    assert "is empty" in rejected(environ={"INGESTOR_HUB__CA_FILE": ""})
 
 
 @pytest.mark.parametrize("name", ["hub.api_key", "hub.token", "key"])
-def test_a_key_among_the_settings_is_refused_and_not_repeated(name: str) -> None:
-    text = refused(overrides={name: "sk-canary-9f8e7d6c"})
+def test_a_key_among_the_settings_is_rejected_and_not_repeated(name: str) -> None:
+    text = rejected(overrides={name: "sk-canary-9f8e7d6c"})
     assert "secrets are not settings" in text
     assert "canary" not in text
 
 
-def test_no_refusal_repeats_a_database_url() -> None:
+def test_no_error_repeats_a_database_url() -> None:
     for url in ("mysql://u:canary-pw@h/d", "postgresql://u:canary/pw@h/d", "postgresql://u:canary-pw@h:x/d"):
-        text = refused(environ={"INGESTOR_DATABASE__URL": url})
+        text = rejected(environ={"INGESTOR_DATABASE__URL": url})
         assert "canary" not in text
         assert "database.url" in text
 
 
 def test_broken_toml_names_the_line_and_quotes_nothing(tmp_path: Path) -> None:
     file = toml(tmp_path, "account = 'x'\n[database]\nurl = \"canary-pw\n")
-    text = refused(config_file=file)
+    text = rejected(config_file=file)
     assert f"{file}:3" in text
     assert "canary" not in text
 
@@ -161,7 +193,7 @@ def test_the_line_is_right_below_dotted_keys_and_quoted_names(tmp_path: Path) ->
     file = toml(
         tmp_path, '\nhub.environment = "production"\n"log".level = "error"\n\n[ drain ] # end\n"x" = 1\n'
     )
-    text = refused(config_file=file)
+    text = rejected(config_file=file)
     assert f"drain.x: there is no such setting\n  why: set by {file}:6" in text
 
 
@@ -180,8 +212,8 @@ def test_the_line_is_right_below_dotted_keys_and_quoted_names(tmp_path: Path) ->
         "https://hub.example.net/\nx",
     ],
 )
-def test_a_hub_address_that_could_expose_the_key_is_refused(url: str) -> None:
-    assert "hub.url" in refused(overrides={"hub.url": url})
+def test_a_hub_address_that_could_expose_the_key_is_rejected(url: str) -> None:
+    assert "hub.url" in rejected(overrides={"hub.url": url})
 
 
 @pytest.mark.parametrize(
@@ -199,7 +231,7 @@ def test_the_presets_are_the_vendors_hubs() -> None:
 
 
 def test_the_custom_environment_needs_an_address() -> None:
-    assert "set hub.url" in refused(overrides={"hub.environment": "custom"})
+    assert "set hub.url" in rejected(overrides={"hub.environment": "custom"})
 
 
 @pytest.mark.parametrize(
@@ -225,12 +257,12 @@ def test_the_custom_environment_needs_an_address() -> None:
         ("log.format", "xml"),
     ],
 )
-def test_values_outside_their_range_are_refused(key: str, value: object) -> None:
-    assert key.split(".", maxsplit=1)[0] in refused(overrides={key: value})
+def test_values_outside_their_range_are_rejected(key: str, value: object) -> None:
+    assert key.split(".", maxsplit=1)[0] in rejected(overrides={key: value})
 
 
 def test_a_server_and_a_private_postgres_exclude_each_other() -> None:
-    text = refused(overrides={"database.url": "postgresql:///x", "database.embedded_directory": "/var/x"})
+    text = rejected(overrides={"database.url": "postgresql:///x", "database.embedded_directory": "/var/x"})
     assert "database.embedded_directory" in text
 
 
@@ -239,7 +271,52 @@ def test_dsn_is_another_name_for_url_but_not_beside_it() -> None:
     assert url is not None
     assert url.get_secret_value() == "postgresql+psycopg://u@h/d"
     both = {"INGESTOR_DATABASE__DSN": "postgres://u@h/d", "INGESTOR_DATABASE__URL": "postgres://u@h/d"}
-    assert "given twice" in refused(environ=both)
+    assert "given twice" in rejected(environ=both)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("postgresql://u:pw@h1:5432,h2:5433/d?sslmode=require", ("u", "pw", ["h1", "h2"], ["5432", "5433"])),
+        ("postgresql://h1,h2:5433/d", (None, None, ["h1", "h2"], ["", "5433"])),
+        ("postgresql://u@[::1]:5432,10.0.0.2/d", ("u", None, ["::1", "10.0.0.2"], ["5432", ""])),
+        ("postgresql://h1,h2/d", (None, None, ["h1", "h2"], None)),
+    ],
+)
+def test_several_hosts_are_understood_by_libpq_and_sqlalchemy(
+    given: str, read: tuple[str | None, str | None, list[str], list[str] | None]
+) -> None:
+    url = load(overrides={"database.url": given}, environ={}).settings.database.url
+    assert url is not None
+    libpq = psycopg.conninfo.conninfo_to_dict(url.get_secret_value().replace("+psycopg", ""))
+    _, parsed = create_engine(url.get_secret_value()).dialect.create_connect_args(
+        make_url(url.get_secret_value())
+    )
+    for way in (libpq, parsed):
+        port = str(way.get("port") or "").split(",")
+        login = (way.get("user"), way.get("password"))
+        assert (*login, str(way["host"]).split(","), port if any(port) else None) == read
+        assert way["dbname"] == "d"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u@h1:p,h2/d", "postgresql://h1:1:2,h2/d", "postgresql://u:canary@pw@h1,h2/d"]
+)
+def test_hosts_that_cannot_be_told_apart_are_rejected(url: str) -> None:
+    text = rejected(overrides={"database.url": url})
+    assert "cannot be told apart" in text
+    assert "canary" not in text
+
+
+def test_settings_that_contradict_each_other_are_all_named_at_once() -> None:
+    text = rejected(
+        overrides={"hub.environment": "custom", "database.lock_deadline_seconds": 16},
+        environ={"INGESTOR_HUB__PING_INTERVAL_SECONDS": "35", "INGESTOR_HUB__FLAVOUR": "x"},
+    )
+    assert "4 settings are wrong" in text
+    assert "hub.environment: the custom environment has no address" in text
+    assert "set by environment variable INGESTOR_HUB__PING_INTERVAL_SECONDS" in text
+    assert "database.lock_deadline_seconds" in text
 
 
 def test_settings_are_frozen_and_show_no_password() -> None:

@@ -24,8 +24,9 @@ def test_the_example_parses_and_equals_the_defaults(tmp_path: Path) -> None:
 def test_each_line_of_the_example_that_is_commented_out_is_valid_too(tmp_path: Path) -> None:
     """An operator removes the `# ` and nothing else."""
     for key in (key for key in all_keys().values() if key.default is None):
-        section = example().partition(f"[{key.path[0]}]\n")[2].partition("\n[")[0]
-        lines = [line for line in section.splitlines() if line.startswith(f"# {key.path[-1]} = ")]
+        table, _, leaf = key.name.rpartition(".")
+        section = example().partition(f"[{table}]\n")[2].partition("\n[")[0]
+        lines = [line for line in section.splitlines() if line.startswith(f"# {leaf} = ")]
         assert len(lines) == 1, key.name
         (value,) = tomllib.loads(lines[0].removeprefix("# ")).values()
         prerequisite = {"database.url": "postgresql:///x"} if key.name == "database.password_file" else {}
@@ -41,13 +42,13 @@ def test_every_setting_and_section_is_described_and_every_setting_names_its_unit
     for key in all_keys().values():
         assert key.description.endswith("."), key.name
         if isinstance(key.default, float):
-            assert key.path[-1].endswith(("_seconds", "_factor", "_share")), key.name
+            assert key.name.endswith(("_seconds", "_factor", "_share")), key.name
     assert all(section.__doc__ for section in sections().values())
 
 
 def test_shown_settings_are_toml_with_origins_and_without_passwords(tmp_path: Path) -> None:
     file = tmp_path / "ingestor.toml"
-    file.write_text('account = "desk-2"\n')
+    file.write_text('account = "requests-2"\n')
     loaded = load(
         file,
         overrides={"hub.ca_file": '/x/"quoted"'},
@@ -55,10 +56,10 @@ def test_shown_settings_are_toml_with_origins_and_without_passwords(tmp_path: Pa
     )
     text = show(loaded)
     values = tomllib.loads(text)
-    assert values["account"] == "desk-2"
+    assert values["account"] == "requests-2"
     assert values["hub"]["ca_file"] == '/x/"quoted"'
     assert values["inbox"]["max_bytes"] == 32 * 1024 * 1024
-    assert f'account = "desk-2"  # {file}:1' in text
+    assert f'account = "requests-2"  # {file}:1' in text
     assert "# environment variable INGESTOR_DATABASE__URL" in text
     assert "canary" not in text
     assert "u:********@h" in text

@@ -1,4 +1,4 @@
-"""Secrets: where they are taken from, that they are read anew, and that descriptions hold none."""
+"""Secrets: where they are taken from, that they are read anew, and that descriptions hold none (I18)."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_a_rotated_key_is_seen_without_a_restart_and_white_space_is_stripped(tmp
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604, 0o777])
-def test_a_key_file_open_to_others_is_refused_with_the_fix(tmp_path: Path, mode: int) -> None:
+def test_a_key_file_open_to_others_is_rejected_with_the_fix(tmp_path: Path, mode: int) -> None:
     path = secret_file(tmp_path / "key", "canary-1234", mode)
     with pytest.raises(BadConfiguration, match="chmod 0600") as caught:
         resolve_key(with_key_file(path), {})
@@ -70,7 +70,7 @@ def test_a_key_file_for_owner_and_group_is_accepted(tmp_path: Path, mode: int) -
 
 
 @pytest.mark.parametrize("text", ["", " \n", "Bearer canary", "canary\ncanary", "canary\x00", "canäry"])
-def test_a_key_that_cannot_be_one_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
+def test_a_key_that_cannot_be_one_is_rejected_without_repeating_it(tmp_path: Path, text: str) -> None:
     path = secret_file(tmp_path / "key", text)
     with pytest.raises(BadConfiguration, match=r"key (is empty|cannot be one)") as caught:
         resolve_key(with_key_file(path), {})

@@ -10,12 +10,12 @@ import ingestor
 from ingestor.adapters.hub.causes import LinkCause
 from ingestor.adapters.hub.states import LinkState
 from ingestor.config import Environment
-from ingestor.domain.commands import ArgumentForm, Cause, Command, CommandOutcome
-from ingestor.domain.decision import EpochCause, Outcome, SkipCause
+from ingestor.domain.decision import EpochCause, Origin, Outcome
 from ingestor.domain.events import Reason
-from ingestor.domain.gaps import GapEnd, GapKind
+from ingestor.domain.gaps import GapKind
 from ingestor.domain.records import SessionEnd
-from ingestor.domain.streams import Doubt, Kind, Resolution
+from ingestor.domain.requests import ArgumentForm, Command, RequestCause, RequestOutcome
+from ingestor.domain.streams import ConfirmationReason, Kind, Resolution
 from ingestor.pipeline.telemetry import catalogue
 
 PACKAGE = Path(ingestor.__file__).parent
@@ -23,31 +23,32 @@ DATA = (PACKAGE / "DATA.md").read_text()
 
 SETS: dict[str, Iterable[str]] = {
     "account.environment": Environment,
-    "command.command": Command,
-    "command.cause": Cause,
-    "command.argument_form": ArgumentForm,
-    "command.outcome": CommandOutcome,
+    "confirmation.reason": ConfirmationReason,
+    "confirmation.resolution": Resolution,
     "dead_letter.reason": Reason,
-    "doubt.doubt": Doubt,
-    "doubt.resolution": Resolution,
     "epoch.cause": EpochCause,
     "freshness.link_state": LinkState,
-    "gap.cause of sequence_skip": SkipCause,
     "gap.kind": GapKind,
-    "gap.ending": GapEnd,
-    "kind, stream, awaiting": Kind,
-    "outcome.outcome": set(Outcome) - {Outcome.SHED},  # what was shed has no row
+    "kind, touches, awaits": Kind,
+    "origin": Origin,
+    "outcome.outcome": set(Outcome) - {Outcome.DROPPED},  # what was dropped has no row
+    "request.argument_form": ArgumentForm,
+    "request.cause": RequestCause,
+    "request.command": Command,
+    "request.outcome": RequestOutcome,
+    "session.cause": {*LinkCause, "http_…", "process_died", "commits_lost"},
     "session.ending": SessionEnd,
-    "session.cause": {*LinkCause, "http_…", "process_died"},
 }
 LITERALS = {
     "balance_current.certainty": ("migrations/report/01_balance_current.sql", r"(?:THEN|ELSE) '(\w+)'"),
-    "dead_letter.stage": ("ingestor/pipeline/booking.py", r'stage="(\w+)" if .*? else "(\w+)"'),
+    "clock_step.clock": ("ingestor/adapters/clock.py", r'ClockStep\("(\w+)"'),
+    "dead_letter.stage": ("ingestor/pipeline/apply/fold.py", r'stage="(\w+)" if .*? else "(\w+)"'),
+    "gap.cause of commits_lost": ("ingestor/domain/records.py", r'cause: str = "(\w+)"'),
+    "gap.cause of dropped": ("ingestor/pipeline/inbox.py", r'"(inbox_\w+)"'),
     "outcome.reason of what is ignored": (
-        "ingestor/pipeline/booking.py",
-        r'Outcome\.IGNORED, reason="(\w+)"',
+        "ingestor/pipeline/apply/fold.py",
+        r'Outcome\.IGNORED, "(\w+)"',
     ),
-    "gap.cause of shed": ("ingestor/pipeline/inbox.py", r'"(inbox_\w+)"'),
 }
 """Sets that have no enum, because one place writes them: what the code there says."""
 

@@ -1,8 +1,9 @@
-"""The log catalogue and the code agree: what is logged is explained, and nothing is explained in vain."""
+"""The log catalogue and the code agree: every event that is logged has an entry, and no entry is unused."""
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,17 +38,9 @@ def is_logger(node: ast.expr) -> bool:
 
 
 def calls_in(source: str, place: str) -> Iterator[Call]:
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Attribute(attr="notice"), args=[ast.Constant(value=str(name))]):
-                # Told by the writer when the batch commits, at the level that the catalogue gives.
-                yield Call(
-                    place=f"{place}:{node.lineno}",
-                    level=LOG_EVENTS[name].level if name in LOG_EVENTS else "",
-                    name=name,
-                    facts=frozenset(item.arg for item in node.keywords if item.arg),
-                    open_ended=any(item.arg is None for item in node.keywords),
-                )
             case ast.Call(func=ast.Attribute(value=receiver, attr=method)) if is_logger(receiver):
                 if method not in METHODS | {"log"}:
                     continue
@@ -60,8 +53,74 @@ def calls_in(source: str, place: str) -> Iterator[Call]:
                     facts=frozenset(item.arg for item in node.keywords if item.arg) - NOT_FACTS,
                     open_ended=any(item.arg is None for item in node.keywords) or len(node.args) > 1,
                 )
+            case ast.FunctionDef():
+                for call in notices_in(node, tree):
+                    yield replace(call, place=f"{place}:{call.place}")
+            case _:
+                pass
 
 
+def notices_in(function: ast.FunctionDef, module: ast.Module) -> Iterator[Call]:
+    """`Notice(name, facts)`: logged by the writer when the batch commits, at the catalogued level."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(func=ast.Name(id="Notice"), args=[name, facts]):
+                keys = keys_of(facts, function)
+                for each in names_of(name, function, module):
+                    level = LOG_EVENTS[each].level if each in LOG_EVENTS else ""
+                    yield Call(str(node.lineno), level, each, keys or frozenset(), keys is None)
+            case _:
+                pass
+
+
+def names_of(name: ast.expr, function: ast.FunctionDef, module: ast.Module) -> list[str | None]:
+    """A literal; or, of a function's first parameter, the literals with which this module calls it."""
+    given = [name]
+    if isinstance(name, ast.Name) and [each.arg for each in function.args.args[:1]] == [name.id]:
+        given = [
+            node.args[0]
+            for node in ast.walk(module)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == function.name
+        ]
+    return [
+        each.value if isinstance(each, ast.Constant) and isinstance(each.value, str) else None
+        for each in given
+    ]
+
+
+def keys_of(facts: ast.expr, function: ast.FunctionDef) -> frozenset[str] | None:
+    """Of a dict literal, or of a local variable that was made of them further up; None of anything else."""
+    match facts:
+        case ast.Dict(keys=keys, values=values):
+            parts = [
+                keys_of(value, function)
+                if key is None
+                else frozenset([str(key.value)])
+                if isinstance(key, ast.Constant)
+                else None
+                for key, value in zip(keys, values, strict=True)
+            ]
+        case ast.Name(id=variable, lineno=line):
+            parts = [
+                keys_of(node.value, function)
+                for node in ast.walk(function)
+                if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)
+                and node.lineno < line
+                and node.value is not None
+                and any(
+                    isinstance(each, ast.Name) and each.id == variable
+                    for each in (node.targets if isinstance(node, ast.Assign) else [node.target])
+                )
+            ]
+        case _:
+            return None
+    known = [part for part in parts if part is not None]
+    return frozenset().union(*known) if parts and len(known) == len(parts) else None
+
+
+@cache
 def calls() -> list[Call]:
     return [
         call
@@ -105,7 +164,7 @@ def test_entries_are_complete_and_names_are_snake_case(name: str) -> None:
     assert event.level in {"debug", "info", "warning", "error", "critical"}
 
 
-def test_the_search_sees_bound_loggers_and_refuses_computed_names() -> None:
+def test_the_search_sees_bound_loggers_and_rejects_computed_names() -> None:
     """The tests above are only as good as what they find."""
     found = list(
         calls_in(
@@ -121,3 +180,31 @@ def test_the_search_sees_bound_loggers_and_refuses_computed_names() -> None:
     ]
     assert len([call for call in found if call.name is None]) == 2
     assert [call.name for call in found if call.open_ended and call.name] == ["e"]
+
+
+def test_the_search_sees_notices_and_rejects_facts_that_it_cannot_see() -> None:
+    found = list(
+        calls_in(
+            "def f(other, row):\n"
+            "    facts = {'a': 1}\n"
+            "    facts |= {'b': 2}\n"
+            "    Notice('one', facts)\n"
+            "    Notice('two', {**facts, 'c': 3})\n"
+            "    facts['d'] = 4\n"
+            "    Notice('three', row.facts)\n"
+            "    Notice('four', {'e': 5, **other})\n"
+            "    Notice(row.name, {})\n"
+            "def g(event):\n"
+            "    return Notice(event, {'h': 1})\n"
+            "g('five')\n"
+            "g(computed)\n",
+            "x",
+        )
+    )
+    assert {call.name: set(call.facts) for call in found if not call.open_ended and call.name} == {
+        "one": {"a", "b"},
+        "two": {"a", "b", "c"},
+        "five": {"h"},
+    }
+    assert sorted(call.name for call in found if call.open_ended and call.name) == ["four", "three"]
+    assert len([call for call in found if call.name is None]) == 2

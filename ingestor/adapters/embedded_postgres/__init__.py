@@ -24,13 +24,9 @@ two locks, and `postgres-X.Y/` when the binaries had to be copied to where that 
 """
 
 from ingestor.adapters.embedded_postgres.binaries import AUTO, SYSTEM, WHEEL, find_binaries
-from ingestor.adapters.embedded_postgres.locks import DirectoryInUse
-from ingestor.adapters.embedded_postgres.server import (
-    EmbeddedPostgres,
-    StartFailed,
-    address_of_running,
-    has_data,
-)
+from ingestor.adapters.embedded_postgres.locks import DirectoryInUse, remove_leftovers
+from ingestor.adapters.embedded_postgres.pid_file import address_of_running
+from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, StartFailed, has_data
 
 __all__ = [
     "AUTO",
@@ -42,4 +38,5 @@ __all__ = [
     "address_of_running",
     "find_binaries",
     "has_data",
+    "remove_leftovers",
 ]

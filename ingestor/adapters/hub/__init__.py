@@ -1,8 +1,10 @@
-"""Everything that knows SignalR and signalrcore.
+"""Everything that knows SignalR, signalrcore and WebSockets.
 
 signalrcore 1.0.2 is used as a one-shot connection: one object per attempt, never restarted, and never
-reconnecting by itself (decision 0002). `link` supervises attempts by the table in `states`, `attempt` is one
-of them. `line` is its TCP or TLS connection, over which `negotiate` and `upgrade` come to terms and
-`websocket` reads and writes frames; `protocol` takes those apart record by record, and `connection` plugs it
-all into the library. `causes` names what can go wrong, `credential` keeps the key out of what the hub says.
+reconnecting by itself (decision 0002). `link` supervises attempts by the table in `states`; `attempt` is
+one of them. `tcp` is its TCP or TLS connection, over which `negotiate` and `upgrade` open a WebSocket;
+`messages` and `websocket` read and write it with the `websockets` library (decision 0009). `protocol`
+splits messages into hub records, and `connection` puts these parts into signalrcore. `causes` names what
+can fail and `advice` what to do about it; `watch` looks after a live session; `retry` and `losses` decide
+when to try again.
 """

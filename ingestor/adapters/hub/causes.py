@@ -1,10 +1,18 @@
 """Why an attempt failed or a session ended: names from a fixed list, so that gap rows can be grouped."""
 
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import StrEnum
+from typing import Protocol
+
+from typing_extensions import override
+
+_LONGEST_RETRY_AFTER_SECONDS = 3600.0
+_SHOWN_BODY = 200
 
 
 class LinkCause(StrEnum):
-    """Stored in `gap.cause`, `gap.obstacles` and `session.cause`. HTTP statuses are `http_<status>`."""
+    """Stored in `gap.cause`, `gap.connection_errors`, `session.cause`. HTTP statuses are `http_<status>`."""
 
     STOPPED = "stopped"
     """We closed it."""
@@ -12,48 +20,108 @@ class LinkCause(StrEnum):
     """The API key could not be read."""
     DNS = "dns"
     REFUSED = "refused"
+    """Nobody listens at that port."""
     UNREACHABLE = "unreachable"
     TLS = "tls"
     TIMEOUT_NEGOTIATE = "timeout_negotiate"
     NOT_JSON = "not_json"
-    """Negotiate answered with something else than what the protocol says, such as a maintenance page."""
+    """Negotiate was answered with something other than the protocol says, such as a maintenance page."""
     TOO_LARGE = "too_large"
     REDIRECT = "redirect"
-    """Negotiate pointed elsewhere; the key goes nowhere but to the configured host."""
+    """An HTTP redirect, or a second or unsafe redirect in the answer to negotiate; not followed."""
     NEGOTIATE_ERROR = "negotiate_error"
+    NO_WEBSOCKETS = "no_websockets"
+    """Negotiate offered other transports only."""
     TIMEOUT_UPGRADE = "timeout_upgrade"
     UPGRADE_REFUSED = "upgrade_refused"
     TIMEOUT_HANDSHAKE = "timeout_handshake"
     HANDSHAKE_ERROR = "handshake_error"
     SILENT = "silent"
-    """Nothing was heard for longer than the receive deadline."""
+    """Nothing was received for longer than the receive deadline."""
     RESET = "reset"
     EOF = "eof"
-    """The hub closed TCP without a word."""
+    """The hub closed TCP without a Close record or a close frame."""
     CLOSED_BY_HUB = "closed_by_hub"
     """A Close record or a WebSocket close frame."""
     BAD_FRAME = "bad_frame"
     FRAME_TOO_LARGE = "frame_too_large"
-    """A message so long that waiting for its end would be no better than silence."""
+    """A message so long that reading it to its end would take as long as a silence does."""
     SEND_FAILED = "send_failed"
 
 
+class Step(StrEnum):
+    """Which HTTP request was answered: one status means different things at each."""
+
+    NEGOTIATE = "negotiate"
+    UPGRADE = "upgrade"
+    UPGRADE_WITH_TOKEN = "upgrade_with_token"  # noqa: S105 - the name of a step
+    """The upgrade of a connection that the hub has just negotiated."""
+
+
+@dataclass(eq=False)
 class LinkFailure(Exception):
-    """An attempt or a session is over.
+    """An attempt or a session is over."""
 
-    Args:
-        cause: a `LinkCause` or `http_<status>`.
-        detail: for people; never holds the key.
-        retry_after_seconds: what the hub asked for, if it did.
-    """
+    cause: str
+    """A `LinkCause` or `http_<status>`."""
+    detail: str = ""
+    """For people. May quote the hub; what leaves the adapter has gone through `cleaned`."""
+    _: KW_ONLY
+    step: Step | None = None
+    """For an HTTP status, what it was the answer to."""
+    before_hub: bool = False
+    """The answer comes from something before the hub: it is an HTML page."""
+    retry_after_seconds: float | None = None
+    """What the hub asked for, if it did."""
 
-    def __init__(self, cause: str, detail: str = "", *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(f"{cause}: {detail}" if detail else cause)
-        self.cause = str(cause)
-        self.detail = detail
-        self.retry_after_seconds = retry_after_seconds
+    def __post_init__(self) -> None:
+        self.cause = str(self.cause)  # a driver would store an enum's member by its name
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.detail}" if self.detail else self.cause
 
     @property
     def refuses_key(self) -> bool:
-        """Whether the hub said that this key does not open it."""
-        return self.cause in {"http_401", "http_403"}
+        """Whether the hub itself said that this key is not allowed in."""
+        return self.cause in {"http_401", "http_403"} and not self.before_hub
+
+    def cleaned(self, clean: Callable[[str], str]) -> "LinkFailure":
+        """The same with a detail that has gone through `clean`."""
+        return replace(self, detail=clean(self.detail))
+
+
+class Headers(Protocol):
+    """HTTP headers, whichever library read them."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
+def http_failure(step: Step, status: int, headers: Headers, body: bytes) -> LinkFailure:
+    """What an HTTP status other than success says.
+
+    Args:
+        body: as much of it as has been read.
+    """
+    page = "html" in (headers.get("Content-Type") or "").lower() or body.lstrip()[:1] == b"<"
+    # 401 stays a word about the key: servers that host hubs send an HTML page with it themselves.
+    before_hub = page and 400 <= status < 500 and status != 401
+    request = "negotiate" if step is Step.NEGOTIATE else "the upgrade"
+    detail = f"{request} was answered {status}"
+    if before_hub:
+        detail += " with an HTML page, which comes from something before the hub (a proxy or a firewall)"
+    elif body and not page and step is Step.NEGOTIATE:  # the upgrade's is read as far as it came, undecoded
+        detail += f": {body[:_SHOWN_BODY].decode(errors='replace')}"
+    if 300 <= status < 400:
+        return LinkFailure(LinkCause.REDIRECT, f"{detail}; not followed", step=step)
+    retry_after = _seconds(headers.get("Retry-After"))
+    return LinkFailure(
+        f"http_{status}", detail, step=step, before_hub=before_hub, retry_after_seconds=retry_after
+    )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The date form of the header is not used by hubs and is ignored."""
+    if retry_after is None or not retry_after.strip().isdecimal():
+        return None
+    return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)

@@ -1,7 +1,6 @@
-"""signalrcore's hub connection, once: with our socket, our protocol, and nothing that reconnects."""
+"""signalrcore's hub connection, used once: with our socket and our protocol, and without its reconnecting."""
 
 import ssl
-from collections.abc import Callable
 
 from signalrcore.hub.base_hub_connection import BaseHubConnection
 from signalrcore.hub.errors import HubConnectionError
@@ -11,25 +10,19 @@ from signalrcore.transport.websockets.websocket_transport import WebsocketTransp
 
 from ingestor.adapters.hub.protocol import HubProtocol
 from ingestor.adapters.hub.websocket import OneShotWebSocket
-from ingestor.domain.commands import Command
-
-MakeSocket = Callable[..., OneShotWebSocket]
+from ingestor.domain.requests import Command
 
 
 class _Transport(WebsocketTransport):  # type: ignore[misc] # the library is untyped
     """The library's transport around our socket."""
 
-    def __init__(self, make_socket: MakeSocket, **signalrcore: object) -> None:
+    def __init__(self, socket: OneShotWebSocket, **signalrcore: object) -> None:
         super().__init__(**signalrcore)
-        self._make_socket = make_socket
+        self._socket = socket
 
     def create_client(self) -> OneShotWebSocket:
-        return self._make_socket(
-            url=self.url,
-            headers=self.headers,
-            ssl_context=self.ssl_context,
-            on_open=self.on_socket_open,
-        )
+        self._socket.on_open = self.on_socket_open
+        return self._socket
 
     def send(self, message: object) -> None:
         """Send one message. Raises OSError, which the library's own would turn into a ValueError."""
@@ -37,23 +30,17 @@ class _Transport(WebsocketTransport):  # type: ignore[misc] # the library is unt
 
 
 class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library is untyped
-    """Started once; ended by cutting `socket`. `invoke` is for `ask` alone."""
+    """Started once; ended by cutting the connection under `socket`. `invoke` is for `request` alone."""
 
-    def __init__(self, url: str, key: str, tls: ssl.SSLContext, make_socket: MakeSocket) -> None:
-        super().__init__(
-            url=url,
-            headers={},  # these would be repeated in every message
-            skip_negotiation=True,
-            ssl_context=tls,
-        )
+    def __init__(self, url: str, tls: ssl.SSLContext, socket: OneShotWebSocket) -> None:
+        # Headers would be repeated in every message; our socket knows its own.
+        common = {"url": url, "headers": {}, "skip_negotiation": True, "ssl_context": tls}
+        super().__init__(**common)
         self.protocol = HubProtocol()
         self.transport = _Transport(
-            make_socket,
-            url=url,
+            socket,
+            **common,
             protocol=self.protocol,
-            headers={"Authorization": f"Bearer {key}"},
-            skip_negotiation=True,
-            ssl_context=tls,
             on_open=lambda: None,
             on_close=lambda: None,
             on_reconnect=lambda: None,
@@ -65,24 +52,18 @@ class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library 
         started: bool = self.transport.start()
         return started
 
-    def handshaken(self) -> None:
+    def handshake_done(self) -> None:
         """The hub has accepted the handshake: invocations may follow."""
         self.transport.handshake_received = True
         self.transport.state = TransportState.connected
-
-    @property
-    def socket(self) -> OneShotWebSocket | None:
-        """The live socket, once there is one."""
-        client: OneShotWebSocket | None = self.transport._client  # noqa: SLF001 - pinned by the contract test
-        return client
 
     def ping(self) -> None:
         """Send a SignalR ping. Raises OSError."""
         self.transport.send(PingMessage())
 
-    def ask(self, command: Command, command_id: str, arguments: list[object]) -> None:
-        """Send one invocation: the only place from which anything is ever asked of a hub. Raises OSError."""
+    def request(self, command: Command, request_id: str, arguments: list[object]) -> None:
+        """Send one invocation: the only place from which a command is ever sent to a hub. Raises OSError."""
         try:
-            self.invoke(command.value, arguments, invocation_id=command_id)
+            self.invoke(command.value, arguments, invocation_id=request_id)
         except HubConnectionError as error:  # signalrcore's word for a transport that is not up
             raise OSError(str(error)) from error

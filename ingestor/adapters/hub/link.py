@@ -1,63 +1,45 @@
-"""The link supervisor: one fresh connection per attempt, watched, torn down, and tried again for ever.
+"""The link supervisor: one fresh connection per attempt, watched, closed, and tried again until stopped.
 
-One thread runs the table in `states`. It never waits without a deadline, nor without hearing `stop`. What can
-hang beyond that (a name lookup, TCP, TLS) happens in a connector thread, left behind if it must be, and
-counted. What an attempt says reaches the supervisor through that attempt's own queue, so late words of an old
-one are heard by nobody.
+One thread runs the table in `states`. It never waits without a deadline, nor without noticing `stop`. What
+can hang beyond that (a name lookup, TCP, TLS) happens in a connector thread, which is left behind if it
+must be, and counted. Each attempt reports to the supervisor through its own queue, so late reports of an
+old one have no effect.
 """
 
 import queue
-import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 
-from ingestor.adapters.hub.attempt import Attempt, LinkLimits, LinkTiming, Way
+from ingestor.adapters.hub.address import require_safe, shown
+from ingestor.adapters.hub.attempt import Attempt
 from ingestor.adapters.hub.causes import LinkCause, LinkFailure
-from ingestor.adapters.hub.states import LinkEvent, LinkState, after
-from ingestor.domain.backoff import full_jitter
-from ingestor.domain.commands import ArgumentForm, Command
-from ingestor.domain.errors import BadConfiguration, LinkDown
+from ingestor.adapters.hub.losses import HINTS, Losses
+from ingestor.adapters.hub.options import LinkLimits, LinkOptions, LinkTiming, tls_context
+from ingestor.adapters.hub.retry import Retry
+from ingestor.adapters.hub.states import LinkEvent, LinkState, LinkStatus, after
+from ingestor.adapters.hub.watch import watch
+from ingestor.domain.errors import LinkDown
 from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened
-from ingestor.domain.scrub import scrub
+from ingestor.domain.requests import ArgumentForm, Command
 from ingestor.pipeline.ports import Clock, LinkListener
 
 __all__ = ["HubLink", "LinkLimits", "LinkStatus", "LinkTiming"]
 
 log = structlog.get_logger()
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _JOIN_SECONDS = 1.0
-_TICK_SECONDS = 0.25
-_REASON_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class LinkStatus:
-    """A look at the link, consistent in itself."""
-
-    name: str
-    generation: int
-    session: UUID | None
-    obstacle: str | None
-    """Why the last attempt failed, while there is no link."""
-    last_heard_at: datetime | None
-    attempts: int
-    """Since the last session."""
-    abandoned_threads: int
 
 
 class HubLink:
     """`ports.Hub`, and the thread behind it. `start` and `stop` once."""
 
-    def __init__(  # noqa: PLR0913 - a way to the hub, and who is to hear of it
+    def __init__(  # noqa: PLR0913 - how to get to the hub, and whom to tell
         self,
         url: str,
         key: Callable[[], str],
@@ -65,29 +47,33 @@ class HubLink:
         clock: Clock,
         timing: LinkTiming,
         limits: LinkLimits,
-        chance: Random,
+        rng: Random,
         *,
         negotiation: str = "auto",
         ca_file: Path | None = None,
     ) -> None:
-        _require_safe(url)
-        self._way = Way(url, key, negotiation, _tls(ca_file), timing, limits)
+        require_safe(url)
+        self._options = LinkOptions(url, key, negotiation, tls_context(ca_file), timing, limits)
         self._timing = timing
         self._listener = listener
         self._clock = clock
-        self._chance = chance
+        self._retry = Retry(timing, rng)
+        self._losses = Losses()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._state = LinkState.IDLE
         self._attempt: Attempt | None = None
         self._generation = 0
         self._attempts = 0
-        self._failures = 0
-        self._obstacles: list[str] = []
+        self._connection_errors: list[str] = []
+        self._last_failure: LinkFailure | None = None
+        self._next_attempt_at: float | None = None
         self._last_heard_at: datetime | None = None
         self._abandoned: list[threading.Thread] = []
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="link supervisor", daemon=True)
+        self.turned_at = clock.monotonic()
+        """Monotonic time at which the supervisor last came round, waiting or not."""
 
     # --- for everybody ---
 
@@ -101,7 +87,7 @@ class HubLink:
         with self._lock:
             attempt = self._attempt
         if attempt is not None:
-            attempt.events.put(None)
+            attempt.events.put(LinkFailure(LinkCause.STOPPED))
         if self._thread.ident is not None:
             self._thread.join(timeout / 2)
             if self._thread.is_alive() and attempt is not None:
@@ -121,30 +107,32 @@ class HubLink:
     @property
     def state(self) -> LinkStatus:
         """How things stand."""
+        now = self._clock.monotonic()
         with self._lock:
             attempt = self._attempt
-            up = self._state is LinkState.UP and attempt is not None
+            due = self._next_attempt_at if self._state is LinkState.WAITING else None
+            live = attempt if self._state is LinkState.UP else None
             return LinkStatus(
                 name=self._state.value,
                 generation=self._generation,
-                session=attempt.session if up and attempt is not None else None,
-                obstacle=self._obstacles[-1] if self._obstacles and not up else None,
-                last_heard_at=self._last_heard_at
-                if attempt is None
-                else attempt.heard_at or self._last_heard_at,
+                session=None if live is None else live.session,
+                failure=self._last_failure if live is None else None,
+                last_heard_at=(attempt and attempt.heard_at) or self._last_heard_at,
                 attempts=self._attempts,
                 abandoned_threads=sum(thread.is_alive() for thread in self._abandoned),
+                next_attempt_in_seconds=None if due is None else max(0.0, due - now),
+                links_lost_last_hour=self._losses.count(now),
             )
 
-    def ask(self, session: UUID, command: Command, command_id: str, form: ArgumentForm) -> None:
+    def request(self, session: UUID, command: Command, request_id: str, form: ArgumentForm) -> None:
         """Send one command in this session. Raises LinkDown."""
         with self._lock:
             attempt, state = self._attempt, self._state
         if attempt is None or state is not LinkState.UP or attempt.session != session:
             raise LinkDown("that session is over")
-        arguments: list[object] = [command_id] if form is ArgumentForm.POSITIONAL else [[command_id]]
+        arguments: list[object] = [request_id] if form is ArgumentForm.POSITIONAL else [[request_id]]
         try:
-            attempt.connection().ask(command, command_id, arguments)
+            attempt.request(command, request_id, arguments)
         except OSError as error:
             attempt.events.put(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
             raise LinkDown(str(error)) from None
@@ -164,107 +152,86 @@ class HubLink:
         with self._lock:
             self._generation += 1
             self._attempts += 1
-            attempt = self._attempt = Attempt(self._way, self._listener, self._clock)
+            attempt = self._attempt = Attempt(self._options, self._listener, self._clock)
             self._state = after(
                 self._state, LinkEvent.START if self._state is LinkState.IDLE else LinkEvent.DUE
             )
         if self._stop.is_set():
-            attempt.events.put(None)  # `stop` may have looked before this attempt was there
+            attempt.events.put(
+                LinkFailure(LinkCause.STOPPED)
+            )  # `stop` may have looked before this attempt was there
         try:
-            attempt.start()
-            self._follow(attempt)
-            failure = LinkFailure(LinkCause.STOPPED)
-            self._enter(LinkEvent.STOP)
-        except LinkFailure as raised:
-            failure = raised
-            self._enter(LinkEvent.FAILED)
+            failure = self._follow(attempt)
+            self._enter(LinkEvent.STOP if failure.cause == LinkCause.STOPPED else LinkEvent.FAILED)
         except BaseException:
             attempt.end(_JOIN_SECONDS, lambda: False)
             raise
-        self._tear_down(attempt, failure)
+        lived = 0.0 if attempt.up_since is None else self._clock.monotonic() - attempt.up_since
+        self._tear_down(attempt, failure, lived)
         self._enter(LinkEvent.TORN_DOWN)
-        if not self._stop.is_set():
-            self._stop.wait(self._pause(attempt, failure))
+        self._wait(attempt, failure, lived)
 
-    def _follow(self, attempt: Attempt) -> None:
-        """Returns when asked to stop; raises LinkFailure when the attempt is over."""
+    def _follow(self, attempt: Attempt) -> LinkFailure:
+        """The whole life of the attempt; gives how it ended. What is no LinkFailure is a bug, and raised."""
         timing = self._timing
-        for event, seconds, cause in (
-            (LinkEvent.NEGOTIATED, timing.negotiate_seconds + 1.0, LinkCause.TIMEOUT_NEGOTIATE),
-            (LinkEvent.UPGRADED, timing.start_seconds, LinkCause.TIMEOUT_UPGRADE),
-            (LinkEvent.HANDSHAKEN, timing.handshake_seconds, LinkCause.TIMEOUT_HANDSHAKE),
-        ):
-            if not self._await(attempt, event, seconds, cause):
-                return
-            self._enter(event)
-        self._announce(attempt)
-        self._watch(attempt)
+        attempt.start()
+        try:
+            for event, seconds, cause in (
+                (LinkEvent.NEGOTIATED, timing.negotiate_seconds + 1.0, LinkCause.TIMEOUT_NEGOTIATE),
+                (LinkEvent.UPGRADED, timing.start_seconds, LinkCause.TIMEOUT_UPGRADE),
+                (LinkEvent.HANDSHAKE_ANSWERED, timing.handshake_seconds, LinkCause.TIMEOUT_HANDSHAKE),
+            ):
+                self._await(attempt, event, seconds, cause)
+                self._enter(event)
+            self._announce(attempt)
+            watch(attempt, self._listener, self._clock, timing, self._turned)
+        except LinkFailure as failure:
+            return failure
 
-    def _await(self, attempt: Attempt, event: LinkEvent, seconds: float, late: LinkCause) -> bool:
+    def _wait(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
+        """The pause before the next attempt; ends early at `stop`, or once there is a new key."""
+        pause = self._retry.pause(failure, attempt.key, lived_seconds=lived, answered=attempt.answered)
+        due = self._clock.monotonic() + pause
+        with self._lock:
+            self._next_attempt_at = due
+        watches_key = failure.refuses_key or failure.cause == LinkCause.NO_KEY
+        while (left := due - self._clock.monotonic()) > 0:
+            self._turned()
+            if self._stop.wait(min(left, self._timing.key_check_seconds)):
+                return
+            if watches_key and attempt.key_has_changed():
+                log.info("hub_key_changed")
+                return
+
+    def _await(self, attempt: Attempt, event: LinkEvent, seconds: float, late: LinkCause) -> None:
         try:
             said = attempt.events.get(timeout=seconds)
         except queue.Empty:
             raise LinkFailure(late, f"not within {seconds:g} s") from None
-        if said is None:
-            return False
         if isinstance(said, BaseException):
             raise said
         if said is not event:
             raise LinkFailure(LinkCause.BAD_FRAME, f"{said} came before {event}")
-        return True
 
     def _announce(self, attempt: Attempt) -> None:
-        attempt.connection().handshaken()
-        attempt.up_since = self._clock.monotonic()
-        opened = SessionOpened(
-            session=attempt.session,
-            opened_at=self._clock.now(),
-            url=_without_secrets(self._way.url),
-            attempts=self._attempts,
-            obstacles=tuple(self._obstacles),
-        )
+        attempt.handshake_done()
+        self._retry.opened(attempt.key)
         with self._lock:
-            self._obstacles.clear()
+            opened = SessionOpened(
+                session=attempt.session,
+                opened_at=self._clock.now(),
+                url=shown(self._options.url),
+                attempts=self._attempts,
+                connection_errors=tuple(self._connection_errors),
+            )
+            self._connection_errors.clear()
             self._attempts = 0
         log.info("link_up", session=str(attempt.session), attempts=opened.attempts)
         self._listener.link_up(opened)
-        attempt.announced()
+        attempt.opened.set()
 
-    def _watch(self, attempt: Attempt) -> None:
-        timing, clock = self._timing, self._clock
-        next_ping = clock.monotonic() + timing.ping_seconds
-        while True:
-            tick = min(_TICK_SECONDS, timing.receive_seconds / 4, timing.ping_seconds / 2)
-            try:
-                said = attempt.events.get(timeout=tick)
-            except queue.Empty:
-                said = LinkEvent.HANDSHAKEN
-            if said is None:
-                return
-            if isinstance(said, BaseException):
-                raise self._reason(attempt, said)
-            now = clock.monotonic()
-            if not attempt.delivering and now - attempt.heard > timing.receive_seconds:
-                raise LinkFailure(LinkCause.SILENT, f"nothing heard for {now - attempt.heard:.0f} s")
-            if now >= next_ping:
-                next_ping = now + timing.ping_seconds
-                try:
-                    attempt.connection().ping()
-                except OSError as error:
-                    failure = LinkFailure(LinkCause.SEND_FAILED, str(error)[:200])
-                    raise self._reason(attempt, failure) from None
-
-    def _reason(self, attempt: Attempt, end: BaseException) -> BaseException:
-        """Why the hub takes nothing any more: the receive thread may be about to say it."""
-        if not (isinstance(end, LinkFailure) and end.cause == LinkCause.SEND_FAILED):
-            return end
-        try:
-            said = attempt.events.get(timeout=_REASON_SECONDS)
-        except queue.Empty:
-            return end
-        return said if isinstance(said, BaseException) else end
-
-    def _tear_down(self, attempt: Attempt, failure: LinkFailure) -> None:
+    def _tear_down(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
+        failure = failure.cleaned(attempt.clean)
         clean = failure.cause == LinkCause.STOPPED
         if clean and attempt.up_since is not None:
             attempt.say_goodbye()
@@ -273,9 +240,10 @@ class HubLink:
             self._attempt = None
             self._last_heard_at = attempt.heard_at or self._last_heard_at
             self._abandoned = [thread for thread in (*self._abandoned, *abandoned) if thread.is_alive()]
-            if not clean and attempt.up_since is None and failure.cause not in self._obstacles:
-                self._obstacles.append(failure.cause)
-        detail = scrub(attempt.without_key(failure.detail)) or None
+            self._last_failure = None if clean else failure
+            if not clean and attempt.up_since is None and failure.cause not in self._connection_errors:
+                self._connection_errors.append(failure.cause)
+        detail = failure.detail or None
         if attempt.up_since is None:
             if not clean:
                 log.warning(
@@ -286,59 +254,37 @@ class HubLink:
             log.info("link_closed")
         else:
             log.warning("link_lost", cause=failure.cause, detail=detail)
+            self._note_loss(attempt, failure, lived)
         now = self._clock.now()
         self._listener.link_down(
             SessionClosed(
                 session=attempt.session,
                 closed_at=now,
                 last_heard_at=attempt.heard_at or now,
-                received=attempt.told,
+                received=attempt.last_delivered_ordinal,
                 end=SessionEnd.CLEAN if clean else SessionEnd.LINK_LOST,
                 cause=failure.cause,
                 detail=detail,
             )
         )
 
-    def _pause(self, attempt: Attempt, failure: LinkFailure) -> float:
-        """Seconds before the next attempt."""
-        timing = self._timing
-        lived = 0.0 if attempt.up_since is None else self._clock.monotonic() - attempt.up_since
-        self._failures = 1 if lived >= timing.healthy_seconds else self._failures + 1
-        chance = self._chance.random()
-        if failure.refuses_key:
-            return timing.refused_seconds * (0.5 + chance / 2)
-        pause = full_jitter(
-            self._failures,
-            chance,
-            base_seconds=timing.backoff_base_seconds,
-            cap_seconds=timing.backoff_cap_seconds,
+    def _note_loss(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
+        suspect = self._losses.add(
+            self._clock.monotonic(),
+            failure.cause,
+            lived_seconds=lived,
+            pings=attempt.pings,
+            ping_seconds=self._timing.ping_seconds,
         )
-        return pause + (failure.retry_after_seconds or 0.0)
+        if suspect is not None:
+            log.warning(
+                "link_lost_repeatedly", cause=failure.cause, setting=suspect.value, hint=HINTS[suspect]
+            )
+
+    def _turned(self) -> None:
+        self.turned_at = self._clock.monotonic()
 
     def _enter(self, event: LinkEvent) -> None:
+        self._turned()
         with self._lock:
             self._state = after(self._state, event)
-
-
-def _require_safe(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme in {"https", "wss"}:
-        return
-    if parts.scheme in {"http", "ws"} and (parts.hostname or "") in _LOOPBACK:
-        return
-    raise BadConfiguration(
-        f"hub.url {_without_secrets(url)!r} is refused\n"
-        "why: the key would travel unencrypted; plain http and ws are for loopback only\n"
-        "fix: use https or wss"
-    )
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -1,8 +1,9 @@
-"""Frames taken apart: the raw tap, and the few records that the link itself must understand.
+"""Messages split into hub records, and the few records that the link itself must understand.
 
-Every record that is, or may be, meant for the application (an invocation of any target, and whatever cannot
-be read as a hub message) becomes a `Record` with its place in the session, untouched. Pings, completions and
-Close records are the link's own. One unreadable record costs itself and nothing around it.
+Every record that is, or may be, meant for the application (an invocation of any target, a result, and
+whatever cannot be read as a hub message) becomes a `Record` with its place in the session and its bytes as
+received. Pings, completions without a result and Close records are the link's own. One unreadable record
+costs only itself.
 """
 
 import hashlib
@@ -14,16 +15,19 @@ import msgspec
 from signalrcore.protocol.json_hub_protocol import JsonHubProtocol
 
 from ingestor.adapters.hub.causes import LinkCause, LinkFailure
-from ingestor.adapters.hub.websocket import Oversized
+from ingestor.adapters.hub.messages import Oversized
+from ingestor.adapters.hub.options import LinkLimits
 from ingestor.domain.records import Record
 
 _END = b"\x1e"
 _INVOCATION_HEAD = b'{"type":1,'
-"""How System.Text.Json begins every invocation: seen so, no look inside is needed."""
+"""How System.Text.Json begins every invocation: with it, nothing inside needs to be read here."""
 
-_COMPLETION, _CLOSE = 3, 7
+_STREAM_ITEM, _COMPLETION, _CLOSE = 2, 3, 7
 _OWN_TYPES = range(2, 10)
 """Everything but an invocation: stream items, completions, pings, Close, acks."""
+_NULL = msgspec.Raw(b"null")
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 class HubProtocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyped
@@ -41,28 +45,34 @@ class HubProtocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyp
 class _Handshake(msgspec.Struct):
     error: str | None = None
     type: int | None = None
-    """Not in an answer: it tells a message that came too early."""
+    """Not part of an answer: it identifies a message that came too early."""
 
 
 class _Outer(msgspec.Struct, rename="camel"):
-    """What the link needs of a record; msgspec passes over the rest without building it."""
+    """What the link needs of a record; msgspec skips the rest without building it."""
 
     type: int
     invocation_id: str | None = None
     error: str | None = None
     allow_reconnect: bool | None = None
+    result: msgspec.Raw = _NULL
+    item: msgspec.Raw = _NULL
 
 
 _handshake = msgspec.json.Decoder(_Handshake).decode
 _outer = msgspec.json.Decoder(_Outer).decode
 
 
-def _is_readable(piece: bytes) -> bool:
+def _carries_value(outer: _Outer) -> bool:
+    value = outer.item if outer.type == _STREAM_ITEM else outer.result
+    return outer.type in {_STREAM_ITEM, _COMPLETION} and bytes(value) != b"null"
+
+
+def _read(piece: bytes) -> _Outer | None:
     try:
-        _outer(piece)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
-        return False
-    return True
+        return _outer(piece)
+    except _UNREADABLE:
+        return None
 
 
 class Receiver:
@@ -72,8 +82,7 @@ class Receiver:
         self,
         session: UUID,
         now: Callable[[], datetime],
-        record_limit: int,
-        head_limit: int,
+        limits: LinkLimits,
         *,
         on_handshake: Callable[[], None],
         on_records: Callable[[Sequence[Record]], None],
@@ -81,84 +90,88 @@ class Receiver:
     ) -> None:
         self._session = session
         self._now = now
-        self._record_limit = record_limit
-        self._head_limit = head_limit
+        self._received_at = now()
+        self._limits = limits
         self._on_handshake = on_handshake
         self._on_records = on_records
         self._on_completion = on_completion
-        self._shaken = False
+        self._handshake_done = False
         self._pending: list[Record] = []
         self._begun = b""
         """The beginning of a record whose end has not come."""
         self.ordinal = 0
         """The last one given."""
-        self.ignored = 0
-        """Records of a type that the protocol does not know, or that we have no use for."""
+        self.heard_at: datetime | None = None
+        """When the last whole hub record of any type was received; the handshake's answer counts."""
 
-    def frame(self, frame: bytes | Oversized) -> None:
-        """Take one message apart. Raises LinkFailure on a refused handshake or a Close record."""
-        if not self._shaken:
+    def received(self) -> None:
+        """Bytes came in: the messages that they complete have this time."""
+        self._received_at = self._now()
+
+    def message(self, frame: bytes | Oversized) -> None:
+        """Split one message. Raises LinkFailure on a refused handshake or a Close record."""
+        if not self._handshake_done:
             if isinstance(frame, Oversized):
                 raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is too long")
-            frame = self._shake(frame)
-        now = self._now()
+            frame = self._read_handshake(frame)
         if isinstance(frame, Oversized):
-            self._give_begun(now)
-            self._give(frame.head, frame.size, frame.sha256, now)
+            self._give_begun()
+            self.heard_at = self._received_at
+            self._give(frame.head, frame.size, frame.sha256)
             return
         if frame.find(_END) == len(frame) - 1 > 0 and not self._begun:  # one record, as hubs mostly send them
-            self._piece(frame[:-1], now)
+            self._piece(frame[:-1])
             return
         *whole, rest = frame.split(_END)
         if self._begun:
-            rest = self._join(whole, rest, now)
+            rest = self._join(whole, rest)
         for piece in whole:
             if piece:
-                self._piece(piece, now)
+                self._piece(piece)
         if rest:
-            self._begin(rest, now)
+            self._begin(rest)
 
     def finish(self) -> None:
-        """Hand over everything, a record without its end too: nothing more will come."""
-        self._give_begun(self._now())
+        """Hand over everything, even a record without its end: nothing more will come."""
+        self._give_begun()
         self.flush()
 
     def flush(self) -> None:
-        """Hand over what has been taken apart so far: called before the socket is waited for."""
+        """Hand over what has been read so far: called before we wait for the socket."""
         if self._pending:
             pending, self._pending = self._pending, []
             self._on_records(pending)
 
-    def _begin(self, rest: bytes, now: datetime) -> None:
+    def _begin(self, rest: bytes) -> None:
         """No terminator: either the hub left it out, or the rest of the record is in the next message."""
-        if len(rest) > self._record_limit or _is_readable(rest):
-            self._piece(rest, now)
+        if len(rest) > self._limits.record_bytes or _read(rest) is not None:
+            self._piece(rest)
         else:
             self._begun = rest
 
-    def _join(self, whole: list[bytes], rest: bytes, now: datetime) -> bytes:
+    def _join(self, whole: list[bytes], rest: bytes) -> bytes:
         """Put the begun record and its continuation together, if they fit; gives the new rest."""
         if not whole:
             begun, self._begun = self._begun, b""
             return begun + rest
         joined = self._begun + whole[0]
-        if _is_readable(joined):
+        if _read(joined) is not None:
             self._begun = b""
             whole[0] = joined
         else:
-            self._give_begun(now)
+            self._give_begun()
         return rest
 
-    def _give_begun(self, now: datetime) -> None:
+    def _give_begun(self) -> None:
         if self._begun:
             begun, self._begun = self._begun, b""
-            self._record(begun, now)
+            self._record(begun)
 
-    def _shake(self, frame: bytes) -> bytes:
+    def _read_handshake(self, frame: bytes) -> bytes:
         head, _, rest = frame.partition(_END)
         try:
             answer = _handshake(head)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        except _UNREADABLE:
             raise LinkFailure(
                 LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is unreadable"
             ) from None
@@ -166,19 +179,22 @@ class Receiver:
             raise LinkFailure(LinkCause.HANDSHAKE_ERROR, answer.error[:200])
         if answer.type is not None:
             raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "a message came before the answer to the handshake")
-        self._shaken = True
+        self._handshake_done = True
+        self.heard_at = self._received_at
         self._on_handshake()
         return rest
 
-    def _piece(self, piece: bytes, now: datetime) -> None:
+    def _piece(self, piece: bytes) -> None:
+        self.heard_at = self._received_at
         if piece.startswith(_INVOCATION_HEAD):
-            self._record(piece, now)
+            self._record(piece)
             return
-        try:
-            outer = _outer(piece)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            self._record(piece, now)  # the writer will say what is wrong with it
+        outer = _read(piece)
+        if outer is None:
+            self._record(piece)  # the writer will say what is wrong with it
             return
+        if _carries_value(outer):
+            self._record(piece)
         if outer.type == _COMPLETION and outer.invocation_id is not None:
             self.flush()  # in the order in which it came
             self._on_completion(outer.invocation_id, outer.error)
@@ -187,17 +203,15 @@ class Receiver:
             raise LinkFailure(
                 LinkCause.CLOSED_BY_HUB, f"Close record{again}: {outer.error or 'no error'}"[:200]
             )
-        elif outer.type in _OWN_TYPES:
-            self.ignored += 1
-        else:
-            self._record(piece, now)
+        elif outer.type not in _OWN_TYPES:
+            self._record(piece)
 
-    def _record(self, piece: bytes, now: datetime) -> None:
-        if len(piece) > self._record_limit:
-            self._give(piece[: self._head_limit], len(piece), hashlib.sha256(piece).digest(), now)
+    def _record(self, piece: bytes) -> None:
+        if len(piece) > self._limits.record_bytes:
+            self._give(piece[: self._limits.head_bytes], len(piece), hashlib.sha256(piece).digest())
         else:
-            self._give(piece, len(piece), None, now)
+            self._give(piece, len(piece), None)
 
-    def _give(self, raw: bytes, size: int, sha256: bytes | None, now: datetime) -> None:
+    def _give(self, raw: bytes, size: int, sha256: bytes | None) -> None:
         self.ordinal += 1
-        self._pending.append(Record(self._session, self.ordinal, now, raw, size, sha256))
+        self._pending.append(Record(self._session, self.ordinal, self._received_at, raw, size, sha256))

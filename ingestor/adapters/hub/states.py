@@ -1,10 +1,11 @@
-"""The link's states and what may follow what: a table to run by and to draw from.
+"""The link's states and transitions: the link runs by this table, and STATES.md is drawn from it."""
 
-`python -m ingestor.adapters.hub.states` draws STATES.md anew.
-"""
-
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
+from uuid import UUID
+
+from ingestor.adapters.hub.causes import LinkFailure
 
 
 class LinkState(StrEnum):
@@ -26,7 +27,7 @@ class LinkEvent(StrEnum):
     START = "start"
     NEGOTIATED = "negotiated"
     UPGRADED = "upgraded"
-    HANDSHAKEN = "handshake answered"
+    HANDSHAKE_ANSWERED = "handshake answered"
     FAILED = "failed, lost or silent"
     TORN_DOWN = "torn down"
     DUE = "pause is over"
@@ -37,7 +38,7 @@ TRANSITIONS: dict[tuple[LinkState, LinkEvent], LinkState] = {
     (LinkState.IDLE, LinkEvent.START): LinkState.NEGOTIATING,
     (LinkState.NEGOTIATING, LinkEvent.NEGOTIATED): LinkState.CONNECTING,
     (LinkState.CONNECTING, LinkEvent.UPGRADED): LinkState.HANDSHAKING,
-    (LinkState.HANDSHAKING, LinkEvent.HANDSHAKEN): LinkState.UP,
+    (LinkState.HANDSHAKING, LinkEvent.HANDSHAKE_ANSWERED): LinkState.UP,
     (LinkState.NEGOTIATING, LinkEvent.FAILED): LinkState.CLOSING,
     (LinkState.CONNECTING, LinkEvent.FAILED): LinkState.CLOSING,
     (LinkState.HANDSHAKING, LinkEvent.FAILED): LinkState.CLOSING,
@@ -58,24 +59,24 @@ def after(state: LinkState, event: LinkEvent) -> LinkState:
     return TRANSITIONS[state, event]
 
 
-def diagram() -> str:
-    """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", f"    [*] --> {LinkState.IDLE}"]
-    lines += [f"    {state} --> {to}: {event}" for (state, event), to in TRANSITIONS.items()]
-    lines.append(f"    {LinkState.STOPPED} --> [*]")
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """The link at one moment."""
 
+    name: str
+    generation: int
+    session: UUID | None
+    failure: LinkFailure | None
+    """Why there is no link: how the last attempt or session ended. Cleaned of credentials."""
+    last_heard_at: datetime | None
+    attempts: int
+    """Since the last session."""
+    abandoned_threads: int
+    next_attempt_in_seconds: float | None
+    """While it waits."""
+    links_lost_last_hour: int
 
-PAGE = Path(__file__).with_name("STATES.md")
-_BEGIN, _END = "<!-- drawn from states.py: begin -->", "<!-- drawn from states.py: end -->"
-
-
-def drawn(page: str) -> str:
-    """`page` with the diagram between its markers."""
-    before, _, rest = page.partition(_BEGIN)
-    _, _, after_ = rest.partition(_END)
-    return f"{before}{_BEGIN}\n```mermaid\n{diagram()}\n```\n{_END}{after_}"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(drawn(PAGE.read_text("utf-8")), "utf-8")
+    @property
+    def connection_error(self) -> str | None:
+        """The cause of `failure`."""
+        return None if self.failure is None else self.failure.cause

@@ -1,7 +1,7 @@
-"""A limit on how long a database may keep the writer waiting.
+"""A limit on how long a database may keep us waiting.
 
 A frozen server still acknowledges packets, so neither keepalives nor TCP timeouts notice it, and libpq waits
-for ever. This guard cuts the socket instead; the writer then sees a lost connection and tries again.
+for ever. This guard cuts the socket instead; whoever waits then sees a lost connection and tries again.
 """
 
 import os
@@ -14,26 +14,37 @@ import psycopg
 
 from ingestor.pipeline.ports import Clock
 
+_LONGEST_TICK_SECONDS = 0.5
+
 
 class DeadlineGuard:
-    """One thread for the life of the process; a write only sets and clears two fields."""
+    """One thread for the life of its owner; a watched block only sets and clears two fields."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._watched: tuple[float, psycopg.Connection] | None = None
+        self.has_cut = False
+        """Whether the block that is watched, or was last, took too long."""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self.turned_at = clock.monotonic()
+        """Monotonic time at which the thread last came round."""
 
     @contextmanager
-    def watch(self, connection: psycopg.Connection) -> Iterator[None]:
-        """Cut this connection if the block takes longer than the limit."""
+    def watch(self, connection: psycopg.Connection, seconds: float | None = None) -> Iterator[None]:
+        """Cut this connection if the block takes longer than `seconds`, by default the guard's own limit.
+
+        One block at a time.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="database deadline", daemon=True)
             self._thread.start()
+        limit = self._seconds if seconds is None else seconds
         with self._lock:
-            self._watched = (self._clock.monotonic() + self._seconds, connection)
+            self._watched = (self._clock.monotonic() + limit, connection)
+            self.has_cut = False
         try:
             yield
         finally:
@@ -51,7 +62,8 @@ class DeadlineGuard:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._seconds / 10):
+        while not self._stop.wait(min(self._seconds / 10, _LONGEST_TICK_SECONDS)):
+            self.turned_at = self._clock.monotonic()
             with self._lock:
                 if self._watched is None:
                     continue
@@ -59,6 +71,7 @@ class DeadlineGuard:
                 if self._clock.monotonic() < deadline or connection.closed:
                     continue
                 self._watched = None
+                self.has_cut = True
                 _cut(connection)
 
 

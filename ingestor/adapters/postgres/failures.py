@@ -1,95 +1,176 @@
-"""What a database error means for us, decided in one place.
+"""What a database error means for us, decided in one place, by SQLSTATE.
 
-Three answers exist: try the same again (the outside is unwell), blame one row (a value is refused), or stop
+Three answers exist: try the same again (the outside is unwell), blame one row (a value is rejected), or stop
 (waiting cannot cure it). Class 08, 40, 53, 57 and friends are the outside's; class 22 and 23 are a row's; a
-missing table or column means that this is not our schema.
+missing table or column means that this is not our schema. Where an error can be either the server's state or
+a row's fault, whether a heartbeat can be written decides.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import psycopg
-from sqlalchemy.exc import DBAPIError
 
 from ingestor.domain.errors import (
     BadConfiguration,
-    DataRefused,
+    CredentialRefused,
+    DeadlineCut,
     Fatal,
     IngestorError,
     OutcomeUnknown,
+    RowRejected,
     SchemaMismatch,
-    StateMoved,
+    TooSlow,
     Transient,
+    WatermarkConflict,
 )
 
-_STATE_MOVED = "HI001"
+_WATERMARK_CONFLICT = "HI001"
 _SCHEMA = {"42P01", "42703", "42883", "3F000", "42804"}
 _PRIVILEGE = "42501"
-_DATA_CLASSES = {"22", "23", "54"}
-_CREDENTIAL_TEXTS = ("password authentication failed", "authentication failed", "no password supplied")
-_CONFIGURATION_TEXTS = ("does not exist", "no pg_hba.conf entry", "certificate")
+_STATEMENT_TIMEOUT = "57014"
+_NOT_SUPPORTED = "0A000"
+_INTERNAL = "XX000"
+"""Citus says no more when a worker rejects rows of a COPY. Half of them may pass, and few go without COPY."""
+PREPARED = {"26000", "42P05"}
+"""A prepared statement is missing or there already: this is the session of somebody else."""
+_ROW_CLASSES = {"22", "23"}
+_EITHER_CLASSES = {"54", "P0", "38", "39"}
+"""Limits of the server (no transaction ids left, say) and what functions of others raise."""
+_SESSION_IS_FINE = {"55P03", _STATEMENT_TIMEOUT, "40001", "40P01"}
+"""Lock and statement timeout, serialization failure, deadlock: another session would meet the same."""
 
 
-class DatabaseUnavailable(Transient):
-    """No connection. `exit_code` is what a first start should end with; a running daemon keeps trying."""
+class ConnectionFailed(Transient):
+    """No session. `lasting`: what a first start should end with; None where waiting may cure it."""
 
-    def __init__(self, text: str, exit_code: int) -> None:
+    def __init__(self, text: str, lasting: Fatal | None = None) -> None:
         super().__init__(text)
-        self.exit_code = exit_code
+        self.lasting = lasting
 
 
-def at_connect(error: psycopg.Error) -> IngestorError:
-    """Connection failures carry no SQLSTATE, whatever their cause: only the server's text tells."""
-    text = " ".join(str(error).split())
-    if any(each in text for each in _CREDENTIAL_TEXTS):
-        return DatabaseUnavailable(f"the database refused our credential: {text}", 77)
-    if any(each in text for each in _CONFIGURATION_TEXTS):
-        return DatabaseUnavailable(f"the database knows nothing of what is configured: {text}", 78)
-    return DatabaseUnavailable(f"the database cannot be reached: {text}", 69)
+def refused(
+    text: str,
+    sqlstate: str | None = None,
+    *,
+    needs_password: bool = False,
+    tls: bool = False,
+    connection_attempted: bool = True,
+) -> ConnectionFailed:
+    """Why there is no session.
+
+    Args:
+        text: of libpq or of the server, in whatever language; to be read by people only.
+        sqlstate: the server's; None if it gave none.
+        needs_password: the server asked for a password and we had none.
+        tls: it ended while TLS was being agreed on.
+        connection_attempted: False if libpq refused the parameters themselves.
+    """
+    text = " ".join(text.split())
+    state = sqlstate or ""
+    if state[:2] == "28" or needs_password:
+        what = "the database refused our role or its password"
+        fix = "check the role in database.url and its password, and the server's pg_hba.conf"
+        return ConnectionFailed(f"{what}: {text}", CredentialRefused(_lines(what, text, fix)))
+    if state in {"3D000", _PRIVILEGE, _NOT_SUPPORTED} or state[:2] == "22" or not connection_attempted:
+        what = "the database cannot be used as database.url has it"
+        fix = "check database.url, that the database exists, and that the role may CONNECT to it"
+        return ConnectionFailed(f"{what}: {text}", BadConfiguration(_lines(what, text, fix)))
+    if tls:
+        return ConnectionFailed(
+            _lines(
+                "TLS with the database could not be agreed on",
+                text,
+                "check the server's certificate (name, dates, authority) against sslmode and sslrootcert in "
+                "database.url, and that the server has ssl = on",
+            )
+        )
+    return ConnectionFailed(
+        _lines(
+            "the database cannot be reached" if not state else "the database takes no session now",
+            f"{state}: {text}" if state else text,
+            "see that the server runs, and that database.url names it",
+        )
+    )
 
 
-@contextmanager
-def in_our_words() -> Iterator[None]:
-    """For a look from outside the writer: SQLAlchemy's errors become ours."""
-    try:
-        yield
-    except DBAPIError as error:
-        cause = error.orig
-        if isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None:
-            raise at_connect(cause) from None
-        raise at_write(cause, broken=False) from None
+def _lines(what: str, why: str, fix: str) -> str:
+    return f"{what}\nwhy: {why}\nfix: {fix}"
 
 
-def at_write(error: BaseException | None, *, broken: bool) -> IngestorError:
+def transaction_pooling(detail: str = "another client was given our session while we were idle") -> Fatal:
+    """The account's lock and the session's settings would be void."""
+    return BadConfiguration(
+        _lines(
+            "the connection goes through a pooler that shares sessions between clients",
+            detail,
+            "let the pooler use session pooling for this database (pgbouncer: pool_mode = session), or "
+            "connect directly",
+        )
+    )
+
+
+def ends_session(sqlstate: str | None, error: IngestorError) -> bool:
+    """Whether a new session is worth trying, on another host perhaps: making one is cheap."""
+    return isinstance(error, Transient) and sqlstate not in _SESSION_IS_FINE
+
+
+def blames_row_or_server(error: BaseException | None) -> bool:
+    """Whether only a write elsewhere can tell if the server or a row is at fault.
+
+    `context` is set for what was raised inside a function: a trigger's, as none of ours raises but our own
+    code, for which there is an answer.
+    """
+    if not isinstance(error, psycopg.Error) or error.sqlstate == _WATERMARK_CONFLICT:
+        return False
+    state = error.sqlstate or ""
+    return state[:2] in _EITHER_CLASSES or (state[:2] == "42" and error.diag.context is not None)
+
+
+def at_write(
+    error: BaseException | None, *, broken: bool, cut: bool = False, repeats: int = 1
+) -> IngestorError:
     """The class of an error that a statement raised.
 
     Args:
         error: what psycopg raised, or what Python raised while it encoded a parameter.
         broken: the connection is gone, so whether COMMIT took effect is unknown.
+        cut: by our own deadline guard.
+        repeats: how many times in a row this SQLSTATE has come.
     """
     text = " ".join(str(error).split())
+    if cut:
+        return DeadlineCut(f"the connection was cut at the transaction's deadline: {text}")
     if broken:
         return OutcomeUnknown(f"the connection was lost: {text}")
     if isinstance(error, UnicodeError | OverflowError):
-        return DataRefused(text)
+        return RowRejected(text)
     if not isinstance(error, psycopg.Error):
         return Fatal(f"unexpected {type(error).__name__}: {text}")
-    return _by_state(error, text)
+    return _by_state(error, text, repeats)
 
 
-def _by_state(error: psycopg.Error, text: str) -> IngestorError:
+def _by_state(error: psycopg.Error, text: str, repeats: int) -> IngestorError:  # noqa: PLR0911 - a table
     state = error.sqlstate or ""
-    if state == _STATE_MOVED:
-        return StateMoved(text)
-    if state[:2] in _DATA_CLASSES or (not state and isinstance(error, psycopg.DataError)):
-        return DataRefused(text)
+    if state == _WATERMARK_CONFLICT:
+        return WatermarkConflict(text)
+    if state[:2] in _ROW_CLASSES or (not state and isinstance(error, psycopg.DataError)):
+        return RowRejected(text)
+    if blames_row_or_server(error):
+        return Transient(f"{state}: {text}")
     if state in _SCHEMA:
         return SchemaMismatch(f"the schema is not the one this software writes to: {text}")
     if state == _PRIVILEGE:
         return BadConfiguration(
-            f"the database role lacks a privilege\nwhy: {text}\n"
-            "fix: let the owner of the schema run deploy/grants.sql; it belongs to each upgrade"
+            _lines(
+                "the database role lacks a privilege",
+                text,
+                "let the owner of the schema run deploy/grants.sql; it belongs to each upgrade",
+            )
         )
-    if state[:2] == "42":
+    if state in {_STATEMENT_TIMEOUT, _INTERNAL}:
+        return TooSlow(f"{state}: {text}")
+    if state == _NOT_SUPPORTED and repeats > 1:  # once is a plan that an upgrade has made stale
+        return BadConfiguration(
+            _lines("this database cannot do what is needed", text, "use PostgreSQL 15 or newer")
+        )
+    if state[:2] == "42" and state not in PREPARED:
         return Fatal(f"the database does not understand us: {text}")
     return Transient(f"{state or type(error).__name__}: {text}")

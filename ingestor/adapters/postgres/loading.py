@@ -1,57 +1,45 @@
-"""Reading back, at start, what the writer must know: nothing true lives in memory only (I9)."""
+"""Loading, at start, the state that the writer goes on from: nothing true lives in memory only (I9)."""
 
 from collections import defaultdict
 from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import Connection, Table, TextClause, select, text
+from sqlalchemy import Connection, Table, TextClause, func, select, text
 from sqlalchemy.engine import Row
 
 from ingestor.adapters.postgres import tables as t
-from ingestor.adapters.postgres.migrate import REVISION, schema_state_of
 from ingestor.domain.content import Content
-from ingestor.domain.errors import SchemaMismatch
 from ingestor.domain.events import Pair
-from ingestor.domain.gaps import Gap, GapKind
-from ingestor.domain.streams import EventKey, Kind, Mark, StreamKey, StreamState, Watermark
-from ingestor.pipeline.books import Books, Exposure, ExposureTotal, Holding, LeftOpen, Stream
+from ingestor.domain.gaps import Confirmed, Gap, GapKind
+from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened
+from ingestor.domain.streams import EventKey, Kind, StreamKey, StreamState, VersionNumber, Watermark
+from ingestor.pipeline.state import (
+    REMEMBERED_SESSIONS,
+    EndedSession,
+    Exposure,
+    ExposureTotal,
+    Holding,
+    OpenSession,
+    State,
+    Stream,
+)
 
 _EPOCHS_OF = timedelta(hours=1)
 
 
-def require_schema(connection: Connection) -> None:
-    """Refuse to write to a schema we were not built for (I19).
-
-    Raises:
-        SchemaMismatch: with the command that mends it.
-    """
-    state = schema_state_of(connection)
-    if state.fits:
-        return
-    if state.found is None:
-        what, fix = "this database has no ingestor schema", "run `ingestor db upgrade`"
-    elif state.newer:
-        what = f"the schema is at revision {state.found}, newer than this software's {REVISION}"
-        fix = "install the newer software"
-    else:
-        what = f"the schema is at revision {state.found}, this software needs {REVISION}"
-        fix = "run `ingestor db upgrade`"
-    raise SchemaMismatch(f"{what}: {fix}")
-
-
-def load_books(connection: Connection, account: str) -> tuple[Books, str]:
-    """The books of an account, and its environment."""
+def load_state(connection: Connection, account: str) -> tuple[State, str]:
+    """The ingest state of an account, and its environment."""
     row = connection.execute(select(t.account).where(t.account.c.account == account)).one()
-    sessions = connection.execute(
-        select(t.session.c.session_id).where(t.session.c.account == account).limit(1)
-    )
-    books = Books(
+    sessions, ended = _open_sessions(connection, account), _ended_sessions(connection, account)
+    state = State(
         streams=load_streams(connection, account),
-        open_gaps=_open_gaps(connection, account),
+        gaps=_open_gaps(connection, account),
+        sessions=sessions,
+        ended=ended,
         account_since=row.created_at,
-        left_open=_left_open(connection, account),
-        ever_connected=sessions.first() is not None,
+        ever_connected=bool(sessions or ended),
     )
-    return books, row.environment
+    return state, row.environment
 
 
 def load_streams(connection: Connection, account: str) -> dict[StreamKey, Stream]:
@@ -61,8 +49,12 @@ def load_streams(connection: Connection, account: str) -> dict[StreamKey, Stream
         select(t.epoch).where(t.epoch.c.account == account, t.epoch.c.epoch > 1).order_by(t.epoch.c.epoch)
     ):
         epochs[row.kind, row.user_id].append(row.opened_at)
+    w = t.watermark.c
+    # A stamp later than now, of a clock that was ahead, is no evidence of anything.
+    confirmed_until = func.least(w.confirmed_until, func.clock_timestamp()).label("confirmed_until")
+    others = [column for column in w if column is not w.confirmed_until]
     streams = {}
-    for row in connection.execute(select(t.watermark).where(t.watermark.c.account == account)):
+    for row in connection.execute(select(*others, confirmed_until).where(w.account == account)):
         key = StreamKey(Kind(row.kind), row.user_id)
         recent = [at for at in epochs[row.kind, row.user_id] if row.confirmed_until - at < _EPOCHS_OF]
         state = StreamState(watermark=_watermark(row), epochs=tuple(recent))
@@ -80,13 +72,13 @@ def load_streams(connection: Connection, account: str) -> dict[StreamKey, Stream
 
 def _watermark(row: Row[tuple[object, ...]]) -> Watermark:
     return Watermark(
-        mark=Mark(row.epoch, row.sequence, row.revision),
+        number=VersionNumber(row.epoch, row.sequence, row.revision),
         content=Content.stored(bytes(row.content)),
         event=EventKey(row.session_id, row.ordinal, row.position),
         valid_from=row.valid_from,
         confirmed_until=row.confirmed_until,
         deleted=row.deleted,
-        line=0,
+        arrival=0,
     )
 
 
@@ -165,39 +157,85 @@ def _pairs(connection: Connection, account: str) -> dict[str, Pair]:
     }
 
 
-def _open_gaps(connection: Connection, account: str) -> list[Gap]:
+def _open_gaps(connection: Connection, account: str) -> tuple[Gap, ...]:
     g = t.gap.c
     rows = connection.execute(
-        select(t.gap).where(g.account == account, g.ending.is_(None)).order_by(g.opened_at)
+        select(t.gap)
+        .where(g.account == account, g.ended_at.is_(None))
+        .order_by(g.kind != GapKind.UNANSWERED.value, g.opened_at)
     )
-    return [
+    return tuple(
         Gap(
             kind=GapKind(row.kind),
             session=row.session_id,
             ordinal=row.ordinal,
             position=row.position,
+            opened_at=row.opened_at,
             missed_from=row.missed_from,
             missed_until=row.missed_until,
-            opened_at=row.opened_at,
             cause=row.cause,
-            obstacles=tuple(row.obstacles),
-            stream=None if row.stream is None else Kind(row.stream),
+            touches=frozenset(Kind(each) for each in row.touches),
+            arrival=0,
+            connection_errors=tuple(row.connection_errors),
             user_id=row.user_id,
             first_missing=row.first_missing,
             last_missing=row.last_missing,
-            awaiting=frozenset(Kind(each) for each in row.awaiting),
+            occurrences=row.occurrences,
+            last_occurred_at=row.last_occurred_at,
+            balances=_confirmed(row, Kind.BALANCES),
+            pairs=_confirmed(row, Kind.PAIRS),
         )
         for row in rows
-    ]
+    )
 
 
-def _left_open(connection: Connection, account: str) -> tuple[LeftOpen, ...]:
+def _confirmed(row: Row[tuple[object, ...]], kind: Kind) -> Confirmed | None:
+    columns = row._mapping  # noqa: SLF001 - public in spite of its name
+    at = columns[f"{kind}_confirmed_at"]
+    if at is None:
+        return None
+    session, ordinal = columns[f"{kind}_confirmed_by_session_id"], columns[f"{kind}_confirmed_by_ordinal"]
+    return Confirmed(at, EventKey(session, ordinal, 0))
+
+
+def _open_sessions(connection: Connection, account: str) -> dict[UUID, OpenSession]:
     s = t.session.c
     rows = connection.execute(
-        select(s.session_id, s.committed_ordinal, s.last_received_at, s.opened_at)
-        .where(s.account == account, s.closed_at.is_(None))
-        .order_by(s.opened_at)
+        select(t.session).where(s.account == account, s.closed_at.is_(None)).order_by(s.opened_at)
     )
-    return tuple(
-        LeftOpen(row.session_id, row.committed_ordinal, row.last_received_at or row.opened_at) for row in rows
+    return {row.session_id: _session(row) for row in rows}
+
+
+def _ended_sessions(connection: Connection, account: str) -> tuple[EndedSession, ...]:
+    s = t.session.c
+    rows = connection.execute(
+        select(t.session)
+        .where(s.account == account, s.closed_at.is_not(None))
+        .order_by(s.opened_at.desc())
+        .limit(REMEMBERED_SESSIONS)
+    )
+    return tuple(EndedSession(_session(row), _closed(row)) for row in reversed(rows.all()))
+
+
+def _session(row: Row[tuple[object, ...]]) -> OpenSession:
+    opened = SessionOpened(
+        session=row.session_id,
+        opened_at=row.opened_at,
+        url=row.url,
+        attempts=row.attempts,
+        connection_errors=tuple(row.connection_errors),
+        clock_offset_seconds=row.clock_offset_seconds,
+    )
+    return OpenSession(opened, row.committed_ordinal, row.last_received_at)
+
+
+def _closed(row: Row[tuple[object, ...]]) -> SessionClosed:
+    return SessionClosed(
+        session=row.session_id,
+        closed_at=row.closed_at,
+        last_heard_at=row.last_heard_at,
+        received=row.received,
+        end=SessionEnd(row.ending),
+        cause=row.cause,
+        detail=row.detail,
     )

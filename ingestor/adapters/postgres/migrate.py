@@ -8,9 +8,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, text
 
 from ingestor.adapters.postgres.tables import SCHEMA
+from ingestor.domain.errors import BadConfiguration, SchemaMismatch
+
+SCHEMAS = (SCHEMA, "report")
+"""Those that the migrations fill; made where they are missing."""
 
 REVISION = "0002"
 """What this software reads and writes. A test holds it equal to the newest migration."""
@@ -43,25 +47,28 @@ def scripts() -> Path:
     return packaged if packaged.is_dir() else packaged.parent.parent / "migrations"
 
 
-def upgrade(engine: Engine) -> SchemaState:
-    """Upgrade to `REVISION`; returns where the database stood before. Safe to run twice at once."""
-    before = schema_state(engine)
-    with engine.connect() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+def upgrade(connection: Connection) -> SchemaState:
+    """Upgrade to `REVISION`; returns where the database stood before. Safe to run twice at once.
+
+    Raises:
+        SchemaMismatch: the schema is newer.
+        BadConfiguration: the role may not make the schemas; the text names the grant.
+    """
+    before = schema_state(connection)
+    if before.newer:
+        raise _mismatch(before)
+    _require_create(connection)
+    connection.rollback()
+    transactional = connection.execution_options(isolation_level="READ COMMITTED")
+    config = _config()
+    config.attributes["connection"] = transactional
+    command.upgrade(config, "head")
+    transactional.commit()
     return before
 
 
-def schema_state(engine: Engine) -> SchemaState:
+def schema_state(connection: Connection) -> SchemaState:
     """Where the database stands."""
-    with engine.connect() as connection:
-        return schema_state_of(connection)
-
-
-def schema_state_of(connection: Connection) -> SchemaState:
-    """The same on a connection that is there already."""
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
     found = context.get_current_revision()
     directory = ScriptDirectory.from_config(_config())
@@ -71,6 +78,63 @@ def schema_state_of(connection: Connection) -> SchemaState:
         steps = reversed(list(directory.iterate_revisions("head", found or "base")))
         pending = tuple(f"{step.revision} {step.doc}" for step in steps)
     return SchemaState(found, REVISION, pending)
+
+
+def require_schema(connection: Connection) -> None:
+    """Refuse to write to a schema we were not built for (I19).
+
+    Raises:
+        SchemaMismatch: with the command that mends it.
+    """
+    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    if context.get_current_revision() != REVISION:
+        raise _mismatch(schema_state(connection))
+
+
+def _mismatch(state: SchemaState) -> SchemaMismatch:
+    if state.newer:
+        return SchemaMismatch(
+            f"the schema is at revision {state.found}, newer than this software's {REVISION}\n"
+            "why: a newer ingestor has upgraded it, and an older one would write what it does not know\n"
+            "fix: install the newer software"
+        )
+    what = "this database has no ingestor schema"
+    if state.found is not None:
+        what = f"the schema is at revision {state.found}, this software needs {REVISION}"
+    return SchemaMismatch(
+        f"{what}\nwhy: the schema and this software do not fit together\nfix: run `ingestor db upgrade`"
+    )
+
+
+def _require_create(connection: Connection) -> None:
+    """Only what is missing needs the right to make it."""
+    row = connection.execute(_MAY_CREATE, {"schemas": list(SCHEMAS)}).one()
+    if row.missing and not row.in_database:
+        raise _grant(row.role, f"CREATE ON DATABASE {row.database}", f"make the schema {row.missing[0]}")
+    if row.closed:
+        raise _grant(row.role, f"USAGE, CREATE ON SCHEMA {', '.join(row.closed)}", "make tables in it")
+
+
+_MAY_CREATE = text("""
+    SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database,
+        has_database_privilege(current_database(), 'CREATE') AS in_database,
+        coalesce(array_agg(s.name) FILTER (WHERE n.oid IS NULL), '{}') AS missing,
+        coalesce(
+            array_agg(s.name) FILTER (
+                WHERE NOT has_schema_privilege(n.oid, 'CREATE') OR NOT has_schema_privilege(n.oid, 'USAGE')
+            ), '{}'
+        ) AS closed
+    FROM unnest(CAST(:schemas AS text[])) WITH ORDINALITY AS s (name, place)
+    LEFT JOIN pg_namespace AS n ON n.nspname = s.name
+""")
+
+
+def _grant(role: str, privilege: str, what: str) -> BadConfiguration:
+    return BadConfiguration(
+        f"the role {role} may not {what}\n"
+        f"why: it lacks the privilege {privilege}\n"
+        f"fix: let the owner or a superuser run GRANT {privilege} TO {role}"
+    )
 
 
 def _config() -> Config:

@@ -1,13 +1,12 @@
-"""Reads for `ingestor status`, `check` and `demo`: a few rows each, none of which disturbs the writer."""
+"""Reads for `ingestor status`: a few rows each, none of which disturbs the writer."""
 
-from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Select, func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from ingestor.adapters.postgres import tables as t
+from ingestor.adapters.postgres.account_lock import HOLDER, lock_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +17,31 @@ class ProcessStatus:
     host: str
     software_version: str
     started_at: datetime
-    beat_at: datetime
-    seconds_since_beat: float
+    heartbeat_at: datetime
+    seconds_since_heartbeat: float
+    clock_offset_seconds: float | None
+    """The host's wall clock minus the database's clock."""
     link_state: str
-    link_obstacle: str | None
+    connection_error: str | None
+    connection_error_detail: str | None
+    key_refused: bool
+    """The hub itself has answered the last attempt with 401 or 403."""
+    next_attempt_in_seconds: float | None
     last_heard_at: datetime | None
     inbox_records: int
     stopped_at: datetime | None
+    seconds_since_stop: float | None
     seconds_since_start: float
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """The database session that has the account's lock."""
+
+    pid: int
+    """Of its server process."""
+    idle_seconds: float | None
+    """For how long it has been waiting for its client; 0 while it works; None: we may not see that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +58,28 @@ class StreamStatus:
     expected_every_seconds: float | None
     is_fresh: bool | None
     """As `report.freshness` has it: None for a former user."""
-    doubts: list[str]
-    """Those without a resolution: what the hub has may be a state that we do not follow."""
+    pending_confirmations: list[str]
+    """Their reasons: what the hub has may be a state that has not been applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRequest:
+    """The newest request of its command that has ended: the hub refused it, or gave no usable answer."""
+
+    command: str
+    outcome: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceStep:
+    """How often the counter of a user's balances rose by this much; see the view report.sequence_steps."""
+
+    user_id: str
+    origin: str
+    step: int
+    versions: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,112 +87,132 @@ class AccountStatus:
     """All that `ingestor status` tells of an account."""
 
     account: str
+    known_accounts: tuple[str, ...]
+    """All that have been ingested into this database."""
     process: ProcessStatus | None
+    lock_holder: LockHolder | None
     streams: tuple[StreamStatus, ...]
+    failed_requests: tuple[FailedRequest, ...]
     open_gaps: int
-    lost_gaps: int
-    """Those of the last 24 hours."""
+    """Without that of an orderly stop, which ends with the next start."""
+    dropped_records: int
+    """In the last 24 hours."""
+    unaccounted_records: int
+    """See the view report.unaccounted."""
+    links_lost_last_hour: int
     dead_letters: int
+    newest_dead_letter: str | None
+    """What was wrong with it."""
+    undecodable: tuple[str, ...]
+    """What is wrong with records that could not be read, where no snapshot has confirmed the state since."""
+    sequence_steps: tuple[SequenceStep, ...]
+    """The most frequent ones first."""
     last_session_opened_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountTotals:
-    """Whole-table counts, for the demo's closing document."""
+def account_status(connection: Connection, account: str) -> AccountStatus:
+    """Raises sqlalchemy's errors as they come; the caller words them."""
+    of_account = {"account": account}
+    letters = connection.execute(_DEAD_LETTERS, of_account).one()
+    return AccountStatus(
+        account=account,
+        known_accounts=tuple(connection.scalars(select(t.account.c.account).order_by("account"))),
+        process=_process(connection, account),
+        lock_holder=lock_holder(connection, account),
+        streams=_streams(connection, account),
+        failed_requests=tuple(
+            FailedRequest(*row) for row in connection.execute(_FAILED_REQUESTS, of_account)
+        ),
+        open_gaps=connection.scalar(_OPEN_GAPS, of_account) or 0,
+        dropped_records=connection.scalar(_DROPPED_RECORDS, of_account) or 0,
+        unaccounted_records=connection.scalar(_UNACCOUNTED, of_account) or 0,
+        links_lost_last_hour=connection.scalar(_LINKS_LOST, of_account) or 0,
+        dead_letters=letters.total,
+        newest_dead_letter=letters.newest,
+        undecodable=tuple(connection.scalars(_UNDECODABLE, of_account)),
+        sequence_steps=tuple(SequenceStep(*row) for row in connection.execute(_SEQUENCE_STEPS, of_account)),
+        last_session_opened_at=connection.scalar(
+            select(func.max(t.session.c.opened_at)).where(t.session.c.account == account)
+        ),
+    )
 
-    received: int
-    committed: int
-    shed: int
-    outcomes: dict[str, int]
-    sessions: int
-    commands_answered: int
-    gaps: dict[str, dict[str, int]]
-    """kind, then ending (`open` where there is none yet), then count"""
-    balance_rows: int
-    pair_rows: int
-    events_without_outcome: int
+
+def lock_holder(connection: Connection, account: str) -> LockHolder | None:
+    """Who writes the account now, whatever its heartbeat says."""
+    row = connection.exec_driver_sql(_LOCK_HOLDER, (lock_key(account),)).one_or_none()
+    return None if row is None else LockHolder(*row)
 
 
-def account_status(engine: Engine, account: str) -> AccountStatus:
-    """Raises sqlalchemy's errors as they come; the caller knows what it wanted to say."""
-    with engine.connect() as connection:
-        return AccountStatus(
-            account=account,
-            process=_process(connection, account),
-            streams=_streams(connection, account),
-            open_gaps=connection.scalar(_OPEN_GAPS, {"account": account}) or 0,
-            lost_gaps=_count(
-                connection,
-                select(t.gap).where(
-                    t.gap.c.account == account,
-                    t.gap.c.ending == "lost",
-                    t.gap.c.ended_at > func.clock_timestamp() - timedelta(hours=24),
-                ),
-            ),
-            dead_letters=_count(connection, select(t.dead_letter).where(t.dead_letter.c.account == account)),
-            last_session_opened_at=connection.scalar(
-                select(func.max(t.session.c.opened_at)).where(t.session.c.account == account)
-            ),
-        )
-
+_LOCK_HOLDER = f"""
+    SELECT pid, CASE state
+        WHEN 'active' THEN 0
+        ELSE extract(epoch FROM clock_timestamp() - state_change)
+    END::float8
+    FROM pg_stat_activity WHERE pid = ({HOLDER})
+"""  # noqa: S608 - a constant
 
 _OPEN_GAPS = text("""
     SELECT count(*)
     FROM ingest.gap AS g
-    WHERE g.account = :account AND g.ending IS NULL AND NOT EXISTS (
+    WHERE g.account = :account AND g.ended_at IS NULL
+      AND NOT (g.kind = 'disconnected' AND g.cause = 'stopped' AND g.missed_until IS NULL)
+      AND NOT EXISTS (
         -- Of a former user (whose freshness is null): nobody will ever end it.
         SELECT FROM report.freshness AS f
-        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = g.stream AND f.is_fresh IS NULL
+        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.touches)
+          AND f.is_fresh IS NULL
     )
 """)
 
+_DROPPED_RECORDS = text("""
+    SELECT sum(last_missing - first_missing + 1)::int8
+    FROM ingest.gap
+    WHERE account = :account AND kind = 'dropped' AND opened_at > clock_timestamp() - interval '24 hours'
+""")
 
-def account_totals(engine: Engine, account: str) -> AccountTotals:
-    """Counts everything of one account. Scans; not for a big database."""
-    with engine.connect() as connection:
-        s = t.session.c
-        sessions = connection.execute(
-            select(
-                func.count(),
-                func.coalesce(func.sum(func.coalesce(s.received, s.committed_ordinal)), 0),
-                func.coalesce(func.sum(s.shed_records), 0),
-            ).where(s.account == account)
-        ).one()
-        outcomes = connection.execute(
-            select(t.outcome.c.outcome, func.count())
-            .where(t.outcome.c.account == account)
-            .group_by("outcome")
-        )
-        g = t.gap.c
-        gaps: dict[str, dict[str, int]] = {}
-        for kind, ending, count in connection.execute(
-            select(g.kind, func.coalesce(g.ending, "open"), func.count())
-            .where(g.account == account)
-            .group_by(g.kind, g.ending)
-            .order_by(g.kind, g.ending)
-        ):
-            gaps.setdefault(kind, {})[ending] = count
-        r, o = t.raw_event.c, t.outcome.c
-        judged = select(o.ordinal).where(
-            o.account == r.account, o.session_id == r.session_id, o.ordinal == r.ordinal
-        )
-        return AccountTotals(
-            received=int(sessions[1]),
-            committed=_count(connection, select(t.raw_event).where(r.account == account)),
-            shed=int(sessions[2]),
-            outcomes=dict(sorted(Counter({row[0]: row[1] for row in outcomes}).items())),
-            sessions=sessions[0],
-            commands_answered=_count(
-                connection,
-                select(t.command).where(t.command.c.account == account, t.command.c.outcome == "answered"),
-            ),
-            gaps=gaps,
-            balance_rows=_count(connection, select(t.balance).where(t.balance.c.account == account)),
-            pair_rows=_count(connection, select(t.pair).where(t.pair.c.account == account)),
-            events_without_outcome=_count(
-                connection, select(t.raw_event).where(r.account == account, ~judged.exists())
-            ),
-        )
+_UNACCOUNTED = text("SELECT sum(abs(records))::int8 FROM report.unaccounted WHERE account = :account")
+
+_LINKS_LOST = text("""
+    SELECT count(*)
+    FROM ingest.session
+    WHERE account = :account AND ending = 'link_lost' AND closed_at > clock_timestamp() - interval '1 hour'
+""")
+
+_FAILED_REQUESTS = text("""
+    SELECT newest.command, newest.outcome, newest.error
+    FROM unnest(ARRAY['GetBalances', 'GetPairs']) AS c (command)
+    CROSS JOIN LATERAL (
+        SELECT r.command, r.outcome, r.error
+        FROM ingest.request AS r
+        WHERE r.account = :account AND r.command = c.command AND r.outcome IS NOT NULL
+        ORDER BY r.requested_at DESC
+        LIMIT 1
+    ) AS newest
+    WHERE newest.outcome IN ('refused', 'unreadable', 'timed_out')
+""")
+
+_DEAD_LETTERS = text("""
+    SELECT count(*) AS total, (array_agg(detail ORDER BY last_received_at DESC))[1] AS newest
+    FROM ingest.dead_letter
+    WHERE account = :account
+""")
+
+_UNDECODABLE = text("""
+    SELECT DISTINCT d.detail
+    FROM ingest.gap AS g
+    JOIN ingest.dead_letter AS d USING (account, session_id, ordinal, position)
+    WHERE g.account = :account AND g.ended_at IS NULL AND g.kind = 'undecodable'
+    ORDER BY d.detail
+    LIMIT 3
+""")
+
+_SEQUENCE_STEPS = text("""
+    SELECT user_id, origin, step, versions, share::float8
+    FROM report.sequence_steps
+    WHERE account = :account
+    ORDER BY versions DESC, step
+    LIMIT 10
+""")
 
 
 def _process(connection: Connection, account: str) -> ProcessStatus | None:
@@ -164,8 +220,10 @@ def _process(connection: Connection, account: str) -> ProcessStatus | None:
     row = connection.execute(
         select(
             t.heartbeat,
-            func.extract("epoch", func.clock_timestamp() - h.beat_at).label("silence"),
+            func.extract("epoch", func.clock_timestamp() - h.heartbeat_at).label("silence"),
             func.extract("epoch", func.clock_timestamp() - h.started_at).label("uptime"),
+            func.extract("epoch", func.clock_timestamp() - h.stopped_at).label("stopped_for"),
+            func.extract("epoch", h.next_attempt_at - func.clock_timestamp()).label("next_attempt_in"),
         ).where(h.account == account)
     ).one_or_none()
     if row is None:
@@ -175,13 +233,18 @@ def _process(connection: Connection, account: str) -> ProcessStatus | None:
         host=row.host,
         software_version=row.software_version,
         started_at=row.started_at,
-        beat_at=row.beat_at,
-        seconds_since_beat=float(row.silence),
+        heartbeat_at=row.heartbeat_at,
+        seconds_since_heartbeat=float(row.silence),
+        clock_offset_seconds=row.clock_offset_seconds,
         link_state=row.link_state,
-        link_obstacle=row.link_obstacle,
+        connection_error=row.connection_error,
+        connection_error_detail=row.connection_error_detail,
+        key_refused=row.key_refused,
+        next_attempt_in_seconds=None if row.next_attempt_in is None else float(row.next_attempt_in),
         last_heard_at=row.last_heard_at,
         inbox_records=row.inbox_records,
         stopped_at=row.stopped_at,
+        seconds_since_stop=None if row.stopped_for is None else float(row.stopped_for),
         seconds_since_start=float(row.uptime),
     )
 
@@ -190,10 +253,10 @@ _STREAMS = text("""
     SELECT f.kind, f.user_id, w.epoch, w.sequence, f.valid_from, f.confirmed_until,
            extract(epoch FROM f.age)::float8, extract(epoch FROM f.expected_every)::float8, f.is_fresh,
            array(
-               SELECT d.doubt FROM ingest.doubt AS d
-               WHERE d.account = f.account AND d.kind = f.kind AND d.user_id = f.user_id
-                 AND d.resolution IS NULL
-               ORDER BY d.doubt
+               SELECT c.reason FROM ingest.confirmation AS c
+               WHERE c.account = f.account AND c.kind = f.kind AND c.user_id = f.user_id
+                 AND c.resolution IS NULL
+               ORDER BY c.reason
            )
     FROM report.freshness AS f
     LEFT JOIN ingest.watermark AS w USING (account, kind, user_id)
@@ -204,7 +267,3 @@ _STREAMS = text("""
 
 def _streams(connection: Connection, account: str) -> tuple[StreamStatus, ...]:
     return tuple(StreamStatus(*row) for row in connection.execute(_STREAMS, {"account": account}))
-
-
-def _count(connection: Connection, rows: Select[Any]) -> int:
-    return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0

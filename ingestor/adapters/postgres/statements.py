@@ -1,283 +1,263 @@
-"""The statements of the hot path, as named values; a parameter where `%b` stands.
+"""The statements of the store. Parameters are `$1`, `$2`, ...: what the server reads, so that the driver
+need not.
 
-Few rows travel as one JSON array per table, in one statement for all tables; many travel as COPY (decision
-0008 has the figures).
-
-The column lists come from the row types in `pipeline.batch`, the array types from the tables, so that neither
-can drift from the schema unnoticed.
+The rows of a batch travel as one JSON array per table, in one statement for all tables; many rows of the
+tables that
+events add to travel as COPY (decision 0008 has the figures). The column lists come from the row types, their
+types
+from the tables, so that neither can differ from the schema unnoticed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, DateTime, Integer, LargeBinary, Numeric, Table, Text
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import Table
 
 from ingestor.adapters.postgres import tables
-from ingestor.pipeline.batch import (
+from ingestor.pipeline.rows import (
     BalanceRow,
-    CommandRow,
+    ConfirmationRow,
     DeadLetterRow,
-    DoubtRow,
     EpochRow,
     ExposureRow,
     ExposureTotalRow,
+    GapRow,
     OutcomeRow,
     PairRow,
     RawEventRow,
+    RequestRow,
+    SessionProgressRow,
+    SessionRow,
     VersionRow,
+    WatermarkRow,
 )
-
-_TYPES = {
-    Text: "text",
-    UUID: "uuid",
-    BigInteger: "int8",
-    Integer: "int4",
-    DateTime: "timestamptz",
-    LargeBinary: "bytea",
-    Numeric: "numeric",
-    Boolean: "bool",
-}
-
-
-def _numbered(statement: str, first: int = 1) -> bytes:
-    """With `$1`, `$2`, ... for each `%b`: what the server reads, so that the driver need not read it too."""
-    begin, *rest = statement.split("%b")
-    return (begin + "".join(f"${number}{part}" for number, part in enumerate(rest, first))).encode()
-
-
-def _given(columns: Mapping[str, str]) -> str:
-    """Rows as a table, from one JSON array of objects."""
-    shape = ", ".join(f"{name} {'text' if each == 'bytea' else each}" for name, each in columns.items())
-    return f"json_to_recordset(%b::json) AS given({shape})"
-
-
-def _value(name: str, column: str) -> str:
-    """JSON has no bytes: they come as base64."""
-    return f"decode(given.{name}, 'base64')" if column == "bytea" else f"given.{name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """How rows of one type reach their table. The account, which all have in common, comes first."""
+class Change:
+    """What rows of one type do to their table, as parts of one statement. `{given}` stands for the rows."""
 
-    insert: str
-    """A part of `at_once`."""
-    copy: bytes
+    parts: tuple[str, ...]
+    rejection: str | None = None
+    """Why the batch is rejected unless each row has its effect in exactly one of the parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """How rows of one type are copied into their table. The account, common to all, comes first."""
+
+    statement: bytes
     types: tuple[str, ...]
-    """Of the row type's fields; of the columns without the account."""
 
 
-def _rows(table: Table, row: type[Any], conflict: str = "") -> Rows:
-    columns = {name: _TYPES[type(table.c[name].type)] for name in row.__struct_fields__}
-    names = ", ".join(columns)
-    values = ", ".join(_value(*column) for column in columns.items())
-    return Rows(
-        f"INSERT INTO {table.fullname} (account, {names}) "  # noqa: S608 - names from our own row types
-        f"SELECT $1::text, {values} FROM {_given(columns)} {conflict}".rstrip(),
-        f"COPY {table.fullname} (account, {names}) FROM STDIN (FORMAT BINARY)".encode(),
-        tuple(columns.values()),
+def _columns(table: Table, row: type[Any], **others: str) -> dict[str, str]:
+    return {
+        name: others[name] if name in others else table.c[name].info["type"] for name in row.__struct_fields__
+    }
+
+
+def _given(columns: dict[str, str]) -> str:
+    """Rows as a table, from one JSON array of objects."""
+    shape = ", ".join(f"{name} {'text' if each == 'bytea' else each}" for name, each in columns.items())
+    return f"json_to_recordset({{given}}::json) AS given({shape})"
+
+
+def _values(columns: dict[str, str]) -> dict[str, str]:
+    """The given value of each column. JSON has no bytes: they come as base64."""
+    return {
+        name: f"decode(given.{name}, 'base64')" if each == "bytea" else f"given.{name}"
+        for name, each in columns.items()
+    }
+
+
+def _insert(table: Table, columns: dict[str, str], more: str = "") -> str:
+    values = _values(columns)
+    return (
+        f"INSERT INTO {table.fullname} (account, {', '.join(values)}) "  # noqa: S608 - names from our own row types
+        f"SELECT $1::text, {', '.join(values.values())} FROM {_given(columns)} {more}"
     )
 
 
-def _complete(key: str, *columns: str) -> str:
-    """A row that is written when something begins and again when it ends."""
-    return f"ON CONFLICT ({key}) DO UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in columns)
+def _added(table: Table, row: type[Any]) -> Change:
+    # RETURNING, though nobody reads it: else Citus sends the rows by COPY, and what is rejected then comes
+    # without its SQLSTATE.
+    return Change((_insert(table, _columns(table, row), "RETURNING 1"),))
 
 
-# In the order of writing.
-EVENT_ROWS: dict[type[Any], Rows] = {
-    RawEventRow: _rows(tables.raw_event, RawEventRow),
-    OutcomeRow: _rows(tables.outcome, OutcomeRow),
-    VersionRow: _rows(tables.version, VersionRow),
-    BalanceRow: _rows(tables.balance, BalanceRow),
-    ExposureRow: _rows(tables.exposure, ExposureRow),
-    ExposureTotalRow: _rows(tables.exposure_total, ExposureTotalRow),
-    PairRow: _rows(tables.pair, PairRow),
-}
-"""What events add to; for these the way depends on how many there are."""
-
-RARE_ROWS: dict[type[Any], Rows] = {
-    EpochRow: _rows(tables.epoch, EpochRow),
-    DeadLetterRow: _rows(tables.dead_letter, DeadLetterRow),
-    DoubtRow: _rows(
-        tables.doubt,
-        DoubtRow,
-        _complete(
-            "account, session_id, ordinal, position, doubt",
-            "resolution",
-            "resolved_at",
-            "resolved_by_session_id",
-            "resolved_by_ordinal",
-        ),
-    ),
-    CommandRow: _rows(
-        tables.command,
-        CommandRow,
-        _complete("account, command_id", "outcome", "settled_at", "answer_ordinal", "error"),
-    ),
-}
-
-ROWS = EVENT_ROWS | RARE_ROWS
+def _completed(table: Table, row: type[Any], *fixed: str, only: str = "true") -> Change:
+    """Rows that are written when something begins, and again when it ends."""
+    columns = _columns(table, row)
+    keys = [column.name for column in table.primary_key]
+    changed = [name for name in columns if name not in {*keys, *fixed}]
+    update = ", ".join(f"{name} = excluded.{name}" for name in changed)
+    on_conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {update} WHERE {only}"
+    return Change((_insert(table, columns, on_conflict),))
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
-    """A change that must take place for each of its rows, or the whole batch is refused."""
-
-    name: str
-    change: str
-    """A part of `at_once`."""
-    refusal: str
+def _begun(table: Table, row: type[Any], rejection: str) -> Change:
+    """Rows whose key must not exist."""
+    return Change((_insert(table, _columns(table, row), "ON CONFLICT DO NOTHING RETURNING 1"),), rejection)
 
 
-_PROGRESS = {
-    "session_id": "uuid",
-    "first_ordinal": "int8",
-    "last_ordinal": "int8",
-    "records": "int8",
-    "shed": "int8",
-    "last_received_at": "timestamptz",
-}
-
-ADVANCE_SESSIONS = Guarded(
-    "advanced",
-    f"""
+def _session_progress() -> Change:
+    columns = _columns(tables.session, SessionProgressRow, first_ordinal="int8")
+    closing = ("closed_at", "last_heard_at", "received", "ending", "cause", "detail")
+    update = f"""
         UPDATE ingest.session AS s
-        SET committed_ordinal = given.last_ordinal,
-            committed_records = s.committed_records + given.records,
-            shed_records = s.shed_records + given.shed,
-            last_received_at = greatest(s.last_received_at, given.last_received_at)
-        FROM {_given(_PROGRESS)}
-        WHERE s.account = $1::text AND s.session_id = given.session_id
-          AND s.committed_ordinal < given.first_ordinal
+        SET committed_ordinal = given.committed_ordinal,
+            committed_records = s.committed_records + given.committed_records,
+            dropped_records = s.dropped_records + given.dropped_records,
+            last_received_at = coalesce(given.last_received_at, s.last_received_at),
+            {", ".join(f"{name} = given.{name}" for name in closing)}
+        FROM {_given(columns)}
+        WHERE s.account = $1::text AND s.session_id = given.session_id AND s.opened_at = given.opened_at
+          AND s.committed_ordinal = given.first_ordinal - 1 AND s.closed_at IS NULL
         RETURNING 1
-    """,  # noqa: S608 - names from above
-    "a session stands elsewhere",
-)
-"""Refuses a batch that is stored already, and one whose session is unknown."""
+    """  # noqa: S608 - names from our own row types
+    # Exactly: not above, where the batch is stored already, and not below, where the server has lost commits.
+    return Change((update,), "a session stands elsewhere")
 
-_STREAM = {"kind": "text", "user_id": "text"}
-_OLD_MARK = {"old_epoch": "int4", "old_sequence": "int8", "old_revision": "int4"}
-_WATERMARK = {
-    "epoch": "int4",
-    "sequence": "int8",
-    "revision": "int4",
-    "content": "bytea",
-    "session_id": "uuid",
-    "ordinal": "int8",
-    "position": "int4",
-    "valid_from": "timestamptz",
-    "confirmed_until": "timestamptz",
-    "deleted": "bool",
-}
 
-MOVE_WATERMARKS = Guarded(
-    "moved",
-    f"""
+def _watermarks() -> Change:
+    old = {"old_epoch": "int4", "old_sequence": "int8", "old_revision": "int4"}
+    columns = _columns(tables.watermark, WatermarkRow, **old)
+    new = {name: each for name, each in columns.items() if name not in old}
+    begun = _insert(tables.watermark, new).replace(_given(new), _given(columns))
+    begun += "WHERE given.old_epoch IS NULL ON CONFLICT DO NOTHING RETURNING 1"
+    moved = f"""
         UPDATE ingest.watermark AS w
-        SET {", ".join(f"{name} = {_value(name, each)}" for name, each in _WATERMARK.items())}
-        FROM {_given(_STREAM | _OLD_MARK | _WATERMARK)}
+        SET {", ".join(f"{name} = {value}" for name, value in _values(new).items())}
+        FROM {_given(columns)}
         WHERE w.account = $1::text AND w.kind = given.kind AND w.user_id = given.user_id
           AND (w.epoch, w.sequence, w.revision)
               = (given.old_epoch, given.old_sequence, given.old_revision)
           AND (given.epoch, given.sequence, given.revision) >= (w.epoch, w.sequence, w.revision)
         RETURNING 1
-    """,  # noqa: S608 - names from above
-    "a stream stands elsewhere",
-)
-"""The guard against going backwards, and against a second writer: it stands in the SQL (I4, I16)."""
+    """  # noqa: S608 - names from our own row types
+    # The guard against going backwards, and against a second writer: it stands in the SQL (I4, I16).
+    return Change((moved, begun), "a stream stands elsewhere")
 
-BEGIN_WATERMARKS = Guarded(
-    "begun",
-    f"""
-        INSERT INTO ingest.watermark ({", ".join(_STREAM | _WATERMARK)}, account)
-        SELECT {", ".join(_value(*each) for each in (_STREAM | _WATERMARK).items())}, $1::text
-        FROM {_given(_STREAM | _WATERMARK)}
-        ON CONFLICT (account, kind, user_id) DO NOTHING
-        RETURNING 1
-    """,  # noqa: S608 - names from above
-    "a stream exists already",
-)
+
+_COPIED: dict[type[Any], Table] = {
+    RawEventRow: tables.raw_event,
+    OutcomeRow: tables.outcome,
+    VersionRow: tables.version,
+    BalanceRow: tables.balance,
+    ExposureRow: tables.exposure,
+    ExposureTotalRow: tables.exposure_total,
+    PairRow: tables.pair,
+}
+
+CHANGES: dict[type[Any], Change] = {
+    SessionRow: _begun(tables.session, SessionRow, "a session exists already"),
+    SessionProgressRow: _session_progress(),
+    # Before the watermark, which refers to it.
+    EpochRow: _begun(tables.epoch, EpochRow, "an epoch exists already"),
+    WatermarkRow: _watermarks(),
+    **{row: _added(table, row) for row, table in _COPIED.items()},
+    DeadLetterRow: _completed(tables.dead_letter, DeadLetterRow),
+    GapRow: _completed(tables.gap, GapRow, only="gap.ended_at IS NULL"),
+    RequestRow: _completed(tables.request, RequestRow),
+    ConfirmationRow: _completed(tables.confirmation, ConfirmationRow),
+}
+"""In the order of writing. Every row type of a batch is one of these."""
+
+COPIES: dict[type[Any], Copy] = {
+    row: Copy(
+        (
+            f"COPY {table.fullname} (account, {', '.join(row.__struct_fields__)}) FROM STDIN (FORMAT BINARY)"
+        ).encode(),
+        ("text", *_columns(table, row).values()),
+    )
+    for row, table in _COPIED.items()
+}
+"""What every event adds to; for these the way depends on how many rows there are."""
 
 
 @cache
-def at_once(guarded: tuple[Guarded, ...], rows: tuple[type[Any], ...]) -> bytes:
-    """One statement for all of it: one message to the server, one plan, one snapshot.
+def at_once(rows: tuple[type[Any], ...]) -> bytes:
+    """One statement for rows of all these types: one message to the server, one plan, one snapshot.
 
-    Parameters are the account, the rows for each change and then for each insert as JSON, and for each change
-    the number of its rows.
-
-    A part that is read from is carried out before one that is not, so nothing is inserted where a guard
-    does not hold; in whatever order it did, nothing of the batch would stay.
+    Parameters are the account and then the rows of each type as JSON. Nothing is inserted where a guard does
+    not hold, and epochs come before watermarks: Postgres carries out first what is read from, in the order of
+    reading, and Citus one part after the other as they are written. In whatever order it went, nothing of the
+    batch would stay.
     """
-    parts = [f"{each.name} AS ({each.change})" for each in guarded]
-    parts += [f"rows_{number} AS ({ROWS[each].insert})" for number, each in enumerate(rows)]
-    checks = [
-        f"ingest.require((SELECT count(*) FROM {each.name}) = %b, '{each.refusal}')"  # noqa: S608
-        for each in guarded
-    ]
-    return _numbered(f"WITH {', '.join(parts)} SELECT {', '.join(checks) or '1'}", first=2)
+    guarded: list[str] = []
+    others: list[str] = []
+    checks = []
+    for number, row in enumerate(rows, 2):
+        change = CHANGES[row]
+        names = [f"part_{number}_{index}" for index in range(len(change.parts))]
+        (guarded if change.rejection else others).extend(
+            f"{name} AS ({part.replace('{given}', f'${number}')})"
+            for name, part in zip(names, change.parts, strict=True)
+        )
+        if change.rejection:
+            done = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608 - our names
+            given = f"json_array_length(${number}::json)"
+            checks.append(f"ingest.require({done} = {given}, '{change.rejection}')::text")
+    checked = f"checked AS MATERIALIZED (SELECT {', '.join(checks) or '1'})"
+    parts = ", ".join([*guarded, checked, *others])
+    return f"WITH {parts} SELECT * FROM checked".encode()  # noqa: S608 - our own parts
 
 
-OPEN_SESSION = _numbered("""
-    INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, obstacles, software_version)
-    VALUES (%b, %b, %b, %b, %b, %b::text[], %b)
-    ON CONFLICT (account, session_id) DO NOTHING
-""")
+def _upsert(table: Table, **values: str) -> bytes:
+    """One row, the only one of its key; values in SQL."""
+    keys = [column.name for column in table.primary_key]
+    update = ", ".join(f"{name} = excluded.{name}" for name in values if name not in keys)
+    return (
+        f"INSERT INTO {table.fullname} ({', '.join(values)}) VALUES ({', '.join(values.values())}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {update}"
+    ).encode()
 
-CLOSE_SESSION = _numbered("""
-    UPDATE ingest.session
-    SET closed_at = %b, last_heard_at = %b, received = %b, ending = %b, cause = %b, detail = %b
-    WHERE account = %b AND session_id = %b AND closed_at IS NULL
-""")
 
-WRITE_GAP = _numbered("""
-    INSERT INTO ingest.gap (
-        account, session_id, ordinal, position, kind, missed_from, missed_until, opened_at, cause, obstacles,
-        stream, user_id, first_missing, last_missing, awaiting, ending, ended_at,
-        proof_session_id, proof_ordinal)
-    VALUES (%b, %b, %b, %b, %b, %b, %b, %b, %b, %b::text[],
-            %b, %b, %b, %b, %b::text[], %b, %b, %b, %b)
-    ON CONFLICT (account, session_id, ordinal, position, kind) DO UPDATE
-    SET missed_until = excluded.missed_until, obstacles = excluded.obstacles, awaiting = excluded.awaiting,
-        ending = excluded.ending, ended_at = excluded.ended_at,
-        proof_session_id = excluded.proof_session_id, proof_ordinal = excluded.proof_ordinal
-    WHERE gap.ending IS NULL
-""")
+HEARTBEAT_VALUES = [column.name for column in tables.heartbeat.c if column.name != "heartbeat_at"]
 
-BEAT = _numbered("""
-    INSERT INTO ingest.heartbeat AS h (
-        account, process_id, pid, host, software_version, started_at, beat_at, link_state, link_obstacle,
-        last_heard_at, inbox_records, inbox_bytes, balances_interval, pairs_interval, stopped_at)
-    VALUES (%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)
-    ON CONFLICT (account) DO UPDATE
-    SET process_id = excluded.process_id, pid = excluded.pid, host = excluded.host,
-        software_version = excluded.software_version, started_at = excluded.started_at,
-        beat_at = excluded.beat_at, link_state = excluded.link_state,
-        link_obstacle = excluded.link_obstacle, last_heard_at = excluded.last_heard_at,
-        inbox_records = excluded.inbox_records, inbox_bytes = excluded.inbox_bytes,
-        balances_interval = excluded.balances_interval, pairs_interval = excluded.pairs_interval,
-        stopped_at = excluded.stopped_at
-""")
+HEARTBEAT = (
+    _upsert(
+        tables.heartbeat,
+        **{name: f"${number}" for number, name in enumerate(HEARTBEAT_VALUES, 1)},
+        heartbeat_at="clock_timestamp()",
+    )
+    + b" RETURNING heartbeat_at"
+)
+"""By the database's own clock; gives the time that it says."""
 
-COMMITTED = _numbered(
-    "SELECT session_id, committed_ordinal FROM ingest.session WHERE account = %b AND session_id = ANY(%b)"
+SHORT_DEADLINES = (
+    b"SELECT set_config('lock_timeout', '100', true), set_config('statement_timeout', '1000', true)"
+)
+"""For the rest of a transaction that commits must not wait for."""
+
+NOT_DURABLE = (
+    b"SELECT name FROM unnest(ARRAY['synchronous_commit', 'fsync', 'full_page_writes']) AS s (name) "
+    b"WHERE current_setting(name) = 'off'"
+)
+"""The settings with which a crash of the server loses commits that it has acknowledged."""
+
+READ_CLOCK = b"SELECT clock_timestamp()"
+
+RECORD_CLOCK_STEP = (
+    b"INSERT INTO ingest.clock_step (account, noticed_at, clock, step_seconds) VALUES ($1, $2, $3, $4) "
+    b"ON CONFLICT DO NOTHING"
 )
 
-ABANDON_DOUBTS = _numbered("""
-    UPDATE ingest.doubt SET resolution = 'abandoned', resolved_at = %b
-    WHERE account = %b AND resolution IS NULL
-""")
+STORED_SESSIONS = (
+    b"SELECT session_id, committed_ordinal, closed_at IS NOT NULL FROM ingest.session "
+    b"WHERE account = $1 AND session_id = ANY($2::uuid[])"
+)
 
-SETTLE_LEFT_COMMANDS = _numbered("""
-    UPDATE ingest.command SET outcome = 'link_lost', settled_at = %b
-    WHERE account = %b AND outcome IS NULL
-""")
+REGISTER_ACCOUNT = (
+    b"INSERT INTO ingest.account (account, environment, created_at) VALUES ($1, $2, $3) "
+    b"ON CONFLICT DO NOTHING"
+)
 
-REGISTER_ACCOUNT = _numbered("""
-    INSERT INTO ingest.account (account, environment, created_at) VALUES (%b, %b, %b)
-    ON CONFLICT (account) DO NOTHING
-""")
+ABANDON_CONFIRMATIONS = (
+    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = $2 "
+    b"WHERE account = $1 AND resolution IS NULL"
+)
+
+END_LEFT_REQUESTS = (
+    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2 WHERE account = $1 AND outcome IS NULL"
+)

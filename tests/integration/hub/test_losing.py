@@ -1,8 +1,12 @@
-"""How a session can end: each has its name, what was received before counts, and the next session follows."""
+"""How a session can end: each has its name, what was received before counts, and the next session follows.
+
+Invariant I14.
+"""
 
 import os
 import threading
 import time
+from datetime import timedelta
 
 import psutil
 import pytest
@@ -10,12 +14,14 @@ import pytest
 from ingestor.adapters.hub.link import LinkLimits
 from ingestor.domain.records import SessionEnd
 from tests.support.fault_hub import CLOSE, END, PING, Act, FaultHub, Peer, frame, invocation, stay
-from tests.support.hub_listener import KEY, Ear, linked, quick
+from tests.support.hub_listener import KEY, RecordingListener, linked, quick
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 
 def says(*data: bytes, then_gone: bool = True) -> Act:
-    """A session that tells one good record, then this."""
+    """A session that sends one good record, then this."""
 
     def act(peer: Peer) -> None:
         peer.shake()
@@ -75,26 +81,70 @@ def record(text: bytes) -> bytes:
     ],
 )
 def test_the_end_of_a_session_is_named_and_another_follows(act: Act, cause: str, detail: str | None) -> None:
-    ear = Ear()
-    with FaultHub([act, stay]) as hub, linked(hub.url, ear, quick(receive_seconds=0.5, ping_seconds=0.1)):
-        eventually(lambda: len(ear.opened) == 2)
-        lost = ear.closed[0]
+    listener = RecordingListener()
+    with (
+        FaultHub([act, stay]) as hub,
+        linked(hub.url, listener, quick(receive_seconds=0.5, ping_seconds=0.1)),
+    ):
+        eventually(lambda: len(listener.opened) == 2)
+        lost = listener.closed[0]
         assert (lost.cause, lost.end, lost.received) == (cause, SessionEnd.LINK_LOST, 1)
         assert detail is None or lost.detail == detail
         assert lost.last_heard_at <= lost.closed_at
-        assert ear.raws[0] == invocation(1)
+        assert listener.raws[0] == invocation(1)
+
+
+PING_BETWEEN = frame(b"", PING)
+
+
+@pytest.mark.parametrize("between", [b"", PING_BETWEEN])
+def test_a_session_was_last_heard_at_its_last_whole_record(between: bytes) -> None:
+    """A slow path is cut in the middle of a record: what was lost began before the last bytes came."""
+    listener = RecordingListener()
+    rest = frame(invocation(2, 200)[:150], fin=False) if between else frame(invocation(2, 200) + END)[:150]
+
+    def act(peer: Peer) -> None:
+        peer.shake()
+        peer.records(invocation(1))
+        for at in range(0, len(rest), 10):
+            peer.raw(rest[at : at + 10])
+            time.sleep(0.02)
+        peer.raw(between)
+
+    with FaultHub([act, stay]) as hub, linked(hub.url, listener):
+        eventually(lambda: listener.closed)
+        heard = listener.closed[0].last_heard_at
+        assert heard == listener.received[0].received_at
+        assert listener.closed[0].closed_at - heard > timedelta(seconds=0.2)
+
+
+@pytest.mark.parametrize("last", [b'{"type":6}', b'{"type":3,"invocationId":"x"}', b'{"type":9}'])
+def test_a_record_of_the_links_own_is_heard(last: bytes) -> None:
+    listener = RecordingListener()
+
+    def act(peer: Peer) -> None:
+        peer.shake()
+        peer.records(invocation(1))
+        time.sleep(0.3)
+        peer.records(last)
+        peer.until_gone()
+
+    with FaultHub([act]) as hub, linked(hub.url, listener) as link:
+        eventually(lambda: listener.received)
+        first = listener.received[0].received_at
+        eventually(lambda: (link.state.last_heard_at or first) - first > timedelta(seconds=0.2))
 
 
 def test_what_stands_in_a_frame_with_a_close_record_is_delivered() -> None:
-    ear = Ear()
+    listener = RecordingListener()
     glued = invocation(2) + END + b'{"type":7}' + END
-    with FaultHub([says(frame(glued)), stay]) as hub, linked(hub.url, ear):
-        eventually(lambda: len(ear.opened) == 2)
-        assert ear.raws == [invocation(1), invocation(2)]
+    with FaultHub([says(frame(glued)), stay]) as hub, linked(hub.url, listener):
+        eventually(lambda: len(listener.opened) == 2)
+        assert listener.raws == [invocation(1), invocation(2)]
 
 
-def test_a_hub_that_hears_no_pong_any_more_is_still_read_to_its_last_word() -> None:
-    ear = Ear()
+def test_a_hub_that_receives_no_pong_any_more_is_still_read_to_its_end() -> None:
+    listener = RecordingListener()
     parts = [frame(invocation(number) + END) + frame(b"ping", PING) for number in range(300)]
     goodbye = record(b'{"type":7,"error":"kicked"}')
 
@@ -103,26 +153,26 @@ def test_a_hub_that_hears_no_pong_any_more_is_still_read_to_its_last_word() -> N
             glued=b"".join(parts) + goodbye
         )  # and gone: all pongs but the first meet a dead connection
 
-    with FaultHub([act, stay]) as hub, linked(hub.url, ear):
-        eventually(lambda: ear.closed)
-    assert ear.closed[0].detail == "Close record: kicked"
-    assert ear.closed[0].received == 300
+    with FaultHub([act, stay]) as hub, linked(hub.url, listener):
+        eventually(lambda: listener.closed)
+    assert listener.closed[0].detail == "Close record: kicked"
+    assert listener.closed[0].received == 300
 
 
 def test_a_close_frame_is_answered() -> None:
-    ear = Ear()
+    listener = RecordingListener()
 
     def act(peer: Peer) -> None:
         peer.shake()
         peer.raw(close(1001, b"going away"))
         peer.listen()
 
-    with FaultHub([act, stay]) as hub, linked(hub.url, ear):
+    with FaultHub([act, stay]) as hub, linked(hub.url, listener):
         eventually(lambda: (CLOSE, (1001).to_bytes(2, "big")) in hub.heard)
 
 
 def test_a_quiet_link_with_rare_pings_lives_longer_than_any_deadline_of_its_opening() -> None:
-    ear = Ear()
+    listener = RecordingListener()
 
     def act(peer: Peer) -> None:
         peer.shake()
@@ -133,49 +183,49 @@ def test_a_quiet_link_with_rare_pings_lives_longer_than_any_deadline_of_its_open
         peer.listen()
 
     short = {"negotiate_seconds": 0.3, "start_seconds": 0.3, "handshake_seconds": 0.3, "send_seconds": 0.3}
-    with FaultHub([act]) as hub, linked(hub.url, ear, quick(receive_seconds=1.0, **short)):
-        eventually(lambda: ear.received)
-        assert ear.closed == []
+    with FaultHub([act]) as hub, linked(hub.url, listener, quick(receive_seconds=1.0, **short)):
+        eventually(lambda: listener.received)
+        assert listener.closed == []
 
 
 def test_our_own_pings_go_out_while_nothing_else_does() -> None:
-    ear = Ear()
-    with FaultHub() as hub, linked(hub.url, ear, quick(ping_seconds=0.05)):
+    listener = RecordingListener()
+    with FaultHub() as hub, linked(hub.url, listener, quick(ping_seconds=0.05)):
         eventually(lambda: len(hub.heard) >= 3)
         assert {payload for _, payload in hub.heard} == {b'{"type": 6}\x1e'}
 
 
 def test_our_own_back_pressure_is_not_taken_for_silence() -> None:
-    ear = Ear(on_records=lambda _: time.sleep(1.2))
+    listener = RecordingListener(on_records=lambda _: time.sleep(1.2))
 
     def act(peer: Peer) -> None:
         peer.shake()
         peer.records(invocation(1))
         peer.listen()
 
-    with FaultHub([act]) as hub, linked(hub.url, ear, quick(receive_seconds=0.4)):
-        eventually(lambda: ear.received)
+    with FaultHub([act]) as hub, linked(hub.url, listener, quick(receive_seconds=0.4)):
+        eventually(lambda: listener.received)
         time.sleep(1.0)
-        assert ear.closed == []
-        eventually(lambda: ear.closed)
-        assert ear.closed[0].cause == "silent"
+        assert listener.closed == []
+        eventually(lambda: listener.closed)
+        assert listener.closed[0].cause == "silent"
 
 
-def test_what_a_slow_listener_holds_is_told_before_the_end_of_the_session() -> None:
+def test_what_a_slow_listener_holds_is_delivered_before_the_end_of_the_session() -> None:
     """No record follows `link_down`, and the count in it is the truth."""
     release = threading.Event()
-    ear = Ear(on_records=lambda _: release.wait(10))
-    with FaultHub([says(), stay]) as hub, linked(hub.url, ear):
-        eventually(lambda: ear.received)
+    listener = RecordingListener(on_records=lambda _: release.wait(10))
+    with FaultHub([says(), stay]) as hub, linked(hub.url, listener):
+        eventually(lambda: listener.received)
         time.sleep(1.5)
-        assert ear.closed == []
+        assert listener.closed == []
         release.set()
-        eventually(lambda: ear.closed)
-        assert ear.closed[0].received == 1
+        eventually(lambda: listener.closed)
+        assert listener.closed[0].received == 1
 
 
 def test_a_hub_that_takes_nothing_is_given_up() -> None:
-    ear = Ear()
+    listener = RecordingListener()
     stuck = threading.Event()
 
     def act(peer: Peer) -> None:
@@ -184,24 +234,24 @@ def test_a_hub_that_takes_nothing_is_given_up() -> None:
             peer.raw(frame(b"p" * 125, PING) * 20_000)
         stuck.wait(5)
 
-    with FaultHub([act, stay]) as hub, linked(hub.url, ear, quick(send_seconds=0.3)):
+    with FaultHub([act, stay]) as hub, linked(hub.url, listener, quick(send_seconds=0.3)):
         try:
-            eventually(lambda: ear.closed)
-            assert ear.closed[0].cause == "send_failed"
+            eventually(lambda: listener.closed)
+            assert listener.closed[0].cause == "send_failed"
         finally:
             stuck.set()
 
 
 def test_the_hub_can_be_gone_for_a_while() -> None:
-    ear = Ear()
-    with FaultHub() as hub, linked(hub.url, ear) as link:
-        eventually(lambda: ear.opened)
+    listener = RecordingListener()
+    with FaultHub() as hub, linked(hub.url, listener) as link:
+        eventually(lambda: listener.opened)
         hub.close()
-        eventually(lambda: link.state.obstacle == "refused")
+        eventually(lambda: link.state.connection_error == "refused")
         eventually(lambda: link.state.attempts > 5)
         with FaultHub(port=hub.port):
-            eventually(lambda: len(ear.opened) == 2)
-            assert ear.opened[1].obstacles == ("refused",)
+            eventually(lambda: len(listener.opened) == 2)
+            assert listener.opened[1].connection_errors == ("refused",)
             assert link.state.name == "up"
 
 
@@ -209,41 +259,44 @@ def test_a_bug_in_the_listener_ends_the_link_loudly() -> None:
     def bug(_: object) -> None:
         raise ZeroDivisionError
 
-    ear = Ear(on_records=bug)
-    with FaultHub([says(then_gone=False)]) as hub, linked(hub.url, ear, breaks=ZeroDivisionError) as link:
+    listener = RecordingListener(on_records=bug)
+    with (
+        FaultHub([says(then_gone=False)]) as hub,
+        linked(hub.url, listener, breaks=ZeroDivisionError) as link,
+    ):
         eventually(lambda: not link.alive())
 
 
 def test_a_text_of_the_hub_never_brings_the_key_back() -> None:
-    ear = Ear()
+    """Invariant I18."""
+    listener = RecordingListener()
     echo = b'{"type":7,"error":"bad key ' + KEY[12:24].encode() + b' sorry"}'
-    with FaultHub([says(record(echo)), stay]) as hub, linked(hub.url, ear):
-        eventually(lambda: ear.closed)
-        detail = ear.closed[0].detail or ""
+    with FaultHub([says(record(echo)), stay]) as hub, linked(hub.url, listener):
+        eventually(lambda: listener.closed)
+        detail = listener.closed[0].detail or ""
         assert "bad key" in detail
         assert not [at for at in range(len(KEY) - 7) if KEY[at : at + 8] in detail]
 
 
-@pytest.mark.slow
 def test_two_hundred_sessions_leave_no_thread_and_no_descriptor_behind() -> None:
-    ear = Ear()
+    listener = RecordingListener()
     process = psutil.Process(os.getpid())
     acts = [says(), resets, says(record(b'{"type":7}')), says(close(1000)), says(frame(b"x", 0x3))]
-    with FaultHub(acts * 40 + [stay]) as hub, linked(hub.url, ear, quick(ping_seconds=0.02)) as link:
-        eventually(lambda: len(ear.closed) >= 5)
+    with FaultHub(acts * 40 + [stay]) as hub, linked(hub.url, listener, quick(ping_seconds=0.02)) as link:
+        eventually(lambda: len(listener.closed) >= 5)
         threads, descriptors = len(threading.enumerate()), process.num_fds()
-        eventually(lambda: len(ear.closed) >= 200, within=60)
+        eventually(lambda: len(listener.closed) >= 200, within=60)
         eventually(lambda: link.state.name == "up")
         eventually(lambda: len(threading.enumerate()) <= threads + 1)
         eventually(lambda: process.num_fds() <= descriptors + 2)
         assert link.state.abandoned_threads == 0
-    assert len(ear.received) == 200
+    assert len(listener.received) == 200
 
 
 def test_a_message_of_more_bytes_than_can_be_counted_is_not_waited_for() -> None:
-    ear = Ear()
+    listener = RecordingListener()
     limits = LinkLimits(message_bytes=1024 * 2**20)  # the most that can be configured
     endless = says(b"\x81\x7f" + (2**31).to_bytes(8, "big"), then_gone=False)
-    with FaultHub([endless, stay]) as hub, linked(hub.url, ear, limits=limits):
-        eventually(lambda: ear.closed)
-    assert ear.closed[0].cause == "frame_too_large"
+    with FaultHub([endless, stay]) as hub, linked(hub.url, listener, limits=limits):
+        eventually(lambda: listener.closed)
+    assert listener.closed[0].cause == "frame_too_large"

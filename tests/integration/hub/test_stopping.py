@@ -1,4 +1,7 @@
-"""`stop` comes back within two seconds, whatever the link is doing; `linked` measures it in every test."""
+"""`stop` comes back within two seconds, whatever the link is doing; `linked` measures it in every test.
+
+Invariant I20.
+"""
 
 import threading
 
@@ -17,7 +20,7 @@ from tests.support.fault_hub import (
     negotiated,
     stay,
 )
-from tests.support.hub_listener import Ear, linked, make_link, quick
+from tests.support.hub_listener import RecordingListener, linked, make_link, quick
 from tests.support.waiting import eventually
 
 LONG = {
@@ -55,26 +58,26 @@ def away(peer: Peer) -> None:
     ],
 )
 def test_stop_is_prompt_in_every_state(negotiation: Act, session: Act, state: str) -> None:
-    ear = Ear()
+    listener = RecordingListener()
     with FaultHub([session], [negotiation]) as hub:
-        with linked(hub.url, ear, quick(**LONG)) as link:
+        with linked(hub.url, listener, quick(**LONG)) as link:
             eventually(lambda: link.state.name == state)
         assert link.state.name == "stopped"
         assert link.state.abandoned_threads == 0
         assert not link.alive()
 
 
-def test_stop_closes_the_session_cleanly_and_says_goodbye() -> None:
-    ear = Ear()
+def test_stop_closes_the_session_cleanly_and_sends_a_close_frame() -> None:
+    listener = RecordingListener()
     with FaultHub() as hub:
-        with linked(hub.url, ear):
-            eventually(lambda: ear.opened)
+        with linked(hub.url, listener):
+            eventually(lambda: listener.opened)
         eventually(lambda: (CLOSE, (1000).to_bytes(2, "big")) in hub.heard)
-    assert [(each.end, each.cause) for each in ear.closed] == [(SessionEnd.CLEAN, "stopped")]
+    assert [(each.end, each.cause) for each in listener.closed] == [(SessionEnd.CLEAN, "stopped")]
 
 
 def test_stop_is_prompt_while_the_hub_takes_nothing() -> None:
-    ear = Ear()
+    listener = RecordingListener()
     stuck = threading.Event()
 
     def act(peer: Peer) -> None:
@@ -85,8 +88,8 @@ def test_stop_is_prompt_while_the_hub_takes_nothing() -> None:
 
     with FaultHub([act]) as hub:
         try:
-            with linked(hub.url, ear, quick(**LONG)):
-                eventually(lambda: ear.opened)
+            with linked(hub.url, listener, quick(**LONG)):
+                eventually(lambda: listener.opened)
                 threading.Event().wait(1.0)  # until the answers to the pings fill all buffers
         finally:
             stuck.set()
@@ -94,7 +97,7 @@ def test_stop_is_prompt_while_the_hub_takes_nothing() -> None:
 
 def test_stop_is_prompt_while_the_listener_is_stuck_and_nothing_follows_the_end() -> None:
     release = threading.Event()
-    ear = Ear(on_records=lambda _: release.wait(20))
+    listener = RecordingListener(on_records=lambda _: release.wait(20))
 
     def act(peer: Peer) -> None:
         peer.shake()
@@ -102,17 +105,17 @@ def test_stop_is_prompt_while_the_listener_is_stuck_and_nothing_follows_the_end(
             peer.records(invocation(number, 1000))
 
     with FaultHub([act]) as hub:
-        with linked(hub.url, ear) as link:
-            eventually(lambda: ear.received)
-        told = ear.closed[0].received
+        with linked(hub.url, listener) as link:
+            eventually(lambda: listener.received)
+        received = listener.closed[0].received
         release.set()
         eventually(lambda: link.state.abandoned_threads == 0)
-        assert len(ear.received) == told
-        assert not ear.broken
+        assert len(listener.received) == received
+        assert not listener.broken
 
 
 def test_stop_is_prompt_in_a_flood() -> None:
-    ear = Ear()
+    listener = RecordingListener()
 
     def act(peer: Peer) -> None:
         peer.shake()
@@ -120,11 +123,11 @@ def test_stop_is_prompt_in_a_flood() -> None:
         while True:
             peer.raw(blob)
 
-    with FaultHub([act]) as hub, linked(hub.url, ear):
-        eventually(lambda: len(ear.received) > 50_000)
+    with FaultHub([act]) as hub, linked(hub.url, listener):
+        eventually(lambda: len(listener.received) > 50_000)
 
 
 def test_a_link_that_never_started_can_be_stopped() -> None:
-    link = make_link("http://localhost/hub", Ear())
+    link = make_link("http://localhost/hub", RecordingListener())
     assert link.stop(1.0)
     assert not link.alive()

@@ -1,4 +1,4 @@
-"""Only a hub that proves its name hears the key, and nothing but loopback is spoken to in the clear."""
+"""Only a hub that proves its name hears the key, and nothing but loopback is spoken to in the clear (I18)."""
 
 import ssl
 import subprocess
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.domain.commands import ArgumentForm, Command
 from ingestor.domain.errors import BadConfiguration
+from ingestor.domain.requests import ArgumentForm, Command
 from tests.support.fault_hub import FaultHub, Peer, invocation, stay
-from tests.support.hub_listener import Ear, linked, make_link, quick
+from tests.support.hub_listener import RecordingListener, linked, make_link, quick
 from tests.support.waiting import eventually
 
 
@@ -34,7 +34,7 @@ def certificate(folder: Path, alternative: str) -> tuple[Path, ssl.SSLContext]:
 def test_a_certificate_of_our_own_authority_is_trusted_and_the_link_works(tmp_path: Path) -> None:
     """With a reader and several writers on one TLS connection at once."""
     cert, context = certificate(tmp_path, "IP:127.0.0.1")
-    ear = Ear()
+    listener = RecordingListener()
 
     def act(peer: Peer) -> None:
         peer.shake()
@@ -45,31 +45,31 @@ def test_a_certificate_of_our_own_authority_is_trusted_and_the_link_works(tmp_pa
 
     with (
         FaultHub([act, stay], tls=context) as hub,
-        linked(hub.url, ear, quick(ping_seconds=0.001), ca_file=cert) as link,
+        linked(hub.url, listener, quick(ping_seconds=0.001), ca_file=cert) as link,
     ):
-        eventually(lambda: ear.opened)
-        while len(ear.received) < 500:
-            link.ask(ear.opened[0].session, Command.GET_PAIRS, "i" * 3000, ArgumentForm.POSITIONAL)
-        assert ear.closed == []
+        eventually(lambda: listener.opened)
+        while len(listener.received) < 500:
+            link.request(listener.opened[0].session, Command.GET_PAIRS, "i" * 3000, ArgumentForm.POSITIONAL)
+        assert listener.closed == []
 
 
 def test_a_self_signed_certificate_is_refused_and_hears_nothing(tmp_path: Path) -> None:
     _, context = certificate(tmp_path, "IP:127.0.0.1")
-    ear = Ear()
-    with FaultHub(tls=context) as hub, linked(hub.url, ear) as link:
-        eventually(lambda: link.state.obstacle == "tls")
+    listener = RecordingListener()
+    with FaultHub(tls=context) as hub, linked(hub.url, listener) as link:
+        eventually(lambda: link.state.connection_error == "tls")
         assert hub.requests == []
 
 
 @pytest.mark.parametrize("negotiation", ["auto", "never"])
 def test_a_certificate_of_another_host_is_refused_and_hears_nothing(tmp_path: Path, negotiation: str) -> None:
     cert, context = certificate(tmp_path, "DNS:elsewhere.example")
-    ear = Ear()
+    listener = RecordingListener()
     with (
         FaultHub(tls=context) as hub,
-        linked(hub.url, ear, ca_file=cert, negotiation=negotiation) as link,
+        linked(hub.url, listener, ca_file=cert, negotiation=negotiation) as link,
     ):
-        eventually(lambda: link.state.obstacle == "tls")
+        eventually(lambda: link.state.connection_error == "tls")
         assert hub.requests == []
 
 
@@ -80,36 +80,36 @@ def test_tls_below_1_2_is_refused(tmp_path: Path) -> None:
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    ear = Ear()
-    with FaultHub(tls=context) as hub, linked(hub.url, ear, ca_file=cert) as link:
-        eventually(lambda: link.state.obstacle is not None)
-        assert link.state.obstacle == "tls"
+    listener = RecordingListener()
+    with FaultHub(tls=context) as hub, linked(hub.url, listener, ca_file=cert) as link:
+        eventually(lambda: link.state.connection_error is not None)
+        assert link.state.connection_error == "tls"
         assert hub.requests == []
 
 
 def test_a_tls_handshake_that_hangs_is_cut_at_its_deadline() -> None:
     """The hub takes the connection and says nothing: no thread may be left behind."""
-    ear = Ear()
+    listener = RecordingListener()
 
     with FaultHub() as plain:  # waits for a request that a TLS client never sends
         url = plain.url.replace("http:", "https:")
-        with linked(url, ear, quick(negotiate_seconds=0.2)) as link:
+        with linked(url, listener, quick(negotiate_seconds=0.2)) as link:
             eventually(lambda: link.state.attempts > 3)
             assert link.state.abandoned_threads == 0
 
 
 def test_a_tls_hub_that_ends_a_session_is_named_and_followed_by_another(tmp_path: Path) -> None:
     cert, context = certificate(tmp_path, "IP:127.0.0.1")
-    ear = Ear()
+    listener = RecordingListener()
 
     def act(peer: Peer) -> None:
         peer.shake()
         peer.records(invocation(1))
 
-    with FaultHub([act, stay], tls=context) as hub, linked(hub.url, ear, ca_file=cert):
-        eventually(lambda: len(ear.opened) == 2)
-        assert ear.closed[0].cause == "eof"
-        assert ear.raws == [invocation(1)]
+    with FaultHub([act, stay], tls=context) as hub, linked(hub.url, listener, ca_file=cert):
+        eventually(lambda: len(listener.opened) == 2)
+        assert listener.closed[0].cause == "eof"
+        assert listener.raws == [invocation(1)]
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_tls_hub_that_ends_a_session_is_named_and_followed_by_another(tmp_path
 )
 def test_an_address_that_would_show_the_key_is_refused_at_once(url: str) -> None:
     with pytest.raises(BadConfiguration):
-        make_link(url, Ear())
+        make_link(url, RecordingListener())
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost/v1", "ws://127.0.0.1:1/v1", "http://[::1]:1/", "wss://hub.example/"]
 )
 def test_loopback_may_be_plain(url: str) -> None:
-    assert not make_link(url, Ear()).alive()
+    assert not make_link(url, RecordingListener()).alive()

@@ -1,4 +1,4 @@
-"""No stretch of the key that gives it away leaves the link."""
+"""No stretch of the key that gives it away leaves the link (I18)."""
 
 import base64
 from urllib.parse import quote
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestor.adapters.hub.credential import fits_a_header, without
+from ingestor.adapters.hub.negotiate import fits_a_header, without
 
 KEY = "eyJhbGciOi.Canary+4f1d/9a77c2==.end"
 visible = st.characters(min_codepoint=0x21, max_codepoint=0x7E)

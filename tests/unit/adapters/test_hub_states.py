@@ -2,7 +2,8 @@
 
 import pytest
 
-from ingestor.adapters.hub.states import PAGE, TRANSITIONS, LinkEvent, LinkState, after, drawn
+from ingestor.adapters.hub.states import TRANSITIONS, LinkEvent, LinkState, after
+from tests.support.link_diagram import PAGE, drawn
 
 
 def reachable(start: LinkState) -> set[LinkState]:
@@ -16,7 +17,7 @@ def test_every_state_can_be_reached() -> None:
     assert reachable(LinkState.IDLE) == set(LinkState)
 
 
-@pytest.mark.parametrize("state", set(LinkState) - {LinkState.STOPPED})
+@pytest.mark.parametrize("state", sorted(set(LinkState) - {LinkState.STOPPED}))
 def test_every_state_leads_to_the_end(state: LinkState) -> None:
     assert LinkState.STOPPED in reachable(state)
 
@@ -25,12 +26,12 @@ def test_nothing_follows_the_end() -> None:
     assert reachable(LinkState.STOPPED) == {LinkState.STOPPED}
 
 
-@pytest.mark.parametrize("state", set(LinkState) - {LinkState.STOPPED, LinkState.CLOSING})
+@pytest.mark.parametrize("state", sorted(set(LinkState) - {LinkState.STOPPED, LinkState.CLOSING}))
 def test_stop_is_heard_in_every_state_but_while_closing(state: LinkState) -> None:
     assert after(state, LinkEvent.STOP) in {LinkState.CLOSING, LinkState.STOPPED}
 
 
-@pytest.mark.parametrize("state", set(LinkState) - {LinkState.CLOSING})
+@pytest.mark.parametrize("state", sorted(set(LinkState) - {LinkState.CLOSING}))
 def test_only_a_torn_down_attempt_may_be_followed_by_another(state: LinkState) -> None:
     following = {event: to for (begin, event), to in TRANSITIONS.items() if begin is state}
     assert following.get(LinkEvent.DUE) in {None, LinkState.NEGOTIATING}
@@ -43,7 +44,7 @@ def test_what_the_table_does_not_allow_is_a_bug() -> None:
 
 
 def test_the_diagram_on_the_page_is_the_table() -> None:
-    """Drawn anew by `python -m ingestor.adapters.hub.states`."""
+    """Drawn anew by `python -m tests.support.link_diagram`."""
     page = PAGE.read_text("utf-8")
     assert "stateDiagram" in page
     assert drawn(page) == page

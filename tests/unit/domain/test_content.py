@@ -67,17 +67,17 @@ def test_the_encoding_is_the_one_that_is_stored() -> None:
     )
 
 
-def held(*assets: Asset) -> Content:
+def content(*assets: Asset) -> Content:
     return Content(BalanceSnapshot("u", 1, assets, deleted=False))
 
 
 def test_a_content_equals_what_was_stored_of_it_and_the_same_assets_in_another_order() -> None:
     one, two = Asset("A", Decimal(1), Decimal(0)), Asset("B", Decimal(2), Decimal(0))
-    kept = Content.stored(held(one, two).digest)
+    kept = Content.stored(content(one, two).digest)
 
-    assert held(one, two) == held(one, two) == kept == held(two, one)
-    assert len({held(one, two), kept, held(two, one)}) == 1
-    assert held(one, two) != held(one)
-    assert Content(PairList(())) != held()
-    assert held() != held().digest, "a digest is not a content"
-    assert repr(held()) == f"Content({held().digest.hex()[:8]})"
+    assert content(one, two) == content(one, two) == kept == content(two, one)
+    assert len({content(one, two), kept, content(two, one)}) == 1
+    assert content(one, two) != content(one)
+    assert Content(PairList(())) != content()
+    assert content() != content().digest, "a digest is not a content"
+    assert repr(content()) == f"Content({content().digest.hex()[:8]})"

@@ -1,10 +1,14 @@
 """Which bytes are a record of ours, how many events stand in it, and what is said of the rest."""
 
+from datetime import UTC, datetime
+from uuid import UUID
+
 import pytest
 
-from ingestor.domain.decode import decode
-from ingestor.domain.events import BalanceSnapshot, Event, HubError, PairList, Reason, Rejected, Unhandled
+from ingestor.domain.decode import decode, decoded
+from ingestor.domain.events import BalanceSnapshot, Event, HubError, PairList, Reason, Undecodable, Unhandled
 from ingestor.domain.limits import Limits
+from ingestor.domain.records import Record
 from tests.support.hub_records import (
     BALANCES,
     CLIENT_ID,
@@ -15,8 +19,11 @@ from tests.support.hub_records import (
     asset,
     envelope,
     in_string,
+    listing,
+    pair,
     quoted,
     record,
+    returned,
 )
 
 GOOD = in_string(account(asset()))
@@ -34,9 +41,9 @@ def only(events: tuple[Event, ...]) -> Event:
     return event
 
 
-def rejected(raw: bytes, **limits: int) -> Rejected:
+def rejected(raw: bytes, **limits: int) -> Undecodable:
     body = only(decode(raw, Limits(**limits))).body
-    assert isinstance(body, Rejected), body
+    assert isinstance(body, Undecodable), body
     return body
 
 
@@ -78,7 +85,7 @@ def rejected(raw: bytes, **limits: int) -> Rejected:
 )
 def test_a_record_that_cannot_be_read_is_one_rejected_event(raw: bytes, reason: Reason) -> None:
     event = decode(raw)[0]
-    assert isinstance(event.body, Rejected)
+    assert isinstance(event.body, Undecodable)
     assert (event.position, event.subject, event.client_id, event.body.reason) == (0, None, None, reason)
 
 
@@ -101,6 +108,7 @@ def test_a_record_for_another_target_or_of_another_type_is_not_ours(raw: bytes) 
 
 @pytest.mark.parametrize("size", [10, 1_048_576 + 1, 10_000_000])
 def test_a_record_above_the_limit_is_not_even_looked_at(size: int) -> None:
+    """Invariant I13."""
     body = rejected(GOOD.ljust(size), record_bytes=min(size, 1_048_576, len(GOOD)) - 1)
     assert body.reason is Reason.TOO_LARGE
 
@@ -111,9 +119,45 @@ def test_a_record_as_large_as_the_limit_is_read() -> None:
 
 
 def test_the_head_of_a_record_that_the_receiver_cut_is_too_large_even_if_it_reads_well() -> None:
-    body = only(decode(GOOD, truncated=True)).body
-    assert isinstance(body, Rejected)
+    body = only(decode(GOOD, size=5_000_000)).body
+    assert isinstance(body, Undecodable)
     assert body.reason is Reason.TOO_LARGE
+    assert "5000000 bytes" in body.detail
+
+
+@pytest.mark.parametrize(("sha256", "reason"), [(None, None), (b"digest", Reason.TOO_LARGE)])
+def test_a_record_is_whole_unless_it_has_a_digest_of_what_is_missing(
+    sha256: bytes | None, reason: Reason | None
+) -> None:
+    received = Record(UUID(int=1), 1, datetime(2026, 1, 1, tzinfo=UTC), GOOD, 5_000_000, sha256)
+    read = decoded(received, Limits())
+    body = only(read.events).body
+
+    assert read.record is received
+    assert (body.reason if isinstance(body, Undecodable) else None) is reason
+
+
+def test_what_is_redacted_is_the_text_of_what_becomes_no_state() -> None:
+    texts = [
+        envelope(account(asset(), asset()), client=',"clientId":"key-c"').replace("BTC", "key-a"),
+        envelope('"key-e"', '"key.error"'),
+        envelope("{}", '"key-s"'),
+        envelope(account(asset('"key-held"')), client=',"clientId":"key-c"'),
+    ]
+    raw = record(*texts)
+    received = Record(UUID(int=1), 1, datetime(2026, 1, 1, tzinfo=UTC), raw, len(raw))
+    broken, error, unhandled, held = decoded(
+        received, Limits(), lambda text: text.replace("key", "***")
+    ).events
+
+    assert isinstance(broken.body, Undecodable)
+    assert "***-a" in broken.body.detail
+    assert (broken.client_id, broken.position) == ("***-c", 0)
+    assert (error.subject, error.body) == ("***.error", HubError("***-e"))
+    assert (unhandled.subject, unhandled.body) == ("***-s", Unhandled())
+    assert isinstance(held.body, BalanceSnapshot)
+    assert (held.body.assets[0].name, held.client_id) == ("key-held", "key-c")
+    assert decoded(received, Limits()).events == decode(raw)
 
 
 def test_each_argument_is_an_event_and_lists_of_envelopes_are_opened() -> None:
@@ -121,7 +165,7 @@ def test_each_argument_is_an_event_and_lists_of_envelopes_are_opened() -> None:
     events = decode(record(ENVELOPE, f"[{pairs},{ENVELOPE}]", "5", "[]", pairs))
     assert [event.position for event in events] == [0, 1, 2, 3, 4, 5]
     assert [type(event.body) for event in events] == [
-        BalanceSnapshot, PairList, BalanceSnapshot, Rejected, Rejected, PairList,
+        BalanceSnapshot, PairList, BalanceSnapshot, Undecodable, Undecodable, PairList,
     ]  # fmt: skip
 
 
@@ -137,6 +181,7 @@ def test_one_bad_argument_does_not_harm_its_neighbours() -> None:
 
 
 def test_more_arguments_than_the_limit_are_one_rejected_event() -> None:
+    """Invariant I13."""
     assert rejected(record(ENVELOPE, f"[{ENVELOPE},{ENVELOPE}]"), arguments=2).reason is Reason.TOO_MANY
 
 
@@ -168,7 +213,7 @@ def test_an_argument_that_is_no_envelope_is_rejected(argument: str, reason: Reas
 
 def test_a_rejected_payload_still_tells_its_subject_and_whom_it_answers() -> None:
     event = only(decode(in_string("{}")))
-    assert isinstance(event.body, Rejected)
+    assert isinstance(event.body, Undecodable)
     assert (event.subject, event.client_id) == (BALANCES, CLIENT_ID)
 
 
@@ -237,12 +282,14 @@ def test_an_unknown_subject_is_unhandled_and_its_data_is_not_looked_into(subject
         ('"404"', "the hub gave no reason"),
     ],
 )
-def test_a_subject_that_ends_in_error_is_a_refusal_with_a_text(subject: str, data: str, message: str) -> None:
+def test_a_subject_that_ends_in_error_is_a_hub_error_with_a_text(
+    subject: str, data: str, message: str
+) -> None:
     event = only(decode(record(envelope(data, quoted(subject)))))
     assert event == Event(0, subject, CLIENT_ID, HubError(message))
 
 
-def test_an_error_without_data_is_still_a_refusal() -> None:
+def test_an_error_without_data_is_still_one() -> None:
     raw = record('{"subject":"preChecksError"}')
     assert decode(raw) == (Event(0, "preChecksError", None, HubError("the hub gave no reason")),)
 
@@ -258,3 +305,103 @@ def test_a_detail_is_one_short_line_without_live_control_characters(name: str, f
         assert len(body.detail) <= 300
         assert "available" in body.detail
         assert "assets[0]" in body.detail
+
+
+# --- results of hub methods ---
+
+ID = "0f0e0d0c-0b0a-4908-8706-050403020100"
+NO_CLIENT = envelope(account(asset()), client=',"clientId":null')
+PAIRS_ENVELOPE = envelope(listing(pair()), quoted(PAIRS), client="")
+PUSHED = only(decode(GOOD)).body
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+@pytest.mark.parametrize(
+    "value",
+    [
+        account(asset()),
+        f"[{account(asset())}]",
+        quoted(account(asset())),
+        quoted(f"[{account(asset())}]"),
+        NO_CLIENT,
+        f"[{NO_CLIENT}]",
+        quoted(NO_CLIENT),
+        quoted(f"[{NO_CLIENT}]"),
+    ],
+)
+def test_what_a_hub_method_returns_is_read_like_what_the_hub_pushes(kind: int, value: str) -> None:
+    assert decode(returned(value, kind=kind, invocation_id=quoted(ID))) == (Event(0, BALANCES, ID, PUSHED),)
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+@pytest.mark.parametrize(
+    "value",
+    [
+        listing(pair()),
+        pair(),
+        quoted(listing(pair())),
+        PAIRS_ENVELOPE,
+        f"[{PAIRS_ENVELOPE}]",
+    ],
+)
+def test_a_list_of_pairs_may_be_returned_too(kind: int, value: str) -> None:
+    event = only(decode(returned(value, kind=kind, invocation_id=quoted(ID))))
+    assert (event.subject, event.client_id) == (PAIRS, ID)
+    assert isinstance(event.body, PairList)
+    assert [each.name for each in event.body.pairs] == ["BTCUSDT"]
+
+
+def test_several_envelopes_may_be_returned_at_once() -> None:
+    events = decode(returned(f"[{NO_CLIENT},{PAIRS_ENVELOPE}]", invocation_id=quoted(ID)))
+    assert [(event.position, event.client_id) for event in events] == [(0, ID), (1, ID)]
+    assert [type(event.body) for event in events] == [BalanceSnapshot, PairList]
+
+
+@pytest.mark.parametrize("invocation_id", ["null", "7", '""', f'"{"x" * 65}"'])
+def test_an_invocation_id_that_nobody_can_have_sent_costs_the_correlation_only(invocation_id: str) -> None:
+    event = only(decode(returned(NO_CLIENT, invocation_id=invocation_id)))
+    assert event == Event(0, BALANCES, None, PUSHED)
+
+
+def test_the_client_id_of_an_envelope_comes_before_the_id_of_the_invocation() -> None:
+    event = only(decode(returned(ENVELOPE, invocation_id=quoted(ID))))
+    assert event.client_id == CLIENT_ID
+
+
+def test_what_the_hub_invokes_correlates_by_its_client_id_alone() -> None:
+    raw = GOOD.replace(b'"type":1,', b'"type":1,"invocationId":"7",', 1)
+    raw = raw.replace(CLIENT_ID.encode(), b"")
+    assert only(decode(raw)).client_id is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "null", "true", "false", "0", '""', '"queued"', '"{"', "[]", "{}", "[[]]", "[null]", "[1,2]",
+        '{"ok":true}', '{"userId":"u"}', '{"assets":[]}', '{"name":"BTCUSDT"}', f"[{ENVELOPE},null]",
+        f"[{account()},{account()}]", f"[{pair()},{account()}]", quoted(quoted(account())),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", [2, 3])
+def test_any_other_result_is_no_event_of_ours(kind: int, value: str) -> None:
+    assert decode(returned(value, kind=kind, invocation_id=quoted(ID))) == (
+        Event(0, None, None, Unhandled()),
+    )
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+def test_a_result_that_says_it_wrong_is_rejected_and_still_tells_whom_it_answers(kind: int) -> None:
+    event = only(decode(returned(account(asset(), asset()), kind=kind, invocation_id=quoted(ID))))
+    assert isinstance(event.body, Undecodable)
+    assert (event.body.reason, event.client_id) == (Reason.DUPLICATE_NAME, ID)
+
+
+def test_each_kind_of_record_has_its_own_member_for_what_was_returned() -> None:
+    raw = returned(account(asset()), invocation_id=quoted(ID))
+    assert decode(raw.replace(b'"result"', b'"item"')) == (Event(0, None, None, Unhandled()),)
+    assert decode(raw.replace(b'"type":3', b'"type":2')) == (Event(0, None, None, Unhandled()),)
+
+
+def test_more_envelopes_than_the_limit_are_one_rejected_event_when_returned_too() -> None:
+    raw = returned(f"[{ENVELOPE},{ENVELOPE},{ENVELOPE}]")
+    assert rejected(raw, arguments=2).reason is Reason.TOO_MANY

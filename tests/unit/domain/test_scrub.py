@@ -1,4 +1,4 @@
-"""Foreign text loses its credentials, its control characters and its length, and little else."""
+"""Foreign text loses its credentials, its control characters and its length, and little else (I18)."""
 
 import pytest
 

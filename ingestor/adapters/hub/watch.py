@@ -1,0 +1,58 @@
+"""Watching a live session: pings go out, silence is noticed, and its end is reported."""
+
+import queue
+from collections.abc import Callable
+from typing import NoReturn
+
+from ingestor.adapters.hub.attempt import Attempt
+from ingestor.adapters.hub.causes import LinkCause, LinkFailure
+from ingestor.adapters.hub.options import LinkTiming
+from ingestor.pipeline.ports import Clock, LinkListener
+
+_TICK_SECONDS = 0.25
+_REASON_SECONDS = 0.5
+
+
+def watch(
+    attempt: Attempt, listener: LinkListener, clock: Clock, timing: LinkTiming, turned: Callable[[], None]
+) -> NoReturn:
+    """Until the session is over. Raises LinkFailure, or a bug."""
+    tick = min(_TICK_SECONDS, timing.receive_seconds / 4, timing.ping_seconds / 2)
+    next_ping = clock.monotonic() + timing.ping_seconds
+    was_silent = False
+    while True:
+        turned()
+        try:
+            event = attempt.events.get(timeout=tick)
+        except queue.Empty:
+            pass
+        else:
+            if isinstance(event, BaseException):
+                raise _reason(attempt, event)
+        now = clock.monotonic()
+        seconds = 0.0 if attempt.delivering else now - attempt.received_at
+        if seconds > timing.receive_seconds:
+            raise LinkFailure(LinkCause.SILENT, f"nothing received for {seconds:.0f} s")
+        is_silent = seconds > timing.receive_seconds / 2
+        if is_silent and not was_silent:
+            listener.silent(attempt.session)  # a hub that has nothing to say answers; a dead one does not
+        was_silent = is_silent
+        if now >= next_ping:
+            next_ping = now + timing.ping_seconds
+            try:
+                attempt.ping()
+            except OSError as error:
+                failure = LinkFailure(LinkCause.SEND_FAILED, str(error)[:200])
+                raise _reason(attempt, failure) from None
+
+
+def _reason(attempt: Attempt, end: BaseException) -> BaseException:
+    """Why the hub accepts nothing any more: the receive thread may be about to report it."""
+    if not (isinstance(end, LinkFailure) and end.cause == LinkCause.SEND_FAILED):
+        return end
+    try:
+        event = attempt.events.get(timeout=_REASON_SECONDS)
+    except queue.Empty:
+        return end
+    asked = isinstance(event, LinkFailure) and event.cause == LinkCause.STOPPED
+    return event if isinstance(event, BaseException) and not asked else end

@@ -1,0 +1,65 @@
+"""Readings of the database's clock, and what they show of it and of ours."""
+
+from collections.abc import Sequence
+
+import psycopg
+import structlog
+
+from ingestor.adapters.postgres import statements
+from ingestor.domain.errors import Transient
+from ingestor.pipeline.ports import SynchronisedClock
+
+log = structlog.get_logger()
+
+OFFSET_SECONDS = 2.0
+"""From here on a host's wall clock is worth a warning: its logs and ours cannot be laid side by side."""
+
+
+class Timekeeping:
+    """Keeps a clock synchronised over the store's connections, and records the steps noticed."""
+
+    def __init__(self, account: str, clock: SynchronisedClock) -> None:
+        self._account = account
+        self._clock = clock
+        self._unrecorded: list[tuple[object, ...]] = []
+        self._warned = False
+
+    def read(
+        self,
+        connection: psycopg.Connection,
+        statement: bytes = statements.READ_CLOCK,
+        parameters: Sequence[object] = (),
+    ) -> None:
+        """Run a statement that returns the database's time as its one value.
+
+        Raises:
+            Transient: a table is locked, or the database is slow; commits need not wait for it.
+            psycopg.Error: as it comes.
+        """
+        try:
+            with connection.transaction():
+                self._read(connection, statement, parameters)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+            raise Transient(f"{error.sqlstate}: {error}") from None
+        self._unrecorded.clear()
+        self._warn()
+
+    def _read(self, connection: psycopg.Connection, statement: bytes, parameters: Sequence[object]) -> None:
+        with psycopg.RawCursor(connection) as cursor:
+            cursor.execute(statements.SHORT_DEADLINES)
+            sent = self._clock.monotonic()
+            row = cursor.execute(statement, parameters).fetchone()
+            assert row is not None  # noqa: S101 - both statements return one row
+            steps = self._clock.synchronise(row[0], sent, self._clock.monotonic())
+            for step in steps:
+                log.warning("clock_stepped", clock=step.clock, step_seconds=step.seconds)
+                self._unrecorded.append((self._account, self._clock.now(), *step))
+            for each in self._unrecorded:
+                cursor.execute(statements.RECORD_CLOCK_STEP, each)
+
+    def _warn(self) -> None:
+        offset = self._clock.offset_seconds or 0.0
+        large = abs(offset) >= OFFSET_SECONDS
+        if large and not self._warned:
+            log.warning("clock_offset_large", offset_seconds=offset)
+        self._warned = large

@@ -1,0 +1,89 @@
+"""A batch into Postgres: one transaction, all or nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from msgspec import json
+from msgspec.structs import astuple
+
+from ingestor.adapters.postgres import statements
+from ingestor.pipeline.batch import Batch
+from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
+
+_COPY_FROM_ROWS = 250
+"""From this many rows on, COPY is cheaper than JSON in spite of its round trips (decision 0008)."""
+_COPY_FROM_BYTES = 256 * 1024
+"""As received; JSON would carry them as base64."""
+
+_encode = json.Encoder(decimal_format="string").encode
+
+Rows = Mapping[type[Any], Sequence[Any]]
+
+
+def write(connection: psycopg.Connection, account: str, batch: Batch) -> None:
+    """Few rows go in one statement, which is a transaction by itself. Of many rows, those that events add to
+    go by
+    COPY and the rest, with all the guards, in one statement before them.
+
+    Raises:
+        psycopg.Error, OverflowError, UnicodeError: nothing was written, unless the connection is gone.
+    """
+    rows: Rows = {row: batch.rows[row] for row in statements.CHANGES if batch.rows.get(row)}
+    copied = {row: some for row, some in rows.items() if row in statements.COPIES}
+    with psycopg.RawCursor(connection) as cursor:
+        if not _are_many(copied):
+            _at_once(cursor, account, rows)
+            return
+        with connection.transaction():
+            _at_once(cursor, account, {row: some for row, some in rows.items() if row not in copied})
+            for row, some in copied.items():
+                _copy(cursor, account, statements.COPIES[row], some)
+
+
+Positions = Mapping[UUID, tuple[int, bool]]
+"""Of each session that a batch touches: its last ordinal, and whether it has ended."""
+
+
+def positions(batch: Batch) -> Positions:
+    """Where the sessions stand once this batch is committed."""
+    rows: list[SessionRow | SessionProgressRow] = [*batch.all(SessionRow), *batch.all(SessionProgressRow)]
+    return {row.session_id: (row.committed_ordinal, row.closed_at is not None) for row in rows}
+
+
+def have_reached(connection: psycopg.Connection, account: str, positions: Positions) -> bool:
+    """Whether all these sessions stand there, or further."""
+    with psycopg.RawCursor(connection) as cursor:
+        cursor.execute(statements.STORED_SESSIONS, (account, list(positions)))
+        stored = {session: (ordinal, closed) for session, ordinal, closed in cursor}
+    return all(stored.get(session, (-1, False)) >= position for session, position in positions.items())
+
+
+def _are_many(copied: Rows) -> bool:
+    records = copied.get(RawEventRow, ())
+    if len(records) == 1:
+        # What Citus rejects of a COPY comes without its SQLSTATE, as XX000: the batch is halved, and the one
+        # record that is left must go where the SQLSTATE says that it is to blame.
+        return False
+    return (
+        sum(map(len, copied.values())) >= _COPY_FROM_ROWS
+        or sum(len(row.raw) for row in records) >= _COPY_FROM_BYTES
+    )
+
+
+def _at_once(cursor: psycopg.Cursor[Any], account: str, rows: Rows) -> None:
+    if rows:
+        # Decimals as strings with every digit, bytes as base64.
+        cursor.execute(
+            statements.at_once(tuple(rows)), (account, *(_encode(some).decode() for some in rows.values()))
+        )
+
+
+def _copy(cursor: psycopg.Cursor[Any], account: str, into: statements.Copy, rows: Sequence[Any]) -> None:
+    # An int above its column's four bytes would be cut without a word, so whatever is counted there has its
+    # limit where it is counted: revisions in the sequencer, bytes at the socket, positions in the decoder.
+    with cursor.copy(into.statement) as copy:
+        copy.set_types(into.types)
+        for row in rows:
+            copy.write_row((account, *astuple(row)))

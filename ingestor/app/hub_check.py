@@ -1,0 +1,133 @@
+"""The hub's part of `ingestor check`: a link like the daemon's, and one request of each command over it."""
+
+import queue
+import random
+from collections.abc import Callable, Sequence
+from uuid import UUID, uuid4
+
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.hub.advice import advice
+from ingestor.adapters.hub.causes import LinkFailure
+from ingestor.adapters.hub.link import HubLink, LinkLimits
+from ingestor.app.findings import Problem
+from ingestor.app.wiring import kept_secret, link_timing
+from ingestor.config import Settings, resolve_key
+from ingestor.domain.binding import is_binding_error
+from ingestor.domain.decode import decode
+from ingestor.domain.errors import LinkDown
+from ingestor.domain.events import BalanceSnapshot, HubError, PairList
+from ingestor.domain.records import Record, SessionClosed, SessionOpened
+from ingestor.domain.requests import ArgumentForm, Command
+from ingestor.logs import redact
+
+_SECONDS = 15.0
+"""For the link, and again for each answer."""
+
+
+def try_hub(settings: Settings) -> str:
+    """Connect and request everything once; gives what was answered. Raises Problem."""
+    listener = _Listener(settings.hub.max_record_bytes)
+    key = resolve_key(settings)
+    link = HubLink(
+        url=settings.hub.address,
+        key=lambda: kept_secret(key.read()),
+        listener=listener,
+        clock=DatabaseClock(),
+        timing=link_timing(settings),
+        limits=LinkLimits(settings.hub.max_message_bytes, settings.hub.max_record_bytes),
+        rng=random.SystemRandom(),
+        negotiation=settings.hub.negotiate.value,
+        ca_file=settings.hub.ca_file,
+    )
+    link.start()
+    try:
+        session = listener.session(lambda: link.state.failure)
+        return ", ".join(_request(link, listener, session, command) for command in Command)
+    finally:
+        link.stop(2.0)
+
+
+def _request(link: HubLink, listener: "_Listener", session: UUID, command: Command) -> str:
+    reasons: list[str] = []
+    for form in ArgumentForm:
+        request_id = str(uuid4())
+        try:
+            link.request(session, command, request_id, form)
+        except LinkDown as error:
+            raise Problem(f"the link broke: {redact(str(error))}", "try again", 69) from error
+        match listener.answer(request_id):
+            case BalanceSnapshot(assets=assets):
+                return f"{command.value} answered with {len(assets)} assets (arguments {form.value})"
+            case PairList(pairs=pairs):
+                return f"{command.value} answered with {len(pairs)} pairs (arguments {form.value})"
+            case HubError(message=message):
+                reasons.append(message)
+            case str(reason):
+                reasons.append(reason)
+            case _:
+                reasons.append("the answer is not what the command gives")
+        if not is_binding_error(reasons[-1]):
+            break  # the hub understood the arguments
+    own = next((reason for reason in reasons if not is_binding_error(reason)), reasons[0])
+    raise Problem(
+        f"{command.value} was not answered: {redact(own)}", "check what the key is allowed to do", 76
+    )
+
+
+class _Listener:
+    """`ports.LinkListener` for one question at a time."""
+
+    def __init__(self, record_limit: int) -> None:
+        self._record_limit = record_limit
+        self._opened: queue.SimpleQueue[UUID] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[Record | tuple[str, str | None]] = queue.SimpleQueue()
+
+    def link_up(self, opened: SessionOpened) -> None:
+        self._opened.put(opened.session)
+
+    def records(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._heard.put(record)
+
+    def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
+        del session  # there is only one
+        self._heard.put((invocation_id, error))
+
+    def silent(self, session: UUID) -> None:
+        """Something has been requested already."""
+
+    def link_down(self, closed: SessionClosed) -> None:
+        self._heard.put(("", f"the link was lost: {closed.cause}"))
+
+    def session(self, failure: Callable[[], LinkFailure | None]) -> UUID:
+        """The session. Raises Problem at the deadline, or as soon as an attempt has failed."""
+        clock = DatabaseClock()
+        deadline = clock.monotonic() + _SECONDS
+        while clock.monotonic() < deadline:
+            try:
+                return self._opened.get(timeout=0.1)
+            except queue.Empty:
+                failed = failure()
+                if failed is not None:
+                    code = 77 if failed.refuses_key else 69
+                    raise Problem(f"no link: {redact(str(failed))}", advice(failed), code) from None
+        raise Problem("no link: no answer", "check the network path", 69)
+
+    def answer(self, request_id: str) -> object:
+        """The body of the event that answers, or a text that says why there is none."""
+        clock = DatabaseClock()
+        deadline = clock.monotonic() + _SECONDS
+        while (left := deadline - clock.monotonic()) > 0:
+            try:
+                heard = self._heard.get(timeout=left)
+            except queue.Empty:
+                break
+            if isinstance(heard, Record):
+                if heard.sha256 is not None and request_id.encode() in heard.raw:
+                    return f"the answer has {heard.size} bytes, hub.max_record_bytes is {self._record_limit}"
+                for event in decode(heard.raw):
+                    if event.client_id == request_id:
+                        return event.body
+            elif heard[1] is not None and heard[0] in {request_id, ""}:
+                return heard[1]
+        return f"nothing within {_SECONDS:.0f} s"

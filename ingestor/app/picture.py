@@ -1,0 +1,100 @@
+"""What a watcher sees of a running daemon, and the one line of it that `systemctl status` shows."""
+
+import re
+from dataclasses import dataclass
+
+_LONGEST_LINE = 80
+_LONGEST_REASON = 28
+_REASONS = {
+    "no such file or directory": "no socket",
+    "connection refused": "connection refused",
+    "timeout": "timeout",
+    "timed out": "timeout",
+    "the connection was lost": "connection lost",
+}
+"""What a long error text says, in short; for people only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A running daemon at one moment, read without disturbing it."""
+
+    link: str
+    connection_error: str | None
+    key_refused: bool
+    """The hub itself has answered the last attempt with 401 or 403."""
+    next_attempt_in_seconds: float | None
+    links_lost_last_hour: int
+    sequence: int | None
+    """The newest one of the balances that is committed."""
+    open_gaps: int
+    records: int
+    """Committed since the start."""
+    inbox_records: int
+    inbox_max_records: int
+    dropped: int
+    """Records dropped at a limit since the start."""
+    dropping: int
+    """Those of the present run, while there is one."""
+    outcomes: dict[str, int]
+    retrying: str | None
+    """Why the current batch is not committed yet."""
+    seconds_retrying: float
+    seconds_since_commit: float | None
+
+
+def status_line(now: Picture) -> str:
+    """The worst first; what does not fit into 80 characters is left out."""
+    parts = []
+    if now.dropping:
+        parts.append(f"dropping {now.dropping}")
+    if now.retrying is not None:
+        trouble = "no commit for" if re.match(r"[0-9A-Z]{5}: ", now.retrying) else "database away"
+        parts += [
+            f"{trouble} {span(now.seconds_retrying)} ({in_short(now.retrying)})",
+            f"{now.inbox_records}/{now.inbox_max_records} waiting",
+        ]
+    parts += _link(now)
+    if now.retrying is None:
+        commit = now.seconds_since_commit
+        parts.append("no commit yet" if commit is None else f"commit {span(commit)} ago")
+    parts.append(f"{now.open_gaps} gap{'' if now.open_gaps == 1 else 's'}")
+    if now.links_lost_last_hour:
+        parts.append(f"{now.links_lost_last_hour} links lost in 1 h")
+    if now.dropped and not now.dropping:
+        parts.append(f"{now.dropped} dropped")
+    line = parts[0][:_LONGEST_LINE]
+    for part in parts[1:]:
+        if len(line) + 3 + len(part) <= _LONGEST_LINE:
+            line += f" · {part}"
+    return line
+
+
+def _link(now: Picture) -> list[str]:
+    cause = now.connection_error
+    if now.link == "up":
+        return ["up", "no snapshot yet" if now.sequence is None else f"sequence {now.sequence}"]
+    if now.key_refused:
+        said = f"key refused by the hub ({(cause or '').removeprefix('http_')})"
+    else:
+        state = "no link" if now.link == "waiting" else now.link
+        said = f"{state} ({cause})" if cause else state
+    due = now.next_attempt_in_seconds
+    return [said] if due is None else [said, f"next try in {span(due)}"]
+
+
+def in_short(reason: str) -> str:
+    """An error's text in a few words."""
+    what = " ".join(reason.splitlines()[0].split()) if reason else ""
+    found = next((short for phrase, short in _REASONS.items() if phrase in reason.lower()), what)
+    return found if len(found) <= _LONGEST_REASON else found[: _LONGEST_REASON - 1].rstrip() + "…"
+
+
+def span(seconds: float) -> str:
+    """A length of time to two digits or so: `0.1 s`, `34 s`, `10 min`, `5 h`, `3 days`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s"
+    for below, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
+        if seconds < below:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"

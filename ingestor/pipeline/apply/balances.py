@@ -1,0 +1,139 @@
+"""Applies a balance snapshot: the decision on it, and what has changed in it."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec.structs import astuple
+
+from ingestor.domain.content import Content
+from ingestor.domain.decision import Incoming, Outcome
+from ingestor.domain.events import BalanceSnapshot
+from ingestor.domain.sequencer import decide
+from ingestor.domain.streams import EventKey, Kind, StreamKey, Watermark
+from ingestor.pipeline.apply.decisions import record_decision
+from ingestor.pipeline.apply.finding import Arrived, Finding
+from ingestor.pipeline.apply.rules import Rules
+from ingestor.pipeline.batch import Change
+from ingestor.pipeline.rows import BalanceRow, ExposureRow, ExposureTotalRow
+from ingestor.pipeline.state import Exposure, ExposureTotal, Holding, Stream
+
+_GONE = Holding(Decimal(0), Decimal(0), reported=False)
+_UNKNOWN = Exposure(None, None)
+
+
+def apply_balances(
+    key: StreamKey, stream: Stream, arrived: Arrived, snapshot: BalanceSnapshot, rules: Rules
+) -> tuple[Stream, Finding, list[Change]]:
+    """The stream after this snapshot, the finding, and the rows."""
+    changed, missing = _compared(stream.holdings, snapshot)
+    request = arrived.answers(Kind.BALANCES)
+    event = arrived.key
+    incoming = Incoming(
+        event,
+        arrived.record.received_at,
+        arrived.arrival,
+        snapshot.sequence,
+        Content(snapshot),
+        snapshot.deleted,
+        bool(missing) and _shrinks(stream, snapshot, missing, rules),
+        None if request is None else request.arrival,
+    )
+    decision = decide(stream.state, incoming, rules.policy)
+    finding, changes = record_decision(arrived, key, stream.state.watermark, incoming, decision)
+    version = decision.state.watermark
+    holdings, exposures, total = stream.holdings, stream.exposures, stream.exposure_total
+    if version is not None and version.event is event:
+        if changed:
+            holdings = {**holdings, **dict(changed)}
+            changes += _balance_rows(snapshot.user_id, changed, version)
+        exposures, total = _exposures(changes, stream, snapshot, missing, event, version.confirmed_until)
+    elif version is not None and decision.outcome is Outcome.DUPLICATE:
+        # Not the time of receipt: the watermark's never goes back, and this snapshot has just confirmed it.
+        exposures, total = _exposures(changes, stream, snapshot, missing, event, version.confirmed_until)
+    return Stream(decision.state, holdings, exposures, total), finding, changes
+
+
+def _compared(
+    known: Mapping[str, Holding], snapshot: BalanceSnapshot
+) -> tuple[list[tuple[str, Holding]], Collection[str]]:
+    """The assets that differ from the known ones, in order; and the known ones that are no longer named."""
+    changed: list[tuple[str, Holding]] = []
+    found = 0
+    for asset in snapshot.assets:
+        holding = known.get(asset.name)
+        if holding is not None:
+            found += 1
+            if (
+                holding.available == asset.available
+                and holding.allocated == asset.allocated
+                and holding.reported
+            ):
+                continue
+        changed.append((asset.name, Holding(asset.available, asset.allocated, True)))
+    if found == len(known):  # nearly always
+        return changed, ()
+    missing = known.keys() - [asset.name for asset in snapshot.assets]
+    # Rule 13: an asset that is not named any more is zero from here on, and known to be unreported.
+    changed += [(name, _GONE) for name in sorted(missing) if known[name].reported]
+    return changed, missing
+
+
+def _shrinks(stream: Stream, snapshot: BalanceSnapshot, missing: Collection[str], rules: Rules) -> bool:
+    """Whether no asset is left, or too few of those with an amount (rule 12)."""
+    if not snapshot.assets:
+        return any(held.reported for held in stream.holdings.values())
+    funded = {name for name, held in stream.holdings.items() if held.available or held.allocated}
+    return rules.loses_too_much(len(funded), len(funded.intersection(missing)))
+
+
+def _balance_rows(user: str, changed: list[tuple[str, Holding]], version: Watermark) -> list[BalanceRow]:
+    number = version.number
+    place = (version.valid_from, number.epoch, number.sequence, number.revision)
+    return [
+        BalanceRow(user, name, *place, now.available, now.allocated, now.reported) for name, now in changed
+    ]
+
+
+def _has_exposure(snapshot: BalanceSnapshot) -> bool:
+    if (
+        snapshot.total_current_exposure is not None
+        or snapshot.total_max_exposure is not None
+        or snapshot.base_currency is not None
+    ):
+        return True
+    for asset in snapshot.assets:  # `any` would make a generator for each event
+        if asset.current_exposure is not None or asset.max_exposure is not None:
+            return True
+    return False
+
+
+def _exposures(
+    changes: list[Change],
+    stream: Stream,
+    snapshot: BalanceSnapshot,
+    missing: Collection[str],
+    event: EventKey,
+    observed_at: datetime,
+) -> tuple[Mapping[str, Exposure], ExposureTotal | None]:
+    """Exposure moves with prices, so it is recorded as observed, whether or not the sequence moved."""
+    known, total = stream.exposures, stream.exposure_total
+    reports = _has_exposure(snapshot)
+    if not reports and not missing:
+        return known, total  # nearly all of them
+    # An asset that is not named any more has none, even if the optional block is not there for the others.
+    moved = [(name, _UNKNOWN) for name in sorted(missing) if known.get(name, _UNKNOWN) != _UNKNOWN]
+    if reports:
+        for asset in snapshot.assets:
+            now = Exposure(asset.current_exposure, asset.max_exposure)
+            if known.get(asset.name, _UNKNOWN) != now:
+                moved.append((asset.name, now))
+        total = ExposureTotal(
+            snapshot.base_currency, snapshot.total_current_exposure, snapshot.total_max_exposure
+        )
+    place = (observed_at, event.session, event.ordinal, event.position)
+    user = snapshot.user_id
+    changes.extend(ExposureRow(user, name, *place, now.current, now.maximum) for name, now in moved)
+    if total is not None and total != stream.exposure_total:
+        changes.append(ExposureTotalRow(user, *place, *astuple(total)))
+    return ({**known, **dict(moved)} if moved else known), total

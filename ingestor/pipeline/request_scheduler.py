@@ -1,0 +1,315 @@
+"""The request scheduler: what to request of the hub, when, and how each request ends.
+
+The hub may push nothing at all, so we request. There are several causes (link up, schedule, gap, pending
+confirmation), which are merged here: one planned request for each command is enough, because its answer is
+newer than every cause before it was sent. A request is recorded before it is sent, is sent once, and ends
+exactly once. A retry is a new request with a fresh id, so a late answer can never be taken for an early one.
+
+Requests are bounded whatever the hub answers. One that has failed is tried again after a pause that doubles
+up to `retry_cap_seconds`, for as long as the link is up and nothing has been answered. Causes that repeat are
+spaced in the same way. An answer that cannot be read is requested a few times; then only on schedule, because
+the hub would send the same again.
+
+The scheduler has a thread of its own, because sending can block and deadlines must not wait for it. It also
+checks the schedule with the monotonic clock: whatever the wall clock or APScheduler does, it sends a request
+when the last answer is older than `overdue_factor` intervals.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from uuid import UUID, uuid4
+
+from ingestor.domain.backoff import doubling
+from ingestor.domain.binding import is_binding_error
+from ingestor.domain.decode import decode
+from ingestor.domain.errors import LinkDown
+from ingestor.domain.events import Undecodable
+from ingestor.domain.records import Fact, Record
+from ingestor.domain.requests import (
+    ArgumentForm,
+    Command,
+    RequestCause,
+    RequestEnded,
+    RequestOutcome,
+    RequestSent,
+)
+from ingestor.domain.scrub import scrub
+from ingestor.pipeline.ports import Clock, Hub
+
+_REASONS = frozenset({RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE})
+_AT_ONCE = 4
+"""So many requests may follow each other without a pause; a reset needs three."""
+_UNREADABLE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRules:
+    """`[snapshots]` of the configuration."""
+
+    reply_deadline_seconds: float = 15.0
+    retry_cap_seconds: float = 30.0
+    overdue_factor: float = 2.0
+    interval_seconds: dict[Command, float] = field(
+        default_factory=lambda: {Command.GET_BALANCES: 60.0, Command.GET_PAIRS: 300.0}
+    )
+
+
+@dataclass(slots=True)
+class _Open:
+    """A request that has been sent and has not ended."""
+
+    sent: RequestSent
+    deadline: float
+    answered: bool = False
+    """A record with its id has arrived and is on its way to the writer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    cause: RequestCause
+    attempt: int
+    not_before: float
+    form: ArgumentForm | None = None
+
+
+@dataclass(slots=True)
+class _History:
+    """What has happened to one command's requests."""
+
+    form: ArgumentForm = ArgumentForm.POSITIONAL
+    answered_at: float | None = None
+    failures: int = 0
+    """Since the last good answer."""
+    repeats: int = 0
+    """Requests for `_REASONS`, without a quiet time between them."""
+    repeated_at: float = float("-inf")
+
+
+class RequestScheduler:
+    """Thread-safe; `start` and `stop` once."""
+
+    def __init__(
+        self, hub: Hub, record: Callable[[Fact], None], clock: Clock, rules: RequestRules, rng: Random
+    ) -> None:
+        self._hub = hub
+        self._record = record
+        self._clock = clock
+        self._rules = rules
+        self._rng = rng
+        self._changed = threading.Condition(threading.Lock())
+        self._session: UUID | None = None
+        self._planned: dict[Command, _Planned] = {}
+        self._open: dict[str, _Open] = {}
+        self._history = {command: _History() for command in Command}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="request scheduler", daemon=True)
+        self.turned_at = clock.monotonic()
+        """Monotonic time of the last turn of its loop, which takes a second at most."""
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Send nothing more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def alive(self) -> bool:
+        """False once its thread has ended, for whatever reason."""
+        return self._thread.is_alive()
+
+    # --- reasons to request ---
+
+    def request(self, command: Command, cause: RequestCause) -> None:
+        """Plan a request. Merged with one that is planned for the same command."""
+        with self._changed:
+            now = self._clock.monotonic()
+            not_before = now
+            if cause in _REASONS:
+                history = self._history[command]
+                if now - history.repeated_at > 2 * self._rules.retry_cap_seconds:
+                    history.repeats = 0
+                not_before = max(now, history.repeated_at + self._pause(history.repeats - _AT_ONCE + 1))
+            self._plan(command, _Planned(cause, 1, not_before))
+
+    def link_up(self, session: UUID) -> None:
+        """A session began: everything is requested."""
+        with self._changed:
+            self._session = session
+            now = self._clock.monotonic()
+            self._planned = {command: _Planned(RequestCause.LINK_UP, 1, now) for command in Command}
+            for history in self._history.values():
+                history.answered_at = now
+            self._changed.notify()
+
+    def link_down(self, session: UUID) -> None:
+        """A session ended: what was open in it will not be answered."""
+        with self._changed:
+            if self._session == session:
+                self._session = None
+                self._planned.clear()
+            for each in [each for each in self._open.values() if each.sent.session == session]:
+                if each.answered:  # what was received before settles it
+                    del self._open[each.sent.request_id]
+                else:
+                    self._end(each, RequestOutcome.LINK_LOST, None)
+            self._changed.notify()
+
+    # --- what comes back ---
+
+    def received(self, records: Sequence[Record]) -> list[str]:
+        """The requests that these records answer: a slow database must not make them time out."""
+        if not self._open:  # unlocked peek: a request is registered before it is sent
+            return []
+        answered = []
+        with self._changed:
+            for request_id, each in self._open.items():
+                if not each.answered and any(_answers(record, request_id) for record in records):
+                    each.answered = True
+                    self._history[each.sent.command].answered_at = self._clock.monotonic()
+                    answered.append(request_id)
+        return answered
+
+    def completed(self, request_id: str, error: str | None) -> None:
+        """A Completion arrived. Without an error it says only that the hub accepted the invocation."""
+        with self._changed:
+            each = self._open.get(request_id)
+            if each is None or error is None:
+                return
+            self._end(each, RequestOutcome.REFUSED, scrub(error))
+            self._retry(each.sent, RequestOutcome.REFUSED, other_form=is_binding_error(error))
+
+    def answered(self, request_id: str) -> None:
+        """The answer is committed."""
+        with self._changed:
+            each = self._open.pop(request_id, None)
+            if each is not None:
+                history = self._history[each.sent.command]
+                history.failures = 0
+                history.form = each.sent.form
+
+    def failed(self, request_id: str, outcome: RequestOutcome) -> None:
+        """What came for this request was not its answer; its end is committed."""
+        with self._changed:
+            each = self._open.pop(request_id, None)
+            if each is not None:
+                self._retry(each.sent, outcome)
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopping:
+                    return
+                each = self._due()
+                if each is None:
+                    self._changed.wait(self._seconds_until_due())
+                    continue
+            self._send(each)
+
+    def _due(self) -> _Open | None:
+        """The next request that is to be sent now, already on record."""
+        now = self.turned_at = self._clock.monotonic()
+        self._expire(now)
+        self._guard(now)
+        for command, planned in self._planned.items():
+            if planned.not_before <= now and self._session is not None:
+                return self._register(command, self._session, now)
+        return None
+
+    def _register(self, command: Command, session: UUID, now: float) -> _Open:
+        planned, history = self._planned.pop(command), self._history[command]
+        if planned.cause in _REASONS:
+            history.repeats += 1
+            history.repeated_at = now
+        sent = RequestSent(
+            request_id=str(uuid4()),
+            command=command,
+            cause=planned.cause,
+            session=session,
+            requested_at=self._clock.now(),
+            attempt=planned.attempt,
+            form=planned.form or history.form,
+        )
+        each = self._open[sent.request_id] = _Open(sent, now + self._rules.reply_deadline_seconds)
+        self._record(sent)
+        return each
+
+    def _send(self, each: _Open) -> None:
+        sent = each.sent
+        try:
+            self._hub.request(sent.session, sent.command, sent.request_id, sent.form)
+        except LinkDown:
+            with self._changed:
+                self._end(each, RequestOutcome.UNSENT, None)
+
+    def _expire(self, now: float) -> None:
+        for each in [each for each in self._open.values() if each.deadline <= now and not each.answered]:
+            self._end(each, RequestOutcome.TIMED_OUT, None)
+            self._retry(each.sent, RequestOutcome.TIMED_OUT)
+
+    def _retry(self, sent: RequestSent, outcome: RequestOutcome, *, other_form: bool = False) -> None:
+        if self._session != sent.session:
+            return  # link-up requests everything anyway
+        history = self._history[sent.command]
+        history.failures += 1
+        if outcome is RequestOutcome.UNREADABLE and history.failures >= _UNREADABLE_ATTEMPTS:
+            return
+        form, pause = None, self._pause(history.failures) * (0.5 + self._rng.random() / 2)
+        if other_form and ArgumentForm.NESTED not in {sent.form, history.form}:
+            # The vendor's pages show both forms: try the other one once, and remember it if it works.
+            form, pause = ArgumentForm.NESTED, 0.0
+        not_before = self._clock.monotonic() + pause
+        self._plan(sent.command, _Planned(RequestCause.RETRY, sent.attempt + 1, not_before, form))
+
+    def _pause(self, times: int) -> float:
+        """Seconds before the next request after so many failures."""
+        return doubling(times, cap_seconds=self._rules.retry_cap_seconds)
+
+    def _plan(self, command: Command, planned: _Planned) -> None:
+        """Unless one is planned that comes first."""
+        known = self._planned.get(command)
+        if self._session is not None and (known is None or planned.not_before < known.not_before):
+            self._planned[command] = planned
+            self._changed.notify()
+
+    def _end(self, each: _Open, outcome: RequestOutcome, error: str | None) -> None:
+        sent = each.sent
+        if self._open.pop(sent.request_id, None) is not None:
+            ended_at = self._clock.now()
+            self._record(RequestEnded(sent.request_id, sent.command, sent.session, ended_at, outcome, error))
+
+    def _guard(self, now: float) -> None:
+        """Send a request when the last answer is too old, whatever the schedule does."""
+        if self._session is None:
+            return
+        for command, interval in self._rules.interval_seconds.items():
+            history = self._history[command]
+            oldest = now - interval * self._rules.overdue_factor
+            busy = command in self._planned or any(
+                each.sent.command is command for each in self._open.values()
+            )
+            if history.answered_at is not None and history.answered_at < oldest and not busy:
+                history.answered_at = now  # the next reminder is due one whole period later
+                self._planned[command] = _Planned(RequestCause.OVERDUE, 1, now)
+
+    def _seconds_until_due(self) -> float:
+        """Seconds until something is due; a turn for the guard at the latest."""
+        times = [planned.not_before for planned in self._planned.values()]
+        times += [each.deadline for each in self._open.values() if not each.answered]
+        return max(0.001, min([1.0, *(at - self.turned_at for at in times)]))
+
+
+def _answers(record: Record, request_id: str) -> bool:
+    """As `apply` will see it. A Completion may have our id and say only that the hub accepted the request."""
+    return request_id.encode() in record.raw and any(
+        event.client_id == request_id or (event.client_id is None and isinstance(event.body, Undecodable))
+        for event in decode(record.raw)
+    )

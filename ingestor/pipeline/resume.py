@@ -1,0 +1,92 @@
+"""Going on where the database stands, when that is not where we left it.
+
+Another process may have written the account, or the server may have lost commits that it had acknowledged: an
+asynchronous failover, a backup put back under a running daemon, a crash with `synchronous_commit = off`.
+In both cases the stored state is taken over, and what was lost of our sessions is stored again: their rows,
+and a gap row in place of the records that are gone.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import takewhile
+
+from msgspec.structs import replace
+
+from ingestor.domain.records import CommitsLost, Fact, SessionClosed, SessionEnd
+from ingestor.pipeline.state import OpenSession, State
+
+
+def resumed(ours: State, stored: State) -> tuple[State, list[Fact]]:
+    """The state to go on from, and the facts to apply before anything else.
+
+    Args:
+        ours: as of our last commit.
+        stored: as loaded from the database now.
+    """
+    ended = {each.closed.session for each in ours.ended}
+    stored_as_ended = {each.closed.session for each in stored.ended}
+    facts: list[Fact] = [
+        _closed(session, session.last_received_at or session.opened.opened_at, "commits_lost")
+        for session_id, session in stored.sessions.items()
+        if session_id not in ours.sessions and session_id not in ended
+    ]
+    # Only the newest can be lost: where older ones are not there, somebody has deleted old rows.
+    lost = takewhile(lambda each: each.closed.session not in stored_as_ended, reversed(ours.ended))
+    for each in reversed([*lost]):
+        facts += [*_lost(each.session, stored), each.closed]
+    for session in ours.sessions.values():
+        facts += _lost(session, stored)
+    # A request sent before now may have been answered from a state that we no longer have.
+    streams = {
+        key: replace(
+            stream,
+            state=replace(
+                stream.state,
+                watermark=None
+                if stream.state.watermark is None
+                else replace(stream.state.watermark, arrival=ours.arrivals),
+            ),
+        )
+        for key, stream in stored.streams.items()
+    }
+    gaps = tuple(replace(gap, arrival=ours.arrivals) for gap in stored.gaps)
+    state = replace(stored, streams=streams, gaps=gaps, requests=ours.requests, arrivals=ours.arrivals)
+    return state, facts
+
+
+def ends_of_left_sessions(state: State, now: datetime) -> list[SessionClosed]:
+    """An end for each session that a dead process left open."""
+    return [
+        _closed(session, max(now, session.opened.opened_at), "process_died")
+        for session in state.sessions.values()
+    ]
+
+
+def _lost(session: OpenSession, stored: State) -> Iterator[Fact]:
+    """What has to be stored again of a session, for its last ordinal to be the one that it had."""
+    opened = session.opened
+    there = stored.sessions.get(opened.session)
+    if there is None:
+        yield opened
+        there = OpenSession(opened)
+    if there.committed_ordinal < session.committed_ordinal:
+        since = there.last_received_at or opened.opened_at
+        yield CommitsLost(
+            opened.session,
+            there.committed_ordinal + 1,
+            session.committed_ordinal,
+            session.committed_ordinal - there.committed_ordinal,
+            since,
+            max(since, session.last_received_at or since),
+        )
+
+
+def _closed(session: OpenSession, at: datetime, cause: str) -> SessionClosed:
+    return SessionClosed(
+        session=session.opened.session,
+        closed_at=at,
+        last_heard_at=session.last_received_at or session.opened.opened_at,
+        received=session.committed_ordinal,
+        end=SessionEnd.UNCLEAN,
+        cause=cause,
+    )

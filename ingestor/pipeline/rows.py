@@ -1,0 +1,305 @@
+"""The rows of one transaction, by type.
+
+The field names are the column names of schema `ingest`; the store adds the account, because one process has
+exactly one. The store decides which table a type belongs to, and what happens if its key exists already.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from msgspec import Struct
+
+from ingestor.domain.decision import Origin, Outcome
+from ingestor.domain.streams import Kind
+
+
+class RawEventRow(Struct, frozen=True, gc=False):
+    """A record as received."""
+
+    session_id: UUID
+    ordinal: int
+    received_at: datetime
+    size: int
+    sha256: bytes | None
+    raw: bytes
+
+
+class OutcomeRow(Struct, frozen=True, gc=False):
+    """What became of one event."""
+
+    session_id: UUID
+    ordinal: int
+    position: int
+    received_at: datetime
+    outcome: Outcome
+    reason: str | None
+    subject: str | None
+    request_id: str | None
+    kind: Kind | None
+    user_id: str | None
+    epoch: int | None
+    sequence: int | None
+    revision: int | None
+
+
+class VersionRow(Struct, frozen=True, gc=False):
+    """A snapshot that became state."""
+
+    kind: Kind
+    user_id: str
+    valid_from: datetime
+    epoch: int
+    sequence: int
+    revision: int
+    session_id: UUID
+    ordinal: int
+    position: int
+    received_at: datetime
+    deleted: bool
+    origin: Origin
+    passed_over: int
+    """Sequence numbers between the version before and this one."""
+    previous_confirmed_until: datetime | None
+
+
+class BalanceRow(Struct, frozen=True, gc=False):
+    """From this version on, this asset has these amounts. Written only when they change."""
+
+    user_id: str
+    asset: str
+    valid_from: datetime
+    epoch: int
+    sequence: int
+    revision: int
+    available: Decimal
+    allocated: Decimal
+    reported: bool
+
+
+class ExposureRow(Struct, frozen=True, gc=False):
+    """From this moment on, this asset has this exposure. It moves with prices, under no sequence."""
+
+    user_id: str
+    asset: str
+    observed_at: datetime
+    session_id: UUID
+    ordinal: int
+    position: int
+    current_exposure: Decimal | None
+    max_exposure: Decimal | None
+
+
+class ExposureTotalRow(Struct, frozen=True, gc=False):
+    """From this moment on, the account has this exposure."""
+
+    user_id: str
+    observed_at: datetime
+    session_id: UUID
+    ordinal: int
+    position: int
+    base_currency: str | None
+    total_current_exposure: Decimal | None
+    total_max_exposure: Decimal | None
+
+
+class PairRow(Struct, frozen=True, gc=False):
+    """From this version on, this pair has these limits, or is no longer listed."""
+
+    name: str
+    valid_from: datetime
+    epoch: int
+    sequence: int
+    revision: int
+    asset: str
+    currency: str
+    min_size: Decimal | None
+    max_size: Decimal | None
+    min_quote_size: Decimal | None
+    max_quote_size: Decimal | None
+    listed: bool
+
+
+class SessionRow(Struct, frozen=True, gc=False):
+    """A session that begins in this batch, with all that the batch knows of it."""
+
+    session_id: UUID
+    opened_at: datetime
+    url: str
+    attempts: int
+    connection_errors: tuple[str, ...]
+    software_version: str
+    clock_offset_seconds: float | None
+    committed_ordinal: int
+    committed_records: int
+    dropped_records: int
+    last_received_at: datetime | None
+    closed_at: datetime | None
+    last_heard_at: datetime | None
+    received: int | None
+    ending: str | None
+    cause: str | None
+    detail: str | None
+
+
+class SessionProgressRow(Struct, frozen=True, gc=False):
+    """What this batch adds to a session that is stored already; rejected unless it continues exactly
+    there.
+    """
+
+    session_id: UUID
+    opened_at: datetime
+    first_ordinal: int
+    """The first one that this batch adds; one above the stored one."""
+    committed_ordinal: int
+    committed_records: int
+    """To be added."""
+    dropped_records: int
+    """To be added."""
+    last_received_at: datetime | None
+    closed_at: datetime | None
+    last_heard_at: datetime | None
+    received: int | None
+    ending: str | None
+    cause: str | None
+    detail: str | None
+
+
+class WatermarkRow(Struct, frozen=True, gc=False):
+    """The watermark of a stream after this batch, and what it must be before (null: none)."""
+
+    kind: Kind
+    user_id: str
+    epoch: int
+    sequence: int
+    revision: int
+    content: bytes
+    session_id: UUID
+    ordinal: int
+    position: int
+    valid_from: datetime
+    confirmed_until: datetime
+    deleted: bool
+    old_epoch: int | None
+    old_sequence: int | None
+    old_revision: int | None
+
+
+class EpochRow(Struct, frozen=True, gc=False):
+    """A counter was seen to begin, or to begin again."""
+
+    kind: Kind
+    user_id: str
+    epoch: int
+    opened_at: datetime
+    cause: str
+    first_sequence: int
+    previous_sequence: int | None
+    evidence: int
+    """Answers that showed the lower counter."""
+    first_evidence_session_id: UUID
+    first_evidence_ordinal: int
+    last_evidence_session_id: UUID
+    last_evidence_ordinal: int
+    passed_over: int
+    """Snapshots with a lower sequence that were stored and not applied before the epoch was opened."""
+    passed_over_from: datetime | None
+    """Receipt of the first of them."""
+
+
+class ConfirmationRow(Struct, frozen=True, gc=False):
+    """A snapshot that needed confirmation; written when it came, completed when it was resolved."""
+
+    session_id: UUID
+    ordinal: int
+    position: int
+    reason: str
+    raised_at: datetime
+    kind: Kind
+    user_id: str
+    sequence: int
+    resolution: str | None
+    resolved_at: datetime | None
+    resolved_by_session_id: UUID | None
+    resolved_by_ordinal: int | None
+
+
+class DeadLetterRow(Struct, frozen=True, gc=False):
+    """An event that could not be applied; its bytes are in `raw_event`. Where the same cause comes up again
+    while its gap is open, the row is written again with its count."""
+
+    session_id: UUID
+    ordinal: int
+    position: int
+    received_at: datetime
+    stage: str
+    reason: str
+    detail: str
+    subject: str | None
+    software_version: str
+    occurrences: int
+    last_received_at: datetime
+
+
+class RequestRow(Struct, frozen=True, gc=False):
+    """A request and its end so far; written when it is sent, completed when it has ended."""
+
+    request_id: str
+    requested_at: datetime
+    command: str
+    cause: str
+    attempt: int
+    argument_form: str
+    session_id: UUID
+    outcome: str | None
+    ended_at: datetime | None
+    answer_ordinal: int | None
+    error: str | None
+
+
+class GapRow(Struct, frozen=True, gc=False):
+    """A gap as it stands; written when it opens, completed as it ends."""
+
+    session_id: UUID
+    ordinal: int
+    position: int
+    kind: str
+    opened_at: datetime
+    cause: str
+    missed_from: datetime
+    missed_until: datetime | None
+    connection_errors: tuple[str, ...]
+    touches: tuple[str, ...]
+    """Kinds of stream."""
+    user_id: str | None
+    first_missing: int | None
+    last_missing: int | None
+    occurrences: int
+    last_occurred_at: datetime
+    balances_confirmed_at: datetime | None
+    balances_confirmed_by_session_id: UUID | None
+    balances_confirmed_by_ordinal: int | None
+    pairs_confirmed_at: datetime | None
+    pairs_confirmed_by_session_id: UUID | None
+    pairs_confirmed_by_ordinal: int | None
+    ended_at: datetime | None
+
+
+Row = (
+    RawEventRow
+    | OutcomeRow
+    | VersionRow
+    | BalanceRow
+    | ExposureRow
+    | ExposureTotalRow
+    | PairRow
+    | SessionRow
+    | SessionProgressRow
+    | WatermarkRow
+    | EpochRow
+    | ConfirmationRow
+    | DeadLetterRow
+    | RequestRow
+    | GapRow
+)
+"""Anything that a batch writes."""

@@ -1,0 +1,98 @@
+"""The ingest state: what must be known between two batches, and is loaded after a restart (I9)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from uuid import UUID
+
+from msgspec import Struct
+
+from ingestor.domain.events import Pair
+from ingestor.domain.gaps import Gap
+from ingestor.domain.records import SessionClosed, SessionOpened
+from ingestor.domain.requests import RequestOutcome, RequestSent
+from ingestor.domain.streams import StreamKey, StreamState
+
+
+class Holding(Struct, frozen=True, gc=False):
+    """One asset in the newest version."""
+
+    available: Decimal
+    allocated: Decimal
+    reported: bool
+    """False: an earlier version named the asset, this one does not (absent is not the same as zero)."""
+
+
+class Exposure(Struct, frozen=True, gc=False):
+    """What was last reported of one asset; unlike the amounts it moves with prices."""
+
+    current: Decimal | None
+    maximum: Decimal | None
+
+
+class ExposureTotal(Struct, frozen=True, gc=False):
+    """What was last reported of the whole account."""
+
+    base_currency: str | None
+    current: Decimal | None
+    maximum: Decimal | None
+
+
+class Stream(Struct, frozen=True, gc=False):
+    """A stream's state and the content of its newest version."""
+
+    state: StreamState = StreamState()
+    holdings: Mapping[str, Holding] = MappingProxyType({})
+    exposures: Mapping[str, Exposure] = MappingProxyType({})
+    exposure_total: ExposureTotal | None = None
+    pairs: Mapping[str, Pair] = MappingProxyType({})
+    """Listed ones only."""
+
+
+class Request(Struct, frozen=True, gc=False):
+    """A request that may still be answered."""
+
+    sent: RequestSent
+    arrival: int
+    outcome: RequestOutcome | None = None
+    """None while it is open. A late answer still counts, and replaces every other outcome."""
+
+
+class OpenSession(Struct, frozen=True, gc=False):
+    """A session and how far it is stored."""
+
+    opened: SessionOpened
+    committed_ordinal: int = 0
+    last_received_at: datetime | None = None
+
+
+class EndedSession(Struct, frozen=True, gc=False):
+    """A session that is stored and closed."""
+
+    session: OpenSession
+    closed: SessionClosed
+
+
+REMEMBERED_SESSIONS = 1_000
+"""Ended ones that can be stored again after the server has lost them."""
+
+
+class State(Struct, frozen=True):
+    """Everything that `apply` may depend on. A value: what changes is replaced as a whole, so a batch that
+    the database rejects leaves no trace."""
+
+    streams: Mapping[StreamKey, Stream] = MappingProxyType({})
+    requests: Mapping[str, Request] = MappingProxyType({})
+    """By request id."""
+    gaps: tuple[Gap, ...] = ()
+    """Open ones; those of kind `unanswered` come first."""
+    sessions: Mapping[UUID, OpenSession] = MappingProxyType({})
+    """Those that are stored and not closed."""
+    ended: tuple[EndedSession, ...] = ()
+    """The newest ones, oldest first."""
+    arrivals: int = 0
+    """Items seen so far; orders snapshots against requests without a clock."""
+    account_since: datetime | None = None
+    """When this account was registered: the start of its first gap."""
+    ever_connected: bool = False

@@ -1,0 +1,22 @@
+CREATE VIEW report.request AS
+SELECT
+    account, request_id, command, cause, attempt, argument_form, session_id, requested_at, outcome, ended_at,
+    CASE WHEN outcome = 'answered' THEN ended_at - requested_at END AS latency, answer_ordinal, error, recorded_at
+FROM ingest.request;
+
+COMMENT ON VIEW report.request IS
+    'What was requested of the hub, why, and how did it answer?';
+COMMENT ON COLUMN report.request.account IS 'Name of the account.';
+COMMENT ON COLUMN report.request.request_id IS 'Correlation id.';
+COMMENT ON COLUMN report.request.command IS 'GetBalances or GetPairs.';
+COMMENT ON COLUMN report.request.cause IS 'Why it was sent, one word of a fixed set.';
+COMMENT ON COLUMN report.request.attempt IS '1 for the first try.';
+COMMENT ON COLUMN report.request.argument_form IS 'positional or nested.';
+COMMENT ON COLUMN report.request.session_id IS 'Session in which it was sent.';
+COMMENT ON COLUMN report.request.requested_at IS 'Just before it was sent.';
+COMMENT ON COLUMN report.request.outcome IS 'How it ended, one word of a fixed set; null while open.';
+COMMENT ON COLUMN report.request.ended_at IS 'Receipt of the answer, or when it was given up.';
+COMMENT ON COLUMN report.request.latency IS 'From sending it to the receipt of the answer.';
+COMMENT ON COLUMN report.request.answer_ordinal IS 'Ordinal of the record that answered.';
+COMMENT ON COLUMN report.request.error IS 'The hub''s text where it refused.';
+COMMENT ON COLUMN report.request.recorded_at IS 'When the row was first stored.';

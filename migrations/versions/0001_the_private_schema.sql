@@ -1,0 +1,568 @@
+-- The private schema: what arrives, what became of it, and what may have been missed.
+-- Amounts are numeric without scale, and finite (NaN >= 0 is true in Postgres, so a sign check would not do).
+-- Small tables that each batch updates leave room for heap-only updates.
+
+
+-- Lets one statement reject the whole transaction, so that nothing needs to be read first.
+CREATE FUNCTION ingest.require(condition boolean, what text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog AS $$
+BEGIN
+    IF condition IS NOT TRUE THEN
+        RAISE EXCEPTION USING MESSAGE = what, ERRCODE = 'HI001';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION ingest.require(boolean, text) IS
+    'Raises HI001 unless the condition holds: how a batch is rejected where it does not continue what is stored.';
+REVOKE ALL ON FUNCTION ingest.require(boolean, text) FROM PUBLIC;
+
+CREATE TABLE ingest.account (
+    account text NOT NULL,
+    environment text NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (account)
+);
+COMMENT ON TABLE ingest.account IS 'The accounts that are ingested into this database, one process each.';
+COMMENT ON COLUMN ingest.account.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.account.environment IS 'sandbox, production or custom: one account never mixes two of them.';
+COMMENT ON COLUMN ingest.account.created_at IS 'When the account was first ingested.';
+
+CREATE TABLE ingest.session (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    opened_at timestamptz NOT NULL,
+    url text NOT NULL,
+    attempts integer NOT NULL,
+    connection_errors text[] NOT NULL,
+    software_version text NOT NULL,
+    clock_offset_seconds double precision,
+    closed_at timestamptz,
+    last_heard_at timestamptz,
+    received bigint,
+    ending text,
+    cause text,
+    detail text,
+    committed_ordinal bigint NOT NULL,
+    committed_records bigint NOT NULL,
+    dropped_records bigint NOT NULL,
+    last_received_at timestamptz,
+    PRIMARY KEY (account, session_id, opened_at)
+) WITH (fillfactor = 50);
+CREATE INDEX session_account_opened_at_idx ON ingest.session (account, opened_at);
+COMMENT ON TABLE ingest.session IS 'One successful connection to the hub, and how it ended.';
+COMMENT ON COLUMN ingest.session.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.session.session_id IS 'Identity of the session; sorts by time of opening.';
+COMMENT ON COLUMN ingest.session.opened_at IS 'When the hub answered the handshake.';
+COMMENT ON COLUMN ingest.session.url IS 'Address of the hub, without query or credentials.';
+COMMENT ON COLUMN ingest.session.attempts IS 'Connection attempts it took, this one included.';
+COMMENT ON COLUMN ingest.session.connection_errors IS 'Causes of the attempts that failed before.';
+COMMENT ON COLUMN ingest.session.software_version IS 'Version of the software that opened it.';
+COMMENT ON COLUMN ingest.session.clock_offset_seconds IS 'Wall clock of the ingestor''s host minus the database''s clock, when the session was opened.';
+COMMENT ON COLUMN ingest.session.closed_at IS 'When it ended; null while it is open.';
+COMMENT ON COLUMN ingest.session.last_heard_at IS 'Receipt of the last whole message of the hub, pings included; set at the end.';
+COMMENT ON COLUMN ingest.session.received IS 'Records received; set at the end.';
+COMMENT ON COLUMN ingest.session.ending IS 'clean, link_lost or unclean; null while it is open.';
+COMMENT ON COLUMN ingest.session.cause IS 'What ended it, e.g. silent, reset, closed_by_hub.';
+COMMENT ON COLUMN ingest.session.detail IS 'More about the cause, for people.';
+COMMENT ON COLUMN ingest.session.committed_ordinal IS 'Ordinal of the last record that is stored here or was dropped.';
+COMMENT ON COLUMN ingest.session.committed_records IS 'Records that are stored here.';
+COMMENT ON COLUMN ingest.session.dropped_records IS 'Records dropped at a limit; each run of them has a gap row.';
+COMMENT ON COLUMN ingest.session.last_received_at IS 'Receipt of the last record that is stored here.';
+
+CREATE TABLE ingest.raw_event (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    received_at timestamptz NOT NULL,
+    size integer NOT NULL,
+    sha256 bytea,
+    raw bytea NOT NULL,
+    PRIMARY KEY (account, session_id, ordinal, received_at)
+);
+COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel, as received: the evidence for all the rest.';
+COMMENT ON COLUMN ingest.raw_event.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.raw_event.session_id IS 'Session in which the record arrived.';
+COMMENT ON COLUMN ingest.raw_event.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.raw_event.received_at IS 'When its frame was complete.';
+COMMENT ON COLUMN ingest.raw_event.size IS 'Bytes on the wire.';
+COMMENT ON COLUMN ingest.raw_event.sha256 IS 'Digest of all bytes where raw holds only their head, because the record was too large.';
+COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received.';
+
+CREATE TABLE ingest.outcome (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    received_at timestamptz NOT NULL,
+    outcome text NOT NULL,
+    reason text,
+    subject text,
+    request_id text,
+    kind text,
+    user_id text,
+    epoch integer,
+    sequence bigint,
+    revision integer,
+    PRIMARY KEY (account, session_id, ordinal, position, received_at)
+);
+COMMENT ON TABLE ingest.outcome IS 'What became of each event: exactly one row for each.';
+COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.outcome.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.outcome.received_at IS 'Receipt of its record.';
+COMMENT ON COLUMN ingest.outcome.outcome IS 'applied, duplicate, stale, conflict, pending, quarantined or ignored (what was dropped has no row).';
+COMMENT ON COLUMN ingest.outcome.reason IS 'Why it was quarantined or ignored.';
+COMMENT ON COLUMN ingest.outcome.subject IS 'Subject of the envelope, as received.';
+COMMENT ON COLUMN ingest.outcome.request_id IS 'Correlation id in the envelope: the request that it answers, if any.';
+COMMENT ON COLUMN ingest.outcome.kind IS 'balances or pairs, where the event belongs to a stream.';
+COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event names one.';
+COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
+COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
+COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
+
+CREATE TABLE ingest.version (
+    account text NOT NULL,
+    kind text NOT NULL,
+    user_id text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    revision integer NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    received_at timestamptz NOT NULL,
+    deleted boolean NOT NULL,
+    origin text NOT NULL,
+    passed_over bigint NOT NULL,
+    previous_confirmed_until timestamptz,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision)
+);
+COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
+COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
+COMMENT ON COLUMN ingest.version.user_id IS 'The hub''s user; empty for pairs.';
+COMMENT ON COLUMN ingest.version.valid_from IS 'When it was first seen; never before the version that it follows.';
+COMMENT ON COLUMN ingest.version.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
+COMMENT ON COLUMN ingest.version.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.version.revision IS '0, and one more for each different content received under the same sequence.';
+COMMENT ON COLUMN ingest.version.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.version.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.version.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.version.received_at IS 'Receipt of its record.';
+COMMENT ON COLUMN ingest.version.deleted IS 'The hub flagged the whole balance record as deleted.';
+COMMENT ON COLUMN ingest.version.origin IS 'pushed: the hub sent it by itself. answered: it answers a request of ours.';
+COMMENT ON COLUMN ingest.version.passed_over IS 'How many sequence numbers lie between the version before and this one.';
+COMMENT ON COLUMN ingest.version.previous_confirmed_until IS 'When the version before it was last confirmed: the start of what is not known in between.';
+COMMENT ON COLUMN ingest.version.recorded_at IS 'When it was stored here: the start of the transaction.';
+
+CREATE TABLE ingest.balance (
+    account text NOT NULL,
+    user_id text NOT NULL,
+    asset text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    revision integer NOT NULL,
+    available numeric NOT NULL,
+    allocated numeric NOT NULL,
+    reported boolean NOT NULL,
+    PRIMARY KEY (account, user_id, asset, valid_from, epoch, sequence, revision),
+    CONSTRAINT balance_available_finite_check CHECK (available NOT IN ('NaN', 'Infinity', '-Infinity')),
+    CONSTRAINT balance_allocated_finite_check CHECK (allocated NOT IN ('NaN', 'Infinity', '-Infinity'))
+);
+COMMENT ON TABLE ingest.balance IS 'Amounts by asset, a row for each change: a row holds until the next one of its asset.';
+COMMENT ON COLUMN ingest.balance.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.balance.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN ingest.balance.asset IS 'Name of the asset, as received.';
+COMMENT ON COLUMN ingest.balance.valid_from IS 'From when on the amounts hold.';
+COMMENT ON COLUMN ingest.balance.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
+COMMENT ON COLUMN ingest.balance.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.balance.revision IS '0, and one more for each different content received under the same sequence.';
+COMMENT ON COLUMN ingest.balance.available IS 'Free amount.';
+COMMENT ON COLUMN ingest.balance.allocated IS 'Amount tied to open orders or pending actions.';
+COMMENT ON COLUMN ingest.balance.reported IS 'False: an earlier snapshot named the asset and this one does not, so it counts as 0.';
+
+-- A loose index scan: one probe of the primary key per asset, however long the history is.
+CREATE VIEW ingest.known_asset AS
+WITH RECURSIVE known AS (
+    (SELECT account, user_id, asset FROM ingest.balance ORDER BY account, user_id, asset LIMIT 1)
+    UNION ALL
+    SELECT next.account, next.user_id, next.asset
+    FROM known
+    CROSS JOIN LATERAL (
+        SELECT b.account, b.user_id, b.asset
+        FROM ingest.balance AS b
+        WHERE (b.account, b.user_id, b.asset) > (known.account, known.user_id, known.asset)
+        ORDER BY b.account, b.user_id, b.asset
+        LIMIT 1
+    ) AS next
+)
+SELECT account, user_id, asset FROM known;
+COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A view of its own, since Citus needs another query for it.';
+COMMENT ON COLUMN ingest.known_asset.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.known_asset.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN ingest.known_asset.asset IS 'Name of the asset, as received.';
+
+CREATE TABLE ingest.exposure (
+    account text NOT NULL,
+    user_id text NOT NULL,
+    asset text NOT NULL,
+    observed_at timestamptz NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    current_exposure numeric,
+    max_exposure numeric,
+    PRIMARY KEY (account, user_id, asset, observed_at, session_id, ordinal, position),
+    CONSTRAINT exposure_current_exposure_finite_check CHECK (current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
+    CONSTRAINT exposure_max_exposure_finite_check CHECK (max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
+);
+COMMENT ON TABLE ingest.exposure IS 'Exposure by asset, a row for each change. It moves with prices, under no sequence.';
+COMMENT ON COLUMN ingest.exposure.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.exposure.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN ingest.exposure.asset IS 'Name of the asset, as received.';
+COMMENT ON COLUMN ingest.exposure.observed_at IS 'From when on the figures hold.';
+COMMENT ON COLUMN ingest.exposure.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.exposure.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.exposure.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.exposure.current_exposure IS 'Exposure in the base currency.';
+COMMENT ON COLUMN ingest.exposure.max_exposure IS 'Limit of the exposure in the base currency.';
+
+CREATE TABLE ingest.exposure_total (
+    account text NOT NULL,
+    user_id text NOT NULL,
+    observed_at timestamptz NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    base_currency text,
+    total_current_exposure numeric,
+    total_max_exposure numeric,
+    PRIMARY KEY (account, user_id, observed_at, session_id, ordinal, position),
+    CONSTRAINT exposure_total_total_current_exposure_finite_check CHECK (total_current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
+    CONSTRAINT exposure_total_total_max_exposure_finite_check CHECK (total_max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
+);
+COMMENT ON TABLE ingest.exposure_total IS 'Exposure of the whole account, a row for each change.';
+COMMENT ON COLUMN ingest.exposure_total.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.exposure_total.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN ingest.exposure_total.observed_at IS 'From when on the figures hold.';
+COMMENT ON COLUMN ingest.exposure_total.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.exposure_total.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.exposure_total.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.exposure_total.base_currency IS 'Currency of the exposure figures.';
+COMMENT ON COLUMN ingest.exposure_total.total_current_exposure IS 'Exposure of the whole account.';
+COMMENT ON COLUMN ingest.exposure_total.total_max_exposure IS 'Limit of the exposure of the whole account.';
+
+CREATE TABLE ingest.pair (
+    account text NOT NULL,
+    name text NOT NULL,
+    valid_from timestamptz NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    revision integer NOT NULL,
+    asset text NOT NULL,
+    currency text NOT NULL,
+    min_size numeric,
+    max_size numeric,
+    min_quote_size numeric,
+    max_quote_size numeric,
+    listed boolean NOT NULL,
+    PRIMARY KEY (account, name, valid_from, epoch, sequence, revision),
+    CONSTRAINT pair_min_size_finite_check CHECK (min_size NOT IN ('NaN', 'Infinity', '-Infinity')),
+    CONSTRAINT pair_max_size_finite_check CHECK (max_size NOT IN ('NaN', 'Infinity', '-Infinity')),
+    CONSTRAINT pair_min_quote_size_finite_check CHECK (min_quote_size NOT IN ('NaN', 'Infinity', '-Infinity')),
+    CONSTRAINT pair_max_quote_size_finite_check CHECK (max_quote_size NOT IN ('NaN', 'Infinity', '-Infinity'))
+);
+COMMENT ON TABLE ingest.pair IS 'Tradable pairs and their limits, a row for each change.';
+COMMENT ON COLUMN ingest.pair.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.pair.name IS 'Name of the pair, as received.';
+COMMENT ON COLUMN ingest.pair.valid_from IS 'From when on the limits hold.';
+COMMENT ON COLUMN ingest.pair.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
+COMMENT ON COLUMN ingest.pair.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.pair.revision IS '0, and one more for each different content received under the same sequence.';
+COMMENT ON COLUMN ingest.pair.asset IS 'Base asset.';
+COMMENT ON COLUMN ingest.pair.currency IS 'Quote currency.';
+COMMENT ON COLUMN ingest.pair.min_size IS 'Smallest size, in base units.';
+COMMENT ON COLUMN ingest.pair.max_size IS 'Largest size, in base units.';
+COMMENT ON COLUMN ingest.pair.min_quote_size IS 'Smallest size, in quote units.';
+COMMENT ON COLUMN ingest.pair.max_quote_size IS 'Largest size, in quote units.';
+COMMENT ON COLUMN ingest.pair.listed IS 'False: from here on the pair is missing from the list.';
+
+CREATE TABLE ingest.epoch (
+    account text NOT NULL,
+    kind text NOT NULL,
+    user_id text NOT NULL,
+    epoch integer NOT NULL,
+    opened_at timestamptz NOT NULL,
+    cause text NOT NULL,
+    first_sequence bigint NOT NULL,
+    previous_sequence bigint,
+    evidence integer NOT NULL,
+    first_evidence_session_id uuid NOT NULL,
+    first_evidence_ordinal bigint NOT NULL,
+    last_evidence_session_id uuid NOT NULL,
+    last_evidence_ordinal bigint NOT NULL,
+    passed_over bigint NOT NULL,
+    passed_over_from timestamptz,
+    PRIMARY KEY (account, kind, user_id, epoch)
+);
+COMMENT ON TABLE ingest.epoch IS 'Every beginning of a source''s counter, with its evidence.';
+COMMENT ON COLUMN ingest.epoch.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.epoch.kind IS 'balances or pairs.';
+COMMENT ON COLUMN ingest.epoch.user_id IS 'The hub''s user; empty for pairs.';
+COMMENT ON COLUMN ingest.epoch.epoch IS 'Number of the epoch, from 1.';
+COMMENT ON COLUMN ingest.epoch.opened_at IS 'Receipt of the event that opened it.';
+COMMENT ON COLUMN ingest.epoch.cause IS 'first_seen or suspected_server_reset.';
+COMMENT ON COLUMN ingest.epoch.first_sequence IS 'First sequence of the epoch.';
+COMMENT ON COLUMN ingest.epoch.previous_sequence IS 'Sequence at which the previous epoch stood.';
+COMMENT ON COLUMN ingest.epoch.evidence IS 'How many answers showed the lower counter.';
+COMMENT ON COLUMN ingest.epoch.first_evidence_session_id IS 'Session of the first event that showed the lower counter.';
+COMMENT ON COLUMN ingest.epoch.first_evidence_ordinal IS 'Ordinal of that event.';
+COMMENT ON COLUMN ingest.epoch.last_evidence_session_id IS 'Session of the answer that confirmed it.';
+COMMENT ON COLUMN ingest.epoch.last_evidence_ordinal IS 'Ordinal of that answer.';
+COMMENT ON COLUMN ingest.epoch.passed_over IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened.';
+COMMENT ON COLUMN ingest.epoch.passed_over_from IS 'Receipt of the first of them.';
+
+CREATE TABLE ingest.watermark (
+    account text NOT NULL,
+    kind text NOT NULL,
+    user_id text NOT NULL,
+    epoch integer NOT NULL,
+    sequence bigint NOT NULL,
+    revision integer NOT NULL,
+    content bytea NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    valid_from timestamptz NOT NULL,
+    confirmed_until timestamptz NOT NULL,
+    deleted boolean NOT NULL,
+    PRIMARY KEY (account, kind, user_id),
+    -- No state in an epoch that is not on record (I10).
+    CONSTRAINT watermark_epoch_fkey FOREIGN KEY (account, kind, user_id, epoch)
+        REFERENCES ingest.epoch (account, kind, user_id, epoch)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE ingest.watermark IS 'Where each stream stands; moves only forward, in the transaction that writes the version.';
+COMMENT ON COLUMN ingest.watermark.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.watermark.kind IS 'balances or pairs.';
+COMMENT ON COLUMN ingest.watermark.user_id IS 'The hub''s user; empty for pairs.';
+COMMENT ON COLUMN ingest.watermark.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
+COMMENT ON COLUMN ingest.watermark.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.watermark.revision IS '0, and one more for each different content received under the same sequence.';
+COMMENT ON COLUMN ingest.watermark.content IS 'Digest of what the sequence governs.';
+COMMENT ON COLUMN ingest.watermark.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.watermark.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.watermark.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.watermark.valid_from IS 'Since when this version holds.';
+COMMENT ON COLUMN ingest.watermark.confirmed_until IS 'When the hub last sent the same: until then nothing had changed.';
+COMMENT ON COLUMN ingest.watermark.deleted IS 'The hub flagged the whole balance record as deleted.';
+
+CREATE TABLE ingest.gap (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    kind text NOT NULL,
+    opened_at timestamptz NOT NULL,
+    cause text NOT NULL,
+    missed_from timestamptz NOT NULL,
+    missed_until timestamptz,
+    connection_errors text[] NOT NULL,
+    touches text[] NOT NULL,
+    user_id text,
+    first_missing bigint,
+    last_missing bigint,
+    occurrences bigint NOT NULL,
+    last_occurred_at timestamptz NOT NULL,
+    balances_confirmed_at timestamptz,
+    balances_confirmed_by_session_id uuid,
+    balances_confirmed_by_ordinal bigint,
+    pairs_confirmed_at timestamptz,
+    pairs_confirmed_by_session_id uuid,
+    pairs_confirmed_by_ordinal bigint,
+    ended_at timestamptz,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, session_id, ordinal, position, kind, opened_at)
+);
+CREATE INDEX gap_account_missed_from_idx ON ingest.gap (account, missed_from);
+CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
+COMMENT ON TABLE ingest.gap IS 'Every interval in which we may have missed something, and how it ended.';
+COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.gap.session_id IS 'Session in which, or after which, it began.';
+COMMENT ON COLUMN ingest.gap.ordinal IS 'First record that may be missing, or the one that revealed it; 0 before the session.';
+COMMENT ON COLUMN ingest.gap.position IS 'Index of the event that revealed it within its record.';
+COMMENT ON COLUMN ingest.gap.kind IS 'What kind of gap it is.';
+COMMENT ON COLUMN ingest.gap.opened_at IS 'When it was noticed.';
+COMMENT ON COLUMN ingest.gap.cause IS 'What broke.';
+COMMENT ON COLUMN ingest.gap.missed_from IS 'Start of the interval in which something may have been missed.';
+COMMENT ON COLUMN ingest.gap.missed_until IS 'When the hub was heard again; null while it is not.';
+COMMENT ON COLUMN ingest.gap.connection_errors IS 'Causes of the attempts to come back that failed.';
+COMMENT ON COLUMN ingest.gap.touches IS 'Kinds of stream whose state is unknown until a fresh snapshot confirms it: balances, pairs.';
+COMMENT ON COLUMN ingest.gap.user_id IS 'The hub''s user, where only one is touched.';
+COMMENT ON COLUMN ingest.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (dropped, commits_lost).';
+COMMENT ON COLUMN ingest.gap.last_missing IS 'Last missing sequence or ordinal.';
+COMMENT ON COLUMN ingest.gap.occurrences IS 'How often its cause has shown while it was open.';
+COMMENT ON COLUMN ingest.gap.last_occurred_at IS 'When its cause last showed.';
+COMMENT ON COLUMN ingest.gap.balances_confirmed_at IS 'Receipt of the snapshot that confirmed the balances again.';
+COMMENT ON COLUMN ingest.gap.balances_confirmed_by_session_id IS 'Session of that snapshot.';
+COMMENT ON COLUMN ingest.gap.balances_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
+COMMENT ON COLUMN ingest.gap.pairs_confirmed_at IS 'Receipt of the snapshot that confirmed the pairs again.';
+COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_session_id IS 'Session of that snapshot.';
+COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
+COMMENT ON COLUMN ingest.gap.ended_at IS 'When every kind that it touches was confirmed; null while it is open.';
+COMMENT ON COLUMN ingest.gap.recorded_at IS 'When it was stored here: the start of the transaction.';
+
+CREATE TABLE ingest.confirmation (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    reason text NOT NULL,
+    raised_at timestamptz NOT NULL,
+    kind text NOT NULL,
+    user_id text NOT NULL,
+    sequence bigint NOT NULL,
+    resolution text,
+    resolved_at timestamptz,
+    resolved_by_session_id uuid,
+    resolved_by_ordinal bigint,
+    PRIMARY KEY (account, session_id, ordinal, position, reason, raised_at)
+);
+CREATE INDEX confirmation_open_idx ON ingest.confirmation (account) WHERE resolution IS NULL;
+COMMENT ON TABLE ingest.confirmation IS 'Snapshots that needed confirmation before they were applied: suspected resets, conflicts, emptied lists.';
+COMMENT ON COLUMN ingest.confirmation.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.confirmation.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.confirmation.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.confirmation.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.confirmation.reason IS 'reset_suspected, conflict or mass_delete.';
+COMMENT ON COLUMN ingest.confirmation.raised_at IS 'Receipt of the snapshot.';
+COMMENT ON COLUMN ingest.confirmation.kind IS 'balances or pairs.';
+COMMENT ON COLUMN ingest.confirmation.user_id IS 'The hub''s user; empty for pairs.';
+COMMENT ON COLUMN ingest.confirmation.sequence IS 'Sequence of the snapshot.';
+COMMENT ON COLUMN ingest.confirmation.resolution IS 'confirmed, refuted, superseded or abandoned; null while it is pending.';
+COMMENT ON COLUMN ingest.confirmation.resolved_at IS 'When it was resolved.';
+COMMENT ON COLUMN ingest.confirmation.resolved_by_session_id IS 'Session of the event that resolved it.';
+COMMENT ON COLUMN ingest.confirmation.resolved_by_ordinal IS 'Ordinal of the event that resolved it.';
+
+CREATE TABLE ingest.request (
+    account text NOT NULL,
+    request_id text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    command text NOT NULL,
+    cause text NOT NULL,
+    attempt integer NOT NULL,
+    argument_form text NOT NULL,
+    session_id uuid NOT NULL,
+    outcome text,
+    ended_at timestamptz,
+    answer_ordinal bigint,
+    error text,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, request_id, requested_at)
+);
+CREATE INDEX request_account_requested_at_idx ON ingest.request (account, requested_at);
+CREATE INDEX request_open_idx ON ingest.request (account) WHERE outcome IS NULL;
+COMMENT ON TABLE ingest.request IS 'Every request to the hub: why, when, and how it ended.';
+COMMENT ON COLUMN ingest.request.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.request.request_id IS 'Correlation id, sent as ClientId and echoed by the hub.';
+COMMENT ON COLUMN ingest.request.requested_at IS 'Just before it was sent.';
+COMMENT ON COLUMN ingest.request.command IS 'GetBalances or GetPairs.';
+COMMENT ON COLUMN ingest.request.cause IS 'Why it was sent.';
+COMMENT ON COLUMN ingest.request.attempt IS '1 for the first try.';
+COMMENT ON COLUMN ingest.request.argument_form IS 'positional or nested.';
+COMMENT ON COLUMN ingest.request.session_id IS 'Session in which it was sent.';
+COMMENT ON COLUMN ingest.request.outcome IS 'How it ended; null while it is open.';
+COMMENT ON COLUMN ingest.request.ended_at IS 'Receipt of the answer, or when it was given up.';
+COMMENT ON COLUMN ingest.request.answer_ordinal IS 'Ordinal of the record that answered it.';
+COMMENT ON COLUMN ingest.request.error IS 'The hub''s text where it refused, without credentials.';
+COMMENT ON COLUMN ingest.request.recorded_at IS 'When it was stored here: the start of the transaction.';
+
+CREATE TABLE ingest.dead_letter (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    received_at timestamptz NOT NULL,
+    stage text NOT NULL,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    subject text,
+    software_version text NOT NULL,
+    occurrences integer NOT NULL,
+    last_received_at timestamptz NOT NULL,
+    PRIMARY KEY (account, session_id, ordinal, position, received_at)
+);
+COMMENT ON TABLE ingest.dead_letter IS 'Events that could not be applied; their bytes are in raw_event. A cause that comes up again while its gap is open is counted in the first row.';
+COMMENT ON COLUMN ingest.dead_letter.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.dead_letter.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.dead_letter.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.dead_letter.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.dead_letter.received_at IS 'Receipt of its record.';
+COMMENT ON COLUMN ingest.dead_letter.stage IS 'decode or store: where it failed.';
+COMMENT ON COLUMN ingest.dead_letter.reason IS 'Why it was quarantined, one word of a fixed set.';
+COMMENT ON COLUMN ingest.dead_letter.detail IS 'Where and what, for people.';
+COMMENT ON COLUMN ingest.dead_letter.subject IS 'Subject of the envelope, where it could be read.';
+COMMENT ON COLUMN ingest.dead_letter.software_version IS 'Version of the software that quarantined it.';
+COMMENT ON COLUMN ingest.dead_letter.occurrences IS 'How often the same cause has come up while its gap was open.';
+COMMENT ON COLUMN ingest.dead_letter.last_received_at IS 'Receipt of the last such event; detail is that event''s.';
+
+CREATE TABLE ingest.heartbeat (
+    account text NOT NULL,
+    process_id uuid NOT NULL,
+    pid integer NOT NULL,
+    host text NOT NULL,
+    software_version text NOT NULL,
+    started_at timestamptz NOT NULL,
+    heartbeat_at timestamptz NOT NULL,
+    clock_offset_seconds double precision,
+    link_state text NOT NULL,
+    connection_error text,
+    connection_error_detail text,
+    key_refused boolean NOT NULL,
+    next_attempt_at timestamptz,
+    last_heard_at timestamptz,
+    inbox_records bigint NOT NULL,
+    inbox_bytes bigint NOT NULL,
+    dropped_records bigint NOT NULL,
+    balances_interval interval NOT NULL,
+    pairs_interval interval NOT NULL,
+    stopped_at timestamptz,
+    PRIMARY KEY (account)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE ingest.heartbeat IS 'The process that ingests the account, as of its last heartbeat.';
+COMMENT ON COLUMN ingest.heartbeat.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.heartbeat.process_id IS 'Identity of the process, new at each start.';
+COMMENT ON COLUMN ingest.heartbeat.pid IS 'Its process number on its host.';
+COMMENT ON COLUMN ingest.heartbeat.host IS 'Name of its host.';
+COMMENT ON COLUMN ingest.heartbeat.software_version IS 'Its version.';
+COMMENT ON COLUMN ingest.heartbeat.started_at IS 'When it started.';
+COMMENT ON COLUMN ingest.heartbeat.heartbeat_at IS 'When its last heartbeat was written, by the database''s clock.';
+COMMENT ON COLUMN ingest.heartbeat.clock_offset_seconds IS 'Wall clock of its host minus the database''s clock.';
+COMMENT ON COLUMN ingest.heartbeat.link_state IS 'State of the link, a name of the state table.';
+COMMENT ON COLUMN ingest.heartbeat.connection_error IS 'Cause of the last failed attempt, while there is no link.';
+COMMENT ON COLUMN ingest.heartbeat.connection_error_detail IS 'More about it, for people, without credentials.';
+COMMENT ON COLUMN ingest.heartbeat.key_refused IS 'The hub itself has answered the last attempt with 401 or 403.';
+COMMENT ON COLUMN ingest.heartbeat.next_attempt_at IS 'When the next attempt to connect is due, while it waits for that.';
+COMMENT ON COLUMN ingest.heartbeat.last_heard_at IS 'Receipt of the last whole message of the hub, pings included.';
+COMMENT ON COLUMN ingest.heartbeat.inbox_records IS 'Records waiting to be written.';
+COMMENT ON COLUMN ingest.heartbeat.inbox_bytes IS 'Bytes waiting to be written.';
+COMMENT ON COLUMN ingest.heartbeat.dropped_records IS 'Records dropped at a limit since it started.';
+COMMENT ON COLUMN ingest.heartbeat.balances_interval IS 'How often balances are requested.';
+COMMENT ON COLUMN ingest.heartbeat.pairs_interval IS 'How often pairs are requested.';
+COMMENT ON COLUMN ingest.heartbeat.stopped_at IS 'When it stopped in good order; null while it runs or if it died.';
+
+CREATE TABLE ingest.clock_step (
+    account text NOT NULL,
+    noticed_at timestamptz NOT NULL,
+    clock text NOT NULL,
+    step_seconds double precision NOT NULL,
+    PRIMARY KEY (account, noticed_at, clock)
+);
+COMMENT ON TABLE ingest.clock_step IS 'Steps of a clock, noticed by comparing it with the monotonic clock of the ingestor''s host.';
+COMMENT ON COLUMN ingest.clock_step.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.clock_step.noticed_at IS 'When it was noticed, by the database''s clock.';
+COMMENT ON COLUMN ingest.clock_step.clock IS 'host: the wall clock of the ingestor''s host. database: the database''s clock.';
+COMMENT ON COLUMN ingest.clock_step.step_seconds IS 'How far it stepped; negative: backwards.';

@@ -1,0 +1,178 @@
+"""The hub's part of `ingestor check`: what it says of hubs that answer, refuse, or are not hubs at all."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingestor.app.findings import Problem
+from ingestor.app.hub_check import try_hub
+from ingestor.config import Environment, Settings
+from ingestor.config.model import Hub
+from tests.support.fault_hub import END, TEXT, Act, FaultHub, Peer, http_answer
+from tests.support.hub_listener import KEY
+from tests.support.hub_records import account, asset, envelope, listing, pair, quoted, record
+
+BINDING = "Failed to invoke '{}' due to an error on the server."
+Answer = Callable[[str, list[object]], str | list[bytes]]
+"""From target and arguments: an error, or the records that answer."""
+
+
+def answering(answer: Answer) -> Act:
+    """A session that answers each request."""
+
+    def act(peer: Peer) -> None:
+        peer.shake()
+        while True:
+            opcode, payload = peer.message()
+            message = json.loads(payload.rstrip(END)) if opcode == TEXT else {}
+            if message.get("type") != 1:
+                continue
+            given = answer(message["target"], message["arguments"])
+            completion = {"type": 3, "invocationId": message["invocationId"]}
+            if isinstance(given, str):
+                completion["error"] = given
+            else:
+                peer.records(*given)
+            peer.records(json.dumps(completion).encode())
+
+    return act
+
+
+def event(target: str, client_id: object) -> list[bytes]:
+    balances = target == "GetBalances"
+    data = account(asset(), asset('"ETH"')) if balances else listing(pair())
+    subject = "account.balances.snapshot" if balances else "execution.pairs"
+    return [record(envelope(quoted(data), quoted(subject), f',"clientId":{json.dumps(client_id)}'))]
+
+
+def good(target: str, arguments: list[object]) -> str | list[bytes]:
+    """A hub that takes positional arguments."""
+    return BINDING.format(target) if isinstance(arguments[0], list) else event(target, arguments[0])
+
+
+@contextmanager
+def checked(
+    hub: FaultHub, monkeypatch: pytest.MonkeyPatch, *, key: str = KEY, **settings: object
+) -> Iterator[Callable[[], str]]:
+    monkeypatch.setenv("HERCLE_API_KEY", key)
+    with hub:
+        options = Hub.model_validate({"environment": Environment.CUSTOM, "url": hub.url, **settings})
+        yield lambda: try_hub(Settings(hub=options))
+
+
+def problem(hub: FaultHub, monkeypatch: pytest.MonkeyPatch, *, key: str = KEY, **settings: object) -> Problem:
+    with checked(hub, monkeypatch, key=key, **settings) as check, pytest.raises(Problem) as raised:
+        check()
+    assert key not in raised.value.what + raised.value.fix
+    return raised.value
+
+
+def test_a_good_hub_is_asked_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    with checked(FaultHub([answering(good)]), monkeypatch) as check:
+        said = check()
+    assert said == (
+        "GetBalances answered with 2 assets (arguments positional), "
+        "GetPairs answered with 1 pairs (arguments positional)"
+    )
+
+
+def test_a_hub_that_wants_nested_arguments_gets_them_after_its_binding_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nested(target: str, arguments: list[object]) -> str | list[bytes]:
+        first = arguments[0]
+        return event(target, first[0]) if isinstance(first, list) else BINDING.format(target)
+
+    with checked(FaultHub([answering(nested)]), monkeypatch) as check:
+        assert check().count("(arguments nested)") == 2
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "An unexpected error occurred invoking 'GetBalances' on the server. HubException: KYC?",
+        "An unexpected error occurred invoking 'GetBalances' on the server.",
+        "Failed to invoke 'GetBalances' due to an error on the server. HubException: No such method.",
+    ],
+)
+def test_a_reason_of_the_hubs_own_is_shown_and_nothing_else_is_tried(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[object]] = []
+
+    def refuses(target: str, arguments: list[object]) -> str:
+        seen.append(arguments)
+        return BINDING.format(target) if isinstance(arguments[0], list) else reason
+
+    failed = problem(FaultHub([answering(refuses)]), monkeypatch)
+    assert failed.what == f"GetBalances was not answered: {reason}"
+    assert failed.exit_code == 76
+    assert len(seen) == 1
+
+
+def test_the_reason_behind_a_binding_error_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(target: str, arguments: list[object]) -> str:
+        return "KYC is not complete" if isinstance(arguments[0], list) else BINDING.format(target)
+
+    failed = problem(FaultHub([answering(refuses)]), monkeypatch)
+    assert failed.what == "GetBalances was not answered: KYC is not complete"
+
+
+@pytest.mark.parametrize("key", [KEY, "open-the-door"])  # which looks like no credential
+def test_a_reason_never_brings_the_key_back(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in a Completion nor in an error event, which the link does not read (I18)."""
+    reason = f"no rights for {key}, sorry"
+
+    def as_event(_: str, arguments: list[object]) -> list[bytes]:
+        client = f',"clientId":{json.dumps(arguments[0])}'
+        return [record(envelope(quoted(reason), '"preChecksError"', client))]
+
+    for answer in (lambda *_: reason, as_event):
+        failed = problem(FaultHub([answering(answer)]), monkeypatch, key=key)
+        assert failed.what == "GetBalances was not answered: no rights for [redacted], sorry"
+
+
+def test_an_answer_above_the_limit_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(_: str, arguments: list[object]) -> list[bytes]:
+        data = account(*(asset(f'"A{number}"') for number in range(100)))
+        client = f',"clientId":{json.dumps(arguments[0])}'
+        return [record(envelope(quoted(data), '"account.balances.snapshot"', client))]
+
+    failed = problem(FaultHub([answering(large)]), monkeypatch, max_record_bytes=4096)
+    assert "bytes, hub.max_record_bytes is 4096" in failed.what
+
+
+def answers(status: str, body: bytes = b"", *headers: str) -> Act:
+    return lambda peer: peer.raw(http_answer(status, body, *headers))
+
+
+PAGE = answers("403 Forbidden", b"<html>Forbidden</html>", "Content-Type: text/html")
+
+
+@pytest.mark.parametrize(
+    ("hub", "what", "fix", "exit_code"),
+    [
+        (FaultHub(negotiations=[answers("401 No")]), "http_401", "refuses the key", 77),
+        (FaultHub(negotiations=[answers("403 No", b"KYC?")]), "403: KYC?", "KYC state", 77),
+        (FaultHub(negotiations=[PAGE]), "before the hub", "before the hub", 69),
+        (FaultHub(negotiations=[answers("503 No")]), "http_503", "gateway", 69),
+        (FaultHub([answers("200 OK")]), "http_200", "opens no WebSocket", 69),
+        (FaultHub([answers("404 No")]), "http_404", "load balancer", 69),
+        (
+            FaultHub(negotiations=[lambda peer: peer.negotiate(availableTransports=[{"transport": "SSE"}])]),
+            "no WebSockets",
+            "WebSockets only",
+            69,
+        ),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_explained(
+    hub: FaultHub, what: str, fix: str, exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = problem(hub, monkeypatch)
+    assert failed.what.startswith("no link: ")
+    assert what in failed.what
+    assert fix in failed.fix
+    assert failed.exit_code == exit_code

@@ -1,0 +1,159 @@
+"""The documents agree with the code: what they name exists, and each invariant has a test that cites it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from ingestor.cli.main import program
+from tests.support.daemon import ROOT
+
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "deploy").glob("*.md")),
+    *sorted((ROOT / "ingestor").rglob("*.md")),
+]
+ARCHITECTURE = (ROOT / "ingestor" / "ARCHITECTURE.md").read_text()
+EXTENSIONS = "py|md|sql|toml|txt|example"
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def files() -> set[str]:
+    """Every file and directory of the checkout that a document may name."""
+    found = set()
+    for folder in ("ingestor", "migrations", "tests", "deploy"):
+        found |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*")}
+        found.add(folder)
+    return found | {path.name for path in ROOT.iterdir()}
+
+
+FILES = files()
+
+
+def quoted(text: str) -> list[str]:
+    """What stands in backticks, code blocks left out."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+def commands(text: str) -> list[str]:
+    """The command lines in code blocks and in backticks, without comments."""
+    blocks = re.findall(r"```(?:console|sh)\n(.*?)```", text, re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [
+        part.strip() for line in (*lines, *quoted(text)) for part in line.partition("  #")[0].split(" && ")
+    ]
+
+
+# --- invariants ---
+
+
+def cited() -> Iterator[tuple[str, str]]:
+    """Each invariant that the docstring of a test or of its module cites."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        module = ast.parse(path.read_text())
+        tests = [
+            node
+            for node in ast.walk(module)
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name.lower().startswith("test")
+        ]
+        for node in (module, *tests):
+            for number in re.findall(r"\bI\d+\b", ast.get_docstring(node) or ""):
+                yield number, f"{path.name}:{getattr(node, 'name', '')}"
+
+
+def test_every_invariant_is_cited_by_a_test_and_no_other_is() -> None:
+    listed = re.findall(r"(?m)^\| (I\d+) \|", ARCHITECTURE)
+    assert listed == [f"I{number}" for number in range(1, 21)]
+    assert {number for number, _ in cited()} == set(listed)
+
+
+def test_no_comment_cites_an_unknown_invariant() -> None:
+    known = set(re.findall(r"(?m)^\| (I\d+) \|", ARCHITECTURE))
+    for folder in ("ingestor", "migrations", "tests"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in {".py", ".sql", ".md"}:
+                assert set(re.findall(r"\(I(?:\d+)\)", path.read_text())) <= {
+                    f"({each})" for each in known
+                }, path
+
+
+# --- words ---
+
+
+def test_the_glossary_is_short_and_in_order() -> None:
+    terms = re.findall(r"(?m)^\| (\w[^|]*) \|", (ROOT / "ingestor" / "GLOSSARY.md").read_text())
+    assert terms.pop(0) == "term"
+    assert len(terms) <= 26
+    assert terms == sorted(terms)
+
+
+# --- files, links, names ---
+
+
+@each_document
+def test_every_file_that_a_document_names_exists(document: Path) -> None:
+    """By its path in the checkout, or by the end of that path."""
+    missing = [
+        name
+        for name in quoted(document.read_text())
+        if re.fullmatch(
+            rf"[\w.-]+(/[\w.-]+)*(/|\.({EXTENSIONS}))|(ingestor|tests|deploy|adapters|domain|pipeline)/[\w./-]+",
+            name,
+        )
+        and not any(f"/{path}".endswith(f"/{name.rstrip('/')}") for path in FILES)
+    ]
+    assert missing == []
+
+
+@each_document
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)", document.read_text())
+    assert [each for each in links if ":" not in each and not (document.parent / each).exists()] == []
+
+
+def test_every_function_that_the_architecture_names_exists() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "ingestor").rglob("*.py"))
+    table = ARCHITECTURE.partition("## The path of one balance event")[2].partition("\n## ")[0]
+    rows = [line.split(" | ")[2] for line in table.splitlines() if line.startswith("| `")]
+    names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert len(rows) == 7
+    for name in names:
+        assert re.search(rf"def {name.rpartition('.')[2]}\(", source), name
+
+
+# --- commands ---
+
+
+@each_document
+def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    named = {
+        found[1]
+        for each in commands(document.read_text())
+        if (found := re.match(r"(?:\w+=\S+ )*make ([a-z-]+)", each))
+    }
+    assert named <= targets
+
+
+@each_document
+def test_every_ingestor_command_in_a_document_can_be_parsed(document: Path) -> None:
+    for line in commands(document.read_text()):
+        words = line.partition(" > ")[0].split()
+        if words and words[0].rpartition("/")[2] == "ingestor" and len(words) > 1:
+            assert unknown(words[1:]) == [], line
+
+
+def unknown(words: list[str]) -> list[str]:
+    """The first word that is no command, or all options that the command does not have."""
+    command: click.Command = program
+    context = click.Context(program)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        if found is None:
+            return words[:1]
+        command, words = found, words[1:]
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return [word for word in words if word.startswith("-") and word.partition("=")[0] not in known]

@@ -1,0 +1,135 @@
+"""Signals as real processes get them: remembered where the exception is lost, insisted on by a second one."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.daemon import ROOT, surroundings
+from tests.support.waiting import eventually
+
+LOST = """
+import os, signal, threading, weakref
+from ingestor.cli.signals import interrupt_remembered
+
+class Thing: pass
+stop = threading.Event()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with interrupt_remembered(stop):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    del thing
+    print("went on", stop.is_set())
+"""
+
+ASKED = """
+import signal, sys, threading
+from ingestor.cli.signals import stop_on_signals
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.{hup})
+stop = threading.Event()
+try:
+    with stop_on_signals(stop, lambda: print("insisted", flush=True)):
+        print("ready", flush=True)
+        while not stop.wait(0.1):
+            pass
+        print("asked", flush=True)
+        while True:
+            signal.pause()
+finally:
+    print("cleaned up", flush=True)
+"""
+
+MAIN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ingestor.__main__ import main
+try:
+    print("begun", flush=True)
+    main()
+except KeyboardInterrupt:  # before the first line of `main`
+    sys.exit(130)
+"""
+
+
+def process(code: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**surroundings(), "PYTHONPATH": str(ROOT)},
+    )
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    return running.stdout.readline().strip()
+
+
+def test_an_interrupt_that_python_drops_is_remembered() -> None:
+    with process(LOST) as running:
+        out, err = running.communicate(timeout=30)
+    assert (out.strip(), running.returncode) == ("went on True", 0)
+    assert "KeyboardInterrupt" in err, "the exception was not lost, so nothing was shown"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_first_signal_asks_and_the_second_insists(number: signal.Signals) -> None:
+    """Invariant I20."""
+    with process(ASKED.format(hup="SIG_DFL")) as running:
+        assert line(running) == "ready"
+        running.send_signal(number)
+        assert line(running) == "asked"
+        running.send_signal(number)
+        assert [line(running), line(running)] == ["insisted", "cleaned up"]
+        assert running.wait(10) == 128 + number
+
+
+def test_a_hangup_that_nohup_has_ignored_stays_ignored() -> None:
+    with process(ASKED.format(hup="SIG_IGN")) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGHUP)
+        running.send_signal(signal.SIGTERM)
+        assert line(running) == "asked"
+        running.send_signal(signal.SIGHUP)
+        running.send_signal(signal.SIGTERM)
+        assert line(running) == "insisted"
+        assert running.wait(10) == 128 + signal.SIGTERM
+
+
+def test_stacks_are_written_although_nobody_reads() -> None:
+    """The pipe is filled by the stacks themselves; the process still listens."""
+    with process(ASKED.format(hup="SIG_DFL")) as running:
+        assert line(running) == "ready"
+        for _ in range(2_000):
+            running.send_signal(signal.SIGUSR1)
+        running.send_signal(signal.SIGTERM)
+        assert line(running) == "asked"
+        running.send_signal(signal.SIGTERM)
+        assert eventually(lambda: running.poll() is not None)
+
+
+@pytest.mark.parametrize("name", ["hub", "demo"])
+def test_an_interrupt_at_any_moment_of_the_start_ends_the_command(name: str) -> None:
+    """Early ones meet imports, later ones the start of a server."""
+    command = [sys.executable, "-c", MAIN, name, *(["--port", "0"] if name == "hub" else [])]
+    for moment in (0.0, 0.1, 0.2, 0.4, 0.8, 1.6):
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**surroundings(), "PYTHONPATH": str(ROOT)},
+        ) as running:
+            assert line(running) == "begun"
+            try:
+                running.wait(moment)
+            except subprocess.TimeoutExpired:
+                running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=40)
+        assert running.returncode in {0, 130}, err
