@@ -26,6 +26,9 @@ _NOT_KEPT = bytes(_LONGEST_CONTROL + 1)
 """Stands for a payload that went to the digest. Too long for a control frame: that stays an error."""
 _END = b"\x1e"
 
+_WHOLE_TEXT, _16_BITS_FOLLOW, _PLAIN_HEADER = 0x81, 126, 4
+"""RFC 6455, section 5.2: FIN and opcode 1, an unmasked length, and the longest header that is read here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
@@ -70,8 +73,25 @@ class MessageReader:
         self._buffer += data
         next(self._frames)
 
+    def _take_plain_texts(self) -> None:
+        """Nearly all frames are short texts that have arrived whole; they need no parser (decision 0009)."""
+        buffer, at, end = self._buffer, 0, len(self._buffer)
+        while at + _PLAIN_HEADER <= end and buffer[at] == _WHOLE_TEXT:
+            length, begin = buffer[at + 1], at + 2
+            if length == _16_BITS_FOLLOW:
+                length, begin = buffer[at + 2] << 8 | buffer[at + 3], at + _PLAIN_HEADER
+            elif length > _16_BITS_FOLLOW:  # longer, or masked
+                break
+            if length > self._limit or begin + length > end:
+                break
+            at = begin + length
+            self._on_message(bytes(buffer[begin:at]))
+        del buffer[:at]
+
     def _read_frames(self) -> Generator[None, None, None]:
         while True:
+            if not self._begun:
+                self._take_plain_texts()
             try:
                 frame = yield from Frame.parse(self._read, mask=False)
             except ProtocolError as error:
