@@ -75,12 +75,14 @@ _REWRITTEN = (GapRow, RequestRow, ConfirmationRow, DeadLetterRow)
 class Batch:
     """All of one transaction. Made once from the changes of its items, and not changed afterwards."""
 
-    __slots__ = ("effects", "rows")
+    __slots__ = ("effects", "prepared", "rows")
 
     def __init__(self, changes: Iterable[Change] = ()) -> None:
         self.rows: dict[type[Struct], list[Any]] = {}
         """By type, in the order of arrival; a row that was written again stands once, as it was last."""
         self.effects: list[Effect] = []
+        self.prepared: Any = None
+        """Its rows in the store's own form, where that has prepared them."""
         rows = self.rows
         for change in changes:
             kind = type(change)

@@ -118,6 +118,10 @@ class Store(Protocol):
         """The state as of the last commit. Ends what a dead process left open."""
         ...
 
+    def prepare(self, batch: Batch) -> None:
+        """Do what can be done while another batch is being written. Raises nothing."""
+        ...
+
     def write(self, batch: Batch) -> None:
         """Commit all of it or nothing."""
         ...

@@ -180,6 +180,7 @@ class Writer:
 
     def _apply(self, state: State, items: Sequence[Decoded | Fact]) -> _Applied:
         after, batch = fold(state, items, self._apply_rules)
+        self._store.prepare(batch)
         return _Applied(items, after, batch)
 
     def _write(self, applied: _Applied) -> None:

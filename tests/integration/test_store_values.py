@@ -14,6 +14,7 @@ from msgspec import defstruct
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres import writing
+from ingestor.adapters.postgres.packing import Packer
 from ingestor.adapters.postgres.statements import COPIES, Copy, _given, _values
 from ingestor.adapters.postgres.tables import TYPES
 from tests.support.postgres import fresh_database, libpq_url
@@ -74,7 +75,7 @@ def test_what_is_copied_is_what_postgres_reads(kind: type[Any], connection: psyc
     def law(some: list[Any]) -> None:
         with connection.transaction(force_rollback=True), psycopg.RawCursor(connection) as cursor:
             cursor.execute(f"CREATE TEMPORARY TABLE copied ({columns})".encode())
-            writing._copy(cursor, ACCOUNT, into, some)
+            writing._copy(cursor, into, Packer(ACCOUNT).pack(into, some))
             found = cursor.execute(b"SELECT * FROM copied ORDER BY ctid").fetchall()
         assert found == [(ACCOUNT, *(getattr(row, name) for name in row.__struct_fields__)) for row in some]
 
@@ -118,4 +119,4 @@ def test_what_no_column_holds_is_an_error_that_the_store_knows(
     with connection.transaction(force_rollback=True), psycopg.RawCursor(connection) as cursor:
         cursor.execute(f"CREATE TEMPORARY TABLE copied (account text, value {name})".encode())
         with pytest.raises(error):
-            writing._copy(cursor, ACCOUNT, into, [row(value)])
+            writing._copy(cursor, into, Packer(ACCOUNT).pack(into, [row(value)]))

@@ -121,6 +121,9 @@ class FakeStore:
             self._settle_what_was_left()
             return state
 
+    def prepare(self, batch: Batch) -> None:
+        """Nothing can be done in advance."""
+
     def write(self, batch: Batch) -> None:
         """All or nothing."""
         self.before_write(batch)

@@ -12,6 +12,7 @@ from ingestor.adapters.postgres import statements, writing
 from ingestor.adapters.postgres.account_lock import AccountLock
 from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.migrate import require_schema
+from ingestor.adapters.postgres.packing import Packer
 from ingestor.adapters.postgres.session import DatabaseSession, driver
 from ingestor.adapters.postgres.timekeeping import Timekeeping
 from ingestor.domain.errors import BadConfiguration, WatermarkConflict
@@ -48,6 +49,7 @@ class PostgresStore:
         """Of the last batch that was committed and touched a session: commits are lost from the end."""
         self._found_again = True
         """Whether this connection's server has that batch."""
+        self._packer = Packer(account)
         session.prepare = self._prepare
         session.writes = self._touch
 
@@ -93,6 +95,10 @@ class PostgresStore:
             self._find_last(connection)
             writing.write(driver(connection), self._account, batch)
         self._last = writing.positions(batch) or self._last
+
+    def prepare(self, batch: Batch) -> None:
+        """Do as much of `write` as needs no connection, while that writes the batch before."""
+        writing.prepare(self._packer, batch)
 
     def holds(self, batch: Batch) -> bool:
         """Whether a batch whose outcome was unknown has been committed. Raises as `write` does.

@@ -1,14 +1,15 @@
 """A batch into Postgres: one transaction, all or nothing."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 import psycopg
 from msgspec import json
-from msgspec.structs import astuple
 
 from ingestor.adapters.postgres import statements
+from ingestor.adapters.postgres.packing import Packer
 from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
 
@@ -38,8 +39,20 @@ def write(connection: psycopg.Connection, account: str, batch: Batch) -> None:
             return
         with connection.transaction():
             _at_once(cursor, account, {row: some for row, some in rows.items() if row not in copied})
-            for row, some in copied.items():
-                _copy(cursor, account, statements.COPIES[row], some)
+            for row, data in batch.prepared or _packed(Packer(account), copied):
+                _copy(cursor, statements.COPIES[row], data)
+
+
+def prepare(packer: Packer, batch: Batch) -> None:
+    """Do what needs no connection. A value that cannot be packed is left for `write` to meet."""
+    copied = {row: batch.rows[row] for row in statements.COPIES if batch.rows.get(row)}
+    if _are_many(copied):
+        with suppress(psycopg.Error, UnicodeError, OverflowError):
+            batch.prepared = _packed(packer, copied)
+
+
+def _packed(packer: Packer, copied: Rows) -> list[tuple[type[Any], bytes]]:
+    return [(row, packer.pack(statements.COPIES[row], some)) for row, some in copied.items()]
 
 
 Positions = Mapping[UUID, tuple[int, bool]]
@@ -80,10 +93,8 @@ def _at_once(cursor: psycopg.Cursor[Any], account: str, rows: Rows) -> None:
         )
 
 
-def _copy(cursor: psycopg.Cursor[Any], account: str, into: statements.Copy, rows: Sequence[Any]) -> None:
+def _copy(cursor: psycopg.Cursor[Any], into: statements.Copy, data: bytes) -> None:
     # An int above its column's four bytes would be cut without a word, so whatever is counted there has its
     # limit where it is counted: revisions in the sequencer, bytes at the socket, positions in the decoder.
     with cursor.copy(into.statement) as copy:
-        copy.set_types(into.types)
-        for row in rows:
-            copy.write_row((account, *astuple(row)))
+        copy.write(data)
