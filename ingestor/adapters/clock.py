@@ -1,8 +1,8 @@
 """The only module that reads the time.
 
 All stamps are the database's time, so that whoever compares them with its `now()` compares one clock with
-itself. It
-is read when a connection opens and with each heartbeat; in between the monotonic clock carries it on.
+itself. It is read when a connection opens and with each heartbeat; in between the monotonic clock carries it
+on.
 """
 
 import threading

@@ -2,10 +2,8 @@
 need not.
 
 The rows of a batch travel as one JSON array per table, in one statement for all tables; many rows of the
-tables that
-events add to travel as COPY (decision 0008 has the figures). The column lists come from the row types, their
-types
-from the tables, so that neither can differ from the schema unnoticed.
+tables that events add to travel as COPY (decision 0008 has the figures). The column lists come from the row
+types, their types from the tables, so that neither can differ from the schema unnoticed.
 """
 
 from dataclasses import dataclass

@@ -25,8 +25,7 @@ Rows = Mapping[type[Any], Sequence[Any]]
 
 def write(connection: psycopg.Connection, account: str, batch: Batch) -> None:
     """Few rows go in one statement, which is a transaction by itself. Of many rows, those that events add to
-    go by
-    COPY and the rest, with all the guards, in one statement before them.
+    go by COPY and the rest, with all the guards, in one statement before them.
 
     Raises:
         psycopg.Error, OverflowError, UnicodeError: nothing was written, unless the connection is gone.
