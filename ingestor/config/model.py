@@ -141,7 +141,7 @@ class Inbox(Section):
 class Writer(Section):
     """How records are gathered into transactions."""
 
-    batch_max_records: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    batch_max_records: Annotated[int, Field(ge=1, le=10_000)] = 3000
     """Most records in one transaction."""
 
 

@@ -1,7 +1,7 @@
 """The writer: one thread that owns the ingest state, so nothing there needs a lock.
 
 Its loop is: take what has arrived, decode it, apply it, write it, and only then notify. It does not wait for
-a batch to fill: it takes what is there, so a single event is committed at once and a flood by the thousand.
+a batch to fill: it takes what is there, so a single event is committed at once and a flood by the thousands.
 In a flood it applies the next batch while the database works on the one before; if that one is not committed
 as it was applied, the next one is applied again.
 
@@ -46,7 +46,7 @@ _CONFLICTS = 5
 class WriterRules:
     """`[writer]` of the configuration."""
 
-    max_records: int = 1_000
+    max_records: int = 3_000
     max_bytes: int = 8 * 1024 * 1024
     turn_seconds: float = 1.0
     """An idle writer turns this often, to show that it can."""
