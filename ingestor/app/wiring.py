@@ -24,7 +24,7 @@ from ingestor.adapters.hub.advice import advice
 from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
-from ingestor.adapters.postgres.migrate import REVISION
+from ingestor.adapters.postgres.schema import REVISION
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule

@@ -341,3 +341,13 @@ def test_the_shell_can_ask_for_completions(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COMP_CWORD", "1")
     done = process("-m", "ingestor")
     assert (done.stdout.strip(), done.returncode) == ("plain,config", 0)
+
+
+@pytest.mark.parametrize("module", ["ingestor.daemon", "ingestor.app.wiring", "ingestor.app.status"])
+def test_what_runs_the_daemon_and_what_looks_at_it_leave_the_tools_of_migrations_alone(module: str) -> None:
+    """They would be a third of an idle daemon's memory, and half of the time of a look."""
+    done = process(
+        "-c", f"import sys, {module}; print(sorted({{'sqlalchemy', 'alembic'}} & sys.modules.keys()))"
+    )
+
+    assert done.stdout == "[]\n", done.stderr
