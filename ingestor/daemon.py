@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from ingestor.app import Notifier
+from ingestor.app.wiring import Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 
 log = structlog.get_logger()

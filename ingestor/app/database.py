@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
@@ -9,10 +10,12 @@ from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
 from ingestor.adapters.postgres.failures import ConnectionFailed
-from ingestor.adapters.postgres.migrate import SchemaState, schema_state, upgrade
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration, Transient
+
+if TYPE_CHECKING:
+    from ingestor.adapters.postgres.migrate import SchemaState
 
 DATABASE_NAME = "ingestor"
 
@@ -71,7 +74,7 @@ def database_beside(settings: Settings) -> Iterator[str]:
         yield url
 
 
-def upgrade_configured(settings: Settings) -> SchemaState:
+def upgrade_configured(settings: Settings) -> "SchemaState":
     """Bring the configured database up to date, and make the private one where it is missing.
 
     Returns:
@@ -99,14 +102,18 @@ def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iter
 _UPGRADE = DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_seconds=600)
 
 
-def upgrade_database(url: str) -> SchemaState:
+def upgrade_database(url: str) -> "SchemaState":
     """Bring the schema at this address up to date; returns where it stood before."""
+    from ingestor.adapters.postgres.migrate import upgrade  # noqa: PLC0415 - alembic, which a daemon does without
+
     with looking_at(url, _UPGRADE) as connection:
         return upgrade(connection)
 
 
-def schema_at(url: str) -> SchemaState:
+def schema_at(url: str) -> "SchemaState":
     """Where the schema at this address stands."""
+    from ingestor.adapters.postgres.migrate import schema_state  # noqa: PLC0415 - the same
+
     with looking_at(url) as connection:
         return schema_state(connection)
 

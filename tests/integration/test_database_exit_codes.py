@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import database, upgrade_database
+from ingestor.app.database import database, upgrade_database
 from ingestor.config import Environment, Hub, Settings
 from ingestor.config.model import Database
 from ingestor.domain.errors import Transient

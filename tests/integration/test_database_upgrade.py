@@ -8,8 +8,9 @@ import pytest
 from psycopg import sql
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.adapters.postgres.migrate import REVISION, require_schema
-from ingestor.app import schema_at, upgrade_database
+from ingestor.adapters.postgres.schema import REVISION, require_schema
+from ingestor.adapters.postgres.session import driver
+from ingestor.app.database import schema_at, upgrade_database
 from ingestor.domain.errors import BadConfiguration, SchemaMismatch
 from tests.integration.test_database_session import pid, session_at
 from tests.support.daemon import command, environment
@@ -90,7 +91,7 @@ def test_a_newer_schema_is_78_with_both_revisions(words: tuple[str, ...], databa
 def test_a_schema_upgraded_meanwhile_is_noticed_by_the_next_session(database: str) -> None:
     """Invariant I19."""
     with session_at(database) as session, admin_of(database) as admin:
-        session.prepare = require_schema
+        session.prepare = lambda connection: require_schema(driver(connection))
         before = pid(session)
         admin.execute(NEWER.encode())
         assert pid(session) == before

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.waiting import eventually

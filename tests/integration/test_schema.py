@@ -14,9 +14,10 @@ from sqlalchemy.pool import NullPool
 
 import ingestor
 from ingestor.adapters.postgres.dictionary import dictionary
-from ingestor.adapters.postgres.migrate import REVISION, schema_state, scripts, upgrade
+from ingestor.adapters.postgres.migrate import schema_state, scripts, upgrade
+from ingestor.adapters.postgres.schema import REVISION, REVISIONS
 from ingestor.adapters.postgres.tables import SCHEMA, metadata
-from ingestor.app import schema_at, upgrade_database
+from ingestor.app.database import schema_at, upgrade_database
 from tests.support.daemon import ROOT, surroundings
 
 DATA = Path(ingestor.__file__).parent / "DATA.md"
@@ -34,6 +35,7 @@ def test_the_revision_the_software_writes_to_is_the_only_head() -> None:
     directory = ScriptDirectory(str(scripts()))
 
     assert directory.get_heads() == [REVISION]
+    assert [each.revision for each in directory.walk_revisions()] == list(reversed(REVISIONS))
 
 
 def test_an_upgrade_from_nothing_fits_and_a_second_one_has_nothing_to_do(empty_database: str) -> None:

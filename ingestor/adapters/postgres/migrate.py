@@ -10,14 +10,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from ingestor.adapters.postgres.schema import REVISION, is_newer, mismatch
 from ingestor.adapters.postgres.tables import SCHEMA
-from ingestor.domain.errors import BadConfiguration, SchemaMismatch
+from ingestor.domain.errors import BadConfiguration
 
 SCHEMAS = (SCHEMA, "report")
 """Those that the migrations fill; made where they are missing."""
-
-REVISION = "0002"
-"""What this software reads and writes. A test holds it equal to the newest migration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class SchemaState:
     @property
     def newer(self) -> bool:
         """The database knows a revision that this software does not."""
-        return self.found is not None and not self.fits and not self.pending
+        return is_newer(self.found)
 
 
 def scripts() -> Path:
@@ -56,7 +54,7 @@ def upgrade(connection: Connection) -> SchemaState:
     """
     before = schema_state(connection)
     if before.newer:
-        raise _mismatch(before)
+        raise mismatch(before.found)
     _require_create(connection)
     connection.rollback()
     transactional = connection.execution_options(isolation_level="READ COMMITTED")
@@ -72,38 +70,11 @@ def schema_state(connection: Connection) -> SchemaState:
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
     found = context.get_current_revision()
     directory = ScriptDirectory.from_config(_config())
-    known = [script.revision for script in directory.walk_revisions()]
     pending: tuple[str, ...] = ()
-    if found is None or found in known:
+    if not is_newer(found):
         steps = reversed(list(directory.iterate_revisions("head", found or "base")))
         pending = tuple(f"{step.revision} {step.doc}" for step in steps)
     return SchemaState(found, REVISION, pending)
-
-
-def require_schema(connection: Connection) -> None:
-    """Refuse to write to a schema we were not built for (I19).
-
-    Raises:
-        SchemaMismatch: with the command that mends it.
-    """
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    if context.get_current_revision() != REVISION:
-        raise _mismatch(schema_state(connection))
-
-
-def _mismatch(state: SchemaState) -> SchemaMismatch:
-    if state.newer:
-        return SchemaMismatch(
-            f"the schema is at revision {state.found}, newer than this software's {REVISION}\n"
-            "why: a newer ingestor has upgraded it, and an older one would write what it does not know\n"
-            "fix: install the newer software"
-        )
-    what = "this database has no ingestor schema"
-    if state.found is not None:
-        what = f"the schema is at revision {state.found}, this software needs {REVISION}"
-    return SchemaMismatch(
-        f"{what}\nwhy: the schema and this software do not fit together\nfix: run `ingestor db upgrade`"
-    )
 
 
 def _require_create(connection: Connection) -> None:

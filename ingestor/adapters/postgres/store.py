@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from ingestor.adapters.postgres import statements, writing
 from ingestor.adapters.postgres.account_lock import AccountLock
 from ingestor.adapters.postgres.loading import load_state
-from ingestor.adapters.postgres.migrate import require_schema
 from ingestor.adapters.postgres.packing import Packer
+from ingestor.adapters.postgres.schema import require_schema
 from ingestor.adapters.postgres.session import DatabaseSession, driver
 from ingestor.adapters.postgres.timekeeping import Timekeeping
 from ingestor.domain.errors import BadConfiguration, WatermarkConflict
@@ -146,8 +146,8 @@ class PostgresStore:
 
     def _prepare(self, connection: Connection) -> None:
         """Once for each new connection: nothing that the last one knew holds for it."""
-        require_schema(connection)
         raw = driver(connection)
+        require_schema(raw)
         raw.prepare_threshold = 0
         self._lock.hold(raw)
         self._timekeeping.read(raw)
