@@ -12,9 +12,9 @@ from ingestor.app.database import NOT_MADE_YET, database_beside, looking_at, mad
 from ingestor.app.findings import Problem as _Problem
 from ingestor.app.hub_check import try_hub
 from ingestor.app.status import offset
-from ingestor.app.wiring import kept_secret
 from ingestor.config import Loaded, WrongSettings, database_target, resolve_key
 from ingestor.domain.errors import BadConfiguration, IngestorError
+from ingestor.logs import register_secret
 
 _clock = DatabaseClock()
 
@@ -103,7 +103,7 @@ def _configuration(loaded: Loaded) -> str:
 
 def _key(loaded: Loaded) -> str:
     source = resolve_key(loaded.settings)
-    kept_secret(source.read())
+    register_secret(source.read())
     return f"read from {source.describe()}"
 
 

@@ -96,6 +96,17 @@ def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iter
                 yield server.ensure_database(DATABASE_NAME) if make else server.url(DATABASE_NAME)
 
 
+def database_timing(settings: Settings) -> DatabaseTiming:
+    """`[database]` as a session takes it."""
+    timing = settings.database
+    return DatabaseTiming(
+        connect_seconds=timing.connect_deadline_seconds,
+        lock_seconds=timing.lock_deadline_seconds,
+        statement_seconds=timing.statement_deadline_seconds,
+        transaction_seconds=timing.transaction_deadline_seconds,
+    )
+
+
 _UPGRADE = DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_seconds=600)
 
 
