@@ -9,12 +9,10 @@ statement < transaction < drain < systemd's TimeoutStopSec.
 import gc
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from typing import Protocol
 
 import structlog
 
-from ingestor.app.wiring import Notifier
+from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 
 log = structlog.get_logger()
@@ -28,33 +26,7 @@ _START_TURN_SECONDS = 60.0
 _SWITCH_SECONDS = 0.0002
 
 
-class Daemon(Protocol):
-    """What runs. `start` once, `stop` once."""
-
-    def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
-        """Start all threads. Waits until `stop` is set for what is away, and says so at each turn."""
-
-    def stop(self, drain_seconds: float) -> bool:
-        """Write what has been received. False if not all was written."""
-        raise NotImplementedError
-
-    def dead(self) -> str | None:
-        """The name of a thread that has ended although nobody asked it to."""
-
-    def failure(self) -> BaseException | None:
-        """What ended it, where it is known."""
-
-    def turns(self) -> Mapping[str, float]:
-        """Of each thread that matters the seconds since it last came round its loop. One that waits for work
-        comes round all the same."""
-        raise NotImplementedError
-
-    def status_line(self) -> str:
-        """For `systemctl status`."""
-        raise NotImplementedError
-
-
-def run(daemon: Daemon, notifier: Notifier, drain_seconds: float, stop: threading.Event) -> int:
+def run(daemon: Ingestor, notifier: Notifier, drain_seconds: float, stop: threading.Event) -> int:
     """Run until `stop` is set or something dies. Returns the exit code.
 
     Raises:
@@ -78,7 +50,7 @@ def run(daemon: Daemon, notifier: Notifier, drain_seconds: float, stop: threadin
     return 0 if drained else 75
 
 
-def _watch(daemon: Daemon, notifier: Notifier, stop: threading.Event) -> None:
+def _watch(daemon: Ingestor, notifier: Notifier, stop: threading.Event) -> None:
     """Until asked to stop: pass the threads' turns on to systemd, and notice the stuck and the dead."""
     known: set[str] = set()
     tick = min(_TICK_SECONDS, notifier.watchdog_interval_seconds or _TICK_SECONDS)

@@ -1,7 +1,7 @@
 """Which database, at which address, with which schema."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import psycopg
 
@@ -51,8 +51,7 @@ def made(target: ExternalDatabase | EmbeddedDatabase) -> bool:
     return isinstance(target, ExternalDatabase) or has_data(target.directory)
 
 
-@contextmanager
-def database_beside(settings: Settings) -> Iterator[str]:
+def database_beside(settings: Settings) -> AbstractContextManager[str]:
     """The same for a look from outside, which changes nothing: no database is made, no schema upgraded.
 
     A private Postgres that runs already is joined; one that does not is started for the time of the look.
@@ -67,8 +66,7 @@ def database_beside(settings: Settings) -> Iterator[str]:
             "why: it has not been made yet\n"
             f"fix: {NOT_MADE_YET}"
         )
-    with _running(target, make=False) as url:
-        yield url
+    return _running(target, make=False)
 
 
 def upgrade_configured(settings: Settings) -> SchemaState:
