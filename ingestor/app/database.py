@@ -26,21 +26,19 @@ def database(settings: Settings) -> Iterator[Callable[[], str]]:
     alone, so its schema is kept up to date here.
     """
     match database_target(settings):
-        case ExternalDatabase():
-            yield lambda: _external_url(settings)
+        case ExternalDatabase() as target:
+            yield lambda: _url_now(target)
         case EmbeddedDatabase(directory):
             with EmbeddedPostgres(directory) as server:
                 upgrade_database(server.ensure_database(DATABASE_NAME))
                 yield lambda: server.start().url(DATABASE_NAME)
 
 
-def _external_url(settings: Settings) -> str:
+def _url_now(target: ExternalDatabase) -> str:
     try:
-        target = database_target(settings)
+        return target.url
     except BadConfiguration as error:  # a password file that is just being replaced, say
         raise ConnectionFailed(str(error), error) from None
-    assert isinstance(target, ExternalDatabase)  # noqa: S101 - settings do not change
-    return target.url
 
 
 NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` makes it"
