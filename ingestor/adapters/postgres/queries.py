@@ -89,6 +89,8 @@ class AccountStatus:
     account: str
     known_accounts: tuple[str, ...]
     """All that have been ingested into this database."""
+    takes_writes: bool
+    """False on a standby, and on a server that is read-only."""
     process: ProcessStatus | None
     lock_holder: LockHolder | None
     streams: tuple[StreamStatus, ...]
@@ -117,6 +119,7 @@ def account_status(connection: Connection, account: str) -> AccountStatus:
     return AccountStatus(
         account=account,
         known_accounts=tuple(connection.scalars(select(t.account.c.account).order_by("account"))),
+        takes_writes=bool(connection.scalar(text("SELECT current_setting('transaction_read_only') = 'off'"))),
         process=_process(connection, account),
         lock_holder=lock_holder(connection, account),
         streams=_streams(connection, account),
