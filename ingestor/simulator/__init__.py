@@ -21,7 +21,8 @@ no code with the client, so that both sides cannot share a misunderstanding.
 * `HubConfig`: every switch, with units; `AnswersIn`, `ArgumentForm`, `DataForm`, `HandlerForm` are what the
   vendor leaves open.
 * `Fault`, and `FaultSpec` for a fault's parameters; `GarbageKind`, `BodyKind` are values of `kind`.
-* `read_journal(path) -> Journal`: `records` (`SentRecord`), `connections`, `commands`, `faults`, `seeds`.
+* `read_journal(path) -> Journal`: `records` (`SentRecord`), and `lines` by their kind: connections, commands,
+  faults and starts.
 * `serve(config, stop_event)`: a hub as a process of its own.
 """
 

@@ -165,7 +165,7 @@ class FaultQueue:
         self._on_fault = on_fault
         self._queue: list[_Queued] = []
         self.api_key = api_key
-        """What `{key}` in an error text stands for."""
+        """The bearer key that opens the hub from now on; `{key}` in an error text stands for it."""
         self.counts: Counter[Fault] = Counter()
         """How often each fault occurred."""
 

@@ -15,14 +15,13 @@ from typing import Final
 from aiohttp import web
 
 from ingestor.simulator import protocol
-from ingestor.simulator.account import Account
-from ingestor.simulator.commands import answer, client_id_of
+from ingestor.simulator.commands import Methods, client_id_of
 from ingestor.simulator.config import PATH, HubConfig
 from ingestor.simulator.connection import Connection
-from ingestor.simulator.exact_json import Json, dumps
 from ingestor.simulator.faults import BodyKind, Fault, FaultQueue, FaultSpec, Stage
 from ingestor.simulator.journal import ChannelRecord, JournalWriter
 from ingestor.simulator.outbound import Closing, Frame, Ready
+from ingestor.simulator.protocol import Json, dumps
 
 HOST: Final = "127.0.0.1"
 
@@ -49,13 +48,13 @@ class Server:
     def __init__(
         self,
         config: HubConfig,
-        account: Account,
+        methods: Methods,
         faults: FaultQueue,
         journal: JournalWriter,
         on_change: Callable[[], None],
     ) -> None:
         self._config = config
-        self._account = account
+        self._methods = methods
         self._faults = faults
         self._journal = journal
         self._on_change = on_change
@@ -70,8 +69,6 @@ class Server:
         self.connections_seen = 0
         self.first_connection = asyncio.Event()
         """Set from the first handshake on."""
-        self.api_key = config.api_key
-        """The bearer key that opens the hub from now on."""
         self.requests: Counter[str] = Counter()
         """HTTP requests: `negotiate`, `upgrade`."""
         self.targets_seen: Counter[str] = Counter()
@@ -142,7 +139,7 @@ class Server:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             key = request.query.get("access_token", "")
-        return hmac.compare_digest(key.encode(), self.api_key.encode())
+        return hmac.compare_digest(key.encode(), self._faults.api_key.encode())
 
     async def _negotiate(self, request: web.Request) -> web.StreamResponse:
         self.requests["negotiate"] += 1
@@ -155,7 +152,7 @@ class Server:
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"})
         version = 1 if request.query.get("negotiateVersion", "0") not in {"", "0"} else 0
-        connection_id, token = _new_id(), _new_id()
+        connection_id, token = token_urlsafe(16), token_urlsafe(16)  # of 22 characters, as ASP.NET Core makes
         body: dict[str, Json] = {"negotiateVersion": version, "connectionId": connection_id}
         if version:
             body["connectionToken"] = token
@@ -198,7 +195,7 @@ class Server:
     # --- WebSocket ---------------------------------------------------------------------------------------
 
     async def _host(self, request: web.Request) -> web.StreamResponse:
-        connection = Connection(_new_id(), self._config, self._faults, self._journal, self._invoked)
+        connection = Connection(token_urlsafe(16), self._config, self._faults, self._journal, self._invoked)
         try:
             if not await connection.open(request):
                 return connection.response
@@ -228,7 +225,7 @@ class Server:
             invocation_id=call.invocation_id,
         )
         spec = self._faults.take(Stage.COMMAND, call.target)
-        records = answer(call, self._account, self._config, spec)
+        records = self._methods.answer(call, spec)
         self.targets_seen[call.target] += 1  # once the answer's content is fixed
         self._on_change()
         lag = self._config.answer_lag_seconds
@@ -241,11 +238,6 @@ class Server:
 def _send(connection: Connection, records: list[ChannelRecord | bytes]) -> None:
     for record in records:
         connection.enqueue(Ready(record) if isinstance(record, bytes) else Frame((record,)))
-
-
-def _new_id() -> str:
-    """22 characters, as ASP.NET Core makes them; never the same again, whatever the seed."""
-    return token_urlsafe(16)
 
 
 def _json(body: Json) -> web.Response:

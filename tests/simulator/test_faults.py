@@ -376,7 +376,7 @@ def test_commands_can_fail_for_some_seconds_and_then_not(
             refused += 1
         assert time.monotonic() >= until
     assert hub.fault_counts[fault] == refused > 1
-    lines = [(one.fault, one.parameters) for one in read_journal(journal_path).faults]
+    lines = [(one["fault"], one["parameters"]) for one in read_journal(journal_path).lines["fault"]]
     assert lines == [(fault, {"seconds": 0.5})] * refused
 
 
@@ -418,7 +418,7 @@ def test_an_error_can_echo_the_key_and_its_fault_is_journaled_without(
     with dial(hub, key="echoed-key") as wire:
         wire.send(HANDSHAKE)
         assert wire.json() == {"error": "no: echoed-key"}
-    assert [one.fault for one in read_journal(journal_path).faults] == [
+    assert [one["fault"] for one in read_journal(journal_path).lines["fault"]] == [
         "command_completion_error",
         "close",
         "handshake_error",
