@@ -94,8 +94,6 @@ class HubConfig:
     pushes overtake it."""
     answer_bytes: int = 0
     """Answers are padded to at least this size."""
-    one_connection_per_key: bool = False
-    """A new connection closes the older ones."""
 
     ping_interval_s: float = 15.0
     """A ping follows this many seconds of silence."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ingestor.simulator.faults import Fault, FaultQueue, Stage, corrupt
+from ingestor.simulator.faults import Fault, FaultQueue, Stage
 from ingestor.simulator.journal import ChannelRecord
 from ingestor.simulator.protocol import RECORD_END
 
@@ -81,8 +81,8 @@ class Outbound:
             return []
         spec = self._faults.take(Stage.RECORD)
         fault = None if spec is None else spec.fault
-        if spec is not None and fault is Fault.GARBAGE:
-            record = replace(record, raw=corrupt(record.raw, spec.kind))
+        if fault is Fault.GARBAGE:
+            record = replace(record, raw=record.raw[: len(record.raw) // 2])
         numbered = self._enter(record, entries, None if fault is Fault.DUPLICATE else fault)
         if spec is not None and fault is Fault.DELAY:
             self._later(_DELAY_S if spec.seconds is None else spec.seconds, lambda: _together([numbered]))

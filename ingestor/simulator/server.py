@@ -18,9 +18,9 @@ from ingestor.simulator import protocol
 from ingestor.simulator.commands import Methods, client_id_of
 from ingestor.simulator.config import PATH, HubConfig
 from ingestor.simulator.connection import Connection
-from ingestor.simulator.faults import BodyKind, Fault, FaultQueue, FaultSpec, Stage
+from ingestor.simulator.faults import Fault, FaultQueue, FaultSpec, Stage
 from ingestor.simulator.journal import ChannelRecord, JournalWriter
-from ingestor.simulator.outbound import Closing, Frame, Ready
+from ingestor.simulator.outbound import Frame, Ready
 from ingestor.simulator.protocol import Json, dumps
 
 HOST: Final = "127.0.0.1"
@@ -37,9 +37,7 @@ _TRANSPORTS: Final[Json] = [
     {"transport": "ServerSentEvents", "transferFormats": ["Text"]},
     {"transport": "LongPolling", "transferFormats": ["Text", "Binary"]},
 ]
-_LOGIN_PAGE: Final = b"<!DOCTYPE html><html><body><h1>Scheduled maintenance</h1></body></html>"
-_HUGE_CHUNKS: Final = 4096
-_CHUNK: Final = b'{"connectionId":"' + b"x" * (64 * 1024 - 17)
+_MAINTENANCE_PAGE: Final = b"<!DOCTYPE html><html><body><h1>Scheduled maintenance</h1></body></html>"
 
 
 class Server:
@@ -114,7 +112,7 @@ class Server:
         await runner.cleanup()
         raise failure
 
-    def send_to_all(self, item: Frame | Closing) -> None:
+    def send_to_all(self, item: Frame) -> None:
         for connection in self.connections:
             connection.enqueue(item)
 
@@ -146,7 +144,7 @@ class Server:
         self._on_change()
         spec = self._faults.take(Stage.NEGOTIATE)
         if spec is not None:
-            return await self._faulty_negotiate(request, spec)
+            return await _faulty_negotiate(spec)
         if not self._authorized(request):
             return web.Response(status=401)
         if request.method != "POST":
@@ -159,27 +157,12 @@ class Server:
         self._ids.add(token if version else connection_id)
         return _json({**body, "availableTransports": _TRANSPORTS})
 
-    async def _faulty_negotiate(self, request: web.Request, spec: FaultSpec) -> web.StreamResponse:
-        match spec.fault:
-            case Fault.NEGOTIATE_HANG:
-                await asyncio.Event().wait()  # until the client or the hub goes
-            case Fault.NEGOTIATE_REDIRECT if spec.status == 200:
-                return _json({"url": spec.url, "accessToken": "token-for-elsewhere"})
-            case Fault.NEGOTIATE_REDIRECT:
-                status = spec.status if spec.status in {301, 302, 303, 307, 308} else 307
-                return web.Response(status=status, headers={"Location": spec.url})
-            case Fault.NEGOTIATE_BODY:
-                return await _odd_body(request, BodyKind(spec.kind or BodyKind.HTML))
-            case _:
-                pass
-        return web.Response(status=spec.status, headers=spec.headers)
-
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         self.requests["upgrade"] += 1
         self._on_change()
         spec = self._faults.take(Stage.UPGRADE)
         if spec is not None and spec.fault is Fault.UPGRADE_HANG:
-            await asyncio.Event().wait()  # until the client or the hub goes
+            return await _hang()
         if spec is not None:
             return web.Response(status=spec.status, headers=spec.headers)
         if not self._authorized(request):
@@ -202,8 +185,6 @@ class Server:
         except ConnectionError:  # the client left during its handshake, as it may
             return connection.response
         self._journal.write("opened", connection=connection.name)
-        if self._config.one_connection_per_key:
-            self.send_to_all(Closing("superseded", protocol.close()))
         self.connections.append(connection)
         self.first_connection.set()
         self.connections_seen += 1
@@ -244,17 +225,18 @@ def _json(body: Json) -> web.Response:
     return web.Response(text=dumps(body), content_type="application/json")
 
 
-async def _odd_body(request: web.Request, kind: BodyKind) -> web.StreamResponse:
-    if kind is BodyKind.HTML:
-        return web.Response(body=_LOGIN_PAGE, content_type="text/html")
-    if kind is BodyKind.EMPTY:
-        return web.Response()
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(request)
-    if kind is BodyKind.HUGE:
-        for _ in range(_HUGE_CHUNKS):
-            await response.write(_CHUNK)
-        return response
-    while True:
-        await response.write(b" ")
-        await asyncio.sleep(0.5)
+async def _faulty_negotiate(spec: FaultSpec) -> web.StreamResponse:
+    match spec.fault:
+        case Fault.NEGOTIATE_HANG:
+            return await _hang()
+        case Fault.NEGOTIATE_REDIRECT:
+            return web.Response(status=spec.status, headers={"Location": spec.url})
+        case Fault.NEGOTIATE_PAGE:
+            return web.Response(body=_MAINTENANCE_PAGE, content_type="text/html")
+        case _:
+            return web.Response(status=spec.status, headers=spec.headers)
+
+
+async def _hang() -> web.Response:
+    """No answer until the client or the hub goes."""
+    return await asyncio.Future()
