@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from uuid import UUID, uuid4
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.advice import advice
-from ingestor.adapters.hub.causes import LinkFailure
-from ingestor.adapters.hub.link import HubLink, LinkLimits
+from ingestor.adapters.hub.causes import LinkFailure, advice
+from ingestor.adapters.hub.link import HubLink
 from ingestor.app.findings import Problem
-from ingestor.app.wiring import kept_secret, link_timing
+from ingestor.app.wiring import link_options
 from ingestor.config import Settings, resolve_key
 from ingestor.domain.binding import is_binding_error
 from ingestor.domain.decode import decode
@@ -27,18 +26,8 @@ _SECONDS = 15.0
 def try_hub(settings: Settings) -> str:
     """Connect and request everything once; gives what was answered. Raises Problem."""
     listener = _Listener(settings.hub.max_record_bytes)
-    key = resolve_key(settings)
-    link = HubLink(
-        url=settings.hub.address,
-        key=lambda: kept_secret(key.read()),
-        listener=listener,
-        clock=DatabaseClock(),
-        timing=link_timing(settings),
-        limits=LinkLimits(settings.hub.max_message_bytes, settings.hub.max_record_bytes),
-        rng=random.SystemRandom(),
-        negotiation=settings.hub.negotiate.value,
-        ca_file=settings.hub.ca_file,
-    )
+    options = link_options(settings, resolve_key(settings).read)
+    link = HubLink(options, listener, DatabaseClock(), random.SystemRandom())
     link.start()
     try:
         session = listener.session(lambda: link.state.failure)

@@ -20,8 +20,9 @@ import structlog
 
 from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.advice import advice
-from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
+from ingestor.adapters.hub.causes import advice
+from ingestor.adapters.hub.link import HubLink
+from ingestor.adapters.hub.options import LinkLimits, LinkOptions, LinkTiming, tls_context
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
 from ingestor.adapters.postgres.schema import REVISION
@@ -87,19 +88,7 @@ class Ingestor:
             __version__,
             clock,
         )
-        self._link = HubLink(
-            url=settings.hub.address,
-            key=lambda: kept_secret(key()),
-            listener=intake,
-            clock=clock,
-            timing=link_timing(settings),
-            limits=LinkLimits(
-                message_bytes=settings.hub.max_message_bytes, record_bytes=settings.hub.max_record_bytes
-            ),
-            rng=rng,
-            negotiation=settings.hub.negotiate.value,
-            ca_file=settings.hub.ca_file,
-        )
+        self._link = HubLink(link_options(settings, key), intake, clock, rng)
         intervals = {
             Command.GET_BALANCES: settings.snapshots.balances_interval_seconds,
             Command.GET_PAIRS: settings.snapshots.pairs_interval_seconds,
@@ -345,10 +334,10 @@ def _database_timing(settings: Settings) -> DatabaseTiming:
     )
 
 
-def link_timing(settings: Settings) -> LinkTiming:
+def link_options(settings: Settings, key: Callable[[], str]) -> LinkOptions:
     """`[hub]` as the link takes it."""
     hub = settings.hub
-    return LinkTiming(
+    timing = LinkTiming(
         negotiate_seconds=hub.negotiate_deadline_seconds,
         start_seconds=hub.start_deadline_seconds,
         handshake_seconds=hub.handshake_deadline_seconds,
@@ -357,6 +346,14 @@ def link_timing(settings: Settings) -> LinkTiming:
         backoff_cap_seconds=hub.backoff_cap_seconds,
         refused_seconds=hub.refused_interval_seconds,
         healthy_seconds=hub.healthy_after_seconds,
+    )
+    return LinkOptions(
+        url=hub.address,
+        key=lambda: kept_secret(key()),
+        negotiation=hub.negotiate.value,
+        tls=tls_context(hub.ca_file),
+        timing=timing,
+        limits=LinkLimits(message_bytes=hub.max_message_bytes, record_bytes=hub.max_record_bytes),
     )
 
 
