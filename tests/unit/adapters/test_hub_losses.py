@@ -40,4 +40,4 @@ def test_losses_count_for_an_hour() -> None:
 
 def test_what_is_named_is_a_setting_and_has_a_hint() -> None:
     assert set(HINTS) == {RECEIVE_DEADLINE, PING_INTERVAL}
-    assert all(name.removeprefix("hub.") in Hub.model_fields for name in HINTS)
+    assert all(name.removeprefix("hub.") in Hub.__dataclass_fields__ for name in HINTS)
