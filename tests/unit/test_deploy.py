@@ -16,7 +16,15 @@ from tests.support.daemon import command, surroundings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GUIDE = (DEPLOY / "README.md").read_text()
-UNITS = ["ingestor.service", "ingestor-migrate.service"]
+DAEMON, MIGRATE = "hercle-ingestor@.service", "hercle-ingestor-migrate@.service"
+UNITS = [DAEMON, MIGRATE]
+DROP_INS = {
+    "peer-authentication.conf": UNITS,
+    "remote-postgres.conf": [DAEMON],
+    "remote-postgres-migrate.conf": [MIGRATE],
+    "fixed-addresses.conf": [DAEMON],
+}
+"""Each with the units that it is for."""
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 SYSTEMD_CANNOT_EXECUTE, SYSTEMD_CANNOT_READ_A_CREDENTIAL = 203, 243
@@ -25,7 +33,7 @@ SYSTEMD_CANNOT_EXECUTE, SYSTEMD_CANNOT_READ_A_CREDENTIAL = 203, 243
 def unit(name: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(DEPLOY / name)
+    parser.read(DEPLOY / "systemd" / name)
     return parser
 
 
@@ -44,39 +52,90 @@ def blocks(language: str) -> list[str]:
 # --- units ---
 
 
+def verified(directory: Path, name: str, drop_in: str = "") -> list[str]:
+    """What systemd complains about of an instance with another program: ours may not be installed."""
+    text = (DEPLOY / "systemd" / name).read_text()
+    instance = directory / name.replace("@.", "@main.")
+    instance.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+    drop_ins = directory / f"{instance.name}.d"
+    drop_ins.mkdir()
+    (drop_ins / "test.conf").write_text(drop_in)
+    done = analyze("verify", "--man=no", str(instance))
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "hercle-ingestor" in line]
+    assert complaints or done.returncode == 0, done.stderr  # nothing else warns by the exit code alone
+    return complaints
+
+
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_accepts_the_unit_without_a_warning(tmp_path: Path, name: str) -> None:
-    """With a program that exists: the real one is not installed where tests run."""
-    text = (DEPLOY / name).read_text()
-    copy = tmp_path / name
-    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
-    done = analyze("verify", "--man=no", str(copy))
-    warnings = [line for line in (done.stdout + done.stderr).splitlines() if name.partition(".")[0] in line]
-    assert (warnings, done.returncode) == ([], 0)
+    assert verified(tmp_path, name) == []
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("drop_in", "name"), [(each, name) for each, names in DROP_INS.items() for name in names]
+)
+def test_systemd_accepts_the_drop_in_without_a_warning(tmp_path: Path, drop_in: str, name: str) -> None:
+    assert verified(tmp_path, name, (DEPLOY / "systemd" / "drop-ins" / drop_in).read_text()) == []
+
+
+@needs_systemd
+def test_a_wrong_drop_in_would_be_noticed(tmp_path: Path) -> None:
+    assert verified(tmp_path, DAEMON, "[Service]\nLoadCredentials=a:/b\n") != []
+
+
+def test_every_drop_in_is_checked() -> None:
+    assert {path.name for path in (DEPLOY / "systemd" / "drop-ins").iterdir()} == set(DROP_INS)
+
+
+def test_an_account_has_the_name_of_its_instance() -> None:
+    """Configuration, key and journal are its own; the user, as the database role, is one for all accounts."""
+    service = unit(DAEMON)["Service"]
+    assert service["Environment"] == "INGESTOR_CONFIG=/etc/ingestor/%i.toml INGESTOR_ACCOUNT=%i"
+    assert service["LoadCredential"] == f"{KEY_CREDENTIAL}:/etc/ingestor/%i.key"
+    assert service["SyslogIdentifier"] == "hercle-ingestor@%i"
+    assert (service["DynamicUser"], service["User"]) == ("yes", "ingestor")
+    assert unit(MIGRATE)["Service"]["Environment"] == service["Environment"]
+
+
+def test_no_unit_needs_a_newer_systemd_than_252() -> None:
+    """`systemd-analyze verify` of a newer systemd accepts these."""
+    newer = {
+        "notify-reload",
+        "RestartSteps",
+        "RestartMaxDelaySec",
+        "RestartMode",
+        "MemoryZSwapMax",
+        "PrivatePIDs",
+    }
+    for name in UNITS:
+        assert newer & set(re.split(r"[\s=]+", (DEPLOY / "systemd" / name).read_text())) == set()
 
 
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_the_sandbox_leaves_an_exposure_of_at_most_1_2(name: str) -> None:
-    done = analyze("security", "--offline=true", "--no-pager", "--threshold=12", str(DEPLOY / name))
+    done = analyze(
+        "security", "--offline=true", "--no-pager", "--threshold=12", str(DEPLOY / "systemd" / name)
+    )
     assert done.returncode == 0, done.stdout[-400:]
 
 
 def test_a_stop_has_time_for_the_drain_and_a_running_statement() -> None:
-    stop = float(unit("ingestor.service")["Service"]["TimeoutStopSec"])
+    stop = float(unit(DAEMON)["Service"]["TimeoutStopSec"])
     settings = Settings()
     assert settings.drain.deadline_seconds + settings.database.statement_deadline_seconds < stop
 
 
 def test_the_watchdog_waits_longer_than_any_healthy_turn() -> None:
     """Invariant I15."""
-    watchdog = float(unit("ingestor.service")["Service"]["WatchdogSec"])
+    watchdog = float(unit(DAEMON)["Service"]["WatchdogSec"])
     assert watchdog >= 1.5 * Settings().database.transaction_deadline_seconds
 
 
 def test_what_a_restart_cannot_cure_is_not_restarted() -> None:
-    service = unit("ingestor.service")["Service"]
+    service = unit(DAEMON)["Service"]
     codes = {int(code) for code in service["RestartPreventExitStatus"].split()}
     assert codes == {
         Exit.CREDENTIAL,
@@ -89,7 +148,7 @@ def test_what_a_restart_cannot_cure_is_not_restarted() -> None:
 
 def test_what_a_restart_can_cure_is_restarted_for_ever() -> None:
     """Above all code 75: the other process that writes the account may stay for hours."""
-    assert unit("ingestor.service")["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit(DAEMON)["Unit"]["StartLimitIntervalSec"] == "0"
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -97,14 +156,15 @@ def test_a_unit_starts_after_the_clock_is_set(name: str) -> None:
     assert "time-sync.target" in unit(name)["Unit"]["After"].split()
 
 
-def test_the_unit_passes_the_credential_under_the_name_that_is_read() -> None:
-    assert unit("ingestor.service")["Service"]["LoadCredential"].partition(":")[0] == KEY_CREDENTIAL
-    assert f"`{PASSWORD_CREDENTIAL}`" in GUIDE
+def test_the_guide_names_the_credentials_that_are_read() -> None:
+    assert {KEY_CREDENTIAL, PASSWORD_CREDENTIAL} <= set(re.findall(r"`(\w+)`", GUIDE))
+    drop_in = (DEPLOY / "systemd" / "drop-ins" / "remote-postgres.conf").read_text()
+    assert f"\nLoadCredential={PASSWORD_CREDENTIAL}:" in drop_in
 
 
 def test_the_schema_is_upgraded_before_the_daemon_starts() -> None:
-    migrate = unit("ingestor-migrate.service")
-    assert "ingestor.service" in migrate["Unit"]["Before"].split()
+    migrate = unit(MIGRATE)
+    assert "hercle-ingestor@%i.service" in migrate["Unit"]["Before"].split()
     assert migrate["Service"]["Type"] == "oneshot"
     assert migrate["Service"]["ExecStart"].endswith("ingestor db upgrade")
 
@@ -123,7 +183,7 @@ def test_the_guide_lists_every_exit_code() -> None:
 
 
 def test_the_guide_says_which_codes_are_not_restarted() -> None:
-    prevented = unit("ingestor.service")["Service"]["RestartPreventExitStatus"]
+    prevented = unit(DAEMON)["Service"]["RestartPreventExitStatus"]
     not_restarted = {code for code, restarted in exit_table().items() if restarted.startswith("**no**")}
     assert not_restarted == {int(code) for code in prevented.split()}
 
@@ -158,11 +218,5 @@ def test_the_shell_commands_of_the_guide_can_be_parsed() -> None:
 
 @needs_systemd
 def test_systemd_accepts_the_drop_in_of_the_guide(tmp_path: Path) -> None:
-    text = (DEPLOY / "ingestor.service").read_text()
-    (tmp_path / "ingestor.service").write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
-    drop_ins = tmp_path / "ingestor.service.d"
-    drop_ins.mkdir()
     (drop_in,) = blocks("ini")
-    (drop_ins / "secrets.conf").write_text(drop_in)
-    done = analyze("verify", "--man=no", str(tmp_path / "ingestor.service"))
-    assert [line for line in (done.stdout + done.stderr).splitlines() if "secrets.conf" in line] == []
+    assert verified(tmp_path, DAEMON, drop_in) == []
