@@ -53,7 +53,7 @@ arch: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 lock: $(VENV)/.ready ## resolve the lock files again
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what can be made again

@@ -91,7 +91,7 @@ class Hub(Section):
 
 
 class Database(Section):
-    """Where the data goes. Without `url`, a private Postgres is started (needs the `demo` extra)."""
+    """Where the data goes: `url`, which has no default."""
 
     url: DatabaseUrl | None = Field(default=None, examples=["postgresql:///ingestor?host=/run/postgresql"])
     """PostgreSQL 15 or later; `dsn` is another name for it. To a remote host add sslmode=verify-full. A
@@ -107,8 +107,7 @@ class Database(Section):
     transaction_deadline_seconds: Seconds = 15.0
     """For a whole transaction."""
     embedded_directory: AbsolutePath | None = Field(default=None, examples=["/var/lib/ingestor/postgres"])
-    """Where the private Postgres keeps its data; $STATE_DIRECTORY/postgres under systemd, else in the user's
-    data directory."""
+    """Instead of `url`: a private Postgres, which is started here (needs the `demo` extra)."""
 
 
 class Snapshots(Section):

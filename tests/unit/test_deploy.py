@@ -4,6 +4,7 @@ import configparser
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,21 @@ def test_the_shell_commands_of_the_guide_can_be_parsed() -> None:
 def test_systemd_accepts_the_drop_in_of_the_guide(tmp_path: Path) -> None:
     (drop_in,) = blocks("ini")
     assert verified(tmp_path, DAEMON, drop_in) == []
+
+
+# --- the lock ---
+
+
+def test_production_is_locked_without_the_demo() -> None:
+    """Every dependency with hashes; no private Postgres, no simulated hub, no index."""
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    text = (DEPLOY.parent / "requirements.txt").read_text()
+    locked = set(re.findall(r"(?m)^([a-z0-9-]+)[=\[]", text))
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=]", each)[0] for each in requirements}
+
+    assert names(project["dependencies"]) <= locked
+    assert names(project["optional-dependencies"]["demo"]) & locked == set()
+    assert text.count("--hash=sha256:") >= len(locked)
+    assert "://" not in text
