@@ -1,11 +1,15 @@
 """The unit files and the operator's guide: accepted by systemd, and in agreement with the code."""
 
 import configparser
+import importlib.util
+import json
 import re
 import shutil
 import subprocess
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -226,6 +230,16 @@ def test_systemd_accepts_the_drop_in_of_the_guide(tmp_path: Path) -> None:
 # --- the lock ---
 
 
+def packaging() -> ModuleType:
+    """The program that builds the Debian package; it is in no package itself."""
+    spec = importlib.util.spec_from_file_location("build_debian", DEPLOY / "debian" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_production_is_locked_without_the_demo() -> None:
     """Every dependency with hashes; no private Postgres, no simulated hub, no index."""
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
@@ -239,3 +253,48 @@ def test_production_is_locked_without_the_demo() -> None:
     assert names(project["optional-dependencies"]["demo"]) & locked == set()
     assert text.count("--hash=sha256:") >= len(locked)
     assert "://" not in text
+
+
+def test_the_bill_of_materials_names_the_licence_of_every_locked_package() -> None:
+    text = (DEPLOY.parent / "requirements.txt").read_text()
+    components = {}
+    for name, version in re.findall(r"(?m)^([a-z0-9-]+)(?:\[\w+\])?==(\S+)", text):
+        try:
+            components[name] = metadata(name)
+        except PackageNotFoundError:  # of another platform
+            assert ";" in next(line for line in text.splitlines() if line.startswith(name)), name
+        else:
+            assert components[name]["Version"] == version
+
+    bill = json.loads(packaging().bill_of_materials(components, "1.2.3"))
+
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    assert {each["name"] for each in bill["components"]} == set(components)
+    for each in bill["components"]:
+        assert each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}"
+        (licence,) = each["licenses"]
+        assert licence.get("expression") or licence["license"]["name"]
+
+
+# --- the package ---
+
+
+def test_the_package_is_made_for_the_python_of_each_release_it_is_for() -> None:
+    control = (DEPLOY / "debian" / "control").read_text()
+    assert " | ".join(f"python{each}" for each in packaging().PYTHONS) in control
+    assert "libnss-systemd" in control
+    assert re.search(r"systemd \(>= 252\)", control)
+
+
+@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
+def test_a_script_of_the_package_can_be_parsed(script: str) -> None:
+    done = subprocess.run(
+        ["sh", "-n", DEPLOY / "debian" / script], capture_output=True, text=True, check=False
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_the_settings_that_the_package_installs_are_valid() -> None:
+    file = str(DEPLOY / "debian" / "main.toml")
+    done = command("config", "validate", "--no-environment", "--config", file, env=surroundings())
+    assert done.returncode == 0, done.stderr
