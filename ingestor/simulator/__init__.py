@@ -26,6 +26,15 @@ no code with the client, so that both sides cannot share a misunderstanding.
 * `serve(config, stop_event)`: a hub as a process of its own.
 """
 
+from importlib.util import find_spec
+
+from ingestor.domain.errors import BadConfiguration
+
+if find_spec("aiohttp") is None:
+    raise BadConfiguration(
+        "the simulated hub is not installed\nwhy: it needs aiohttp\nfix: pip install 'hercle-ingestor[demo]'"
+    )
+
 from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
 from ingestor.simulator.faults import Fault, FaultSpec
 from ingestor.simulator.hub import SimulatedHub, serve
