@@ -168,21 +168,46 @@ NESTED = f',"more":{{{TOTALS.format(1, 2)[1:]}}}'
         pushed(account(asset(), sequence="12 ")),
         pushed(account(asset(available='"0.5"'))),
         record(*[envelope(quoted(account(asset())), client="")] * 2),
-        record(envelope(quoted(account(asset())))),
     ],
 )  # fmt: skip
 def test_what_is_not_cut_where_it_says_so_is_not_kept(reading: Reading, raw: bytes) -> None:
-    """Nor an answer, which is not repeated: the next one is for another request."""
     for _ in range(2):
         assert not reading.repeats(raw)
         assert not reading.reader._known
 
 
-def test_what_looks_like_an_amount_but_is_above_a_limit_is_left_to_the_exact_reader() -> None:
-    reading = Reading(Limits(digits=4, exponent=6))
-    for available in ("1", "12", "1234", "12345", "-123", "0.12", "0.123"):
-        reading.repeats(pushed(account(asset(available=available))))
-    assert reading.repeats(pushed(account(asset(available="-0.0"))))
+@pytest.mark.parametrize("limits", [Limits(digits=39), Limits(exponent=39)])
+def test_under_narrower_limits_for_amounts_all_is_left_to_the_exact_reader(limits: Limits) -> None:
+    reading = Reading(limits)
+    for _ in range(3):
+        assert not reading.repeats(pushed(account(asset())))
+
+
+@pytest.mark.parametrize(
+    ("available", "repeats"),
+    [
+        ("9" * 12 + "." + "9" * 28, True),
+        ("-0." + "0" * 28, True),
+        ("9" * 12 + "." + "9" * 29, False),
+        ("9" * 13, False),
+    ],
+)
+def test_numbers_are_read_up_to_a_length_that_is_within_the_limits(
+    reading: Reading, available: str, repeats: bool
+) -> None:
+    reading.snapshot(pushed(account(asset())))
+    assert reading.repeats(pushed(account(asset(available=available)))) == repeats
+
+
+def test_an_answer_is_read_by_one_to_the_same_request_only(reading: Reading) -> None:
+    def answer(client_id: str, sequence: str) -> bytes:
+        data = quoted(account(asset(), sequence=sequence))
+        return record(envelope(data, client=f',"clientId":"{client_id}"'))
+
+    assert [reading.repeats(answer(*each)) for each in (("a", "1"), ("a", "2"), ("b", "3"), ("a", "4"))] == [
+        False, True, False, True,
+    ]  # fmt: skip
+    assert reading.reader.events(answer("b", "5"))[0].client_id == "b"
 
 
 def test_large_records_are_not_kept(reading: Reading) -> None:
