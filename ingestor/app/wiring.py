@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -33,7 +32,7 @@ from ingestor.adapters.systemd import Notifier
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
 from ingestor.domain.decision import Policy, Step
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
 from ingestor.domain.requests import Command
@@ -124,7 +123,7 @@ class Ingestor:
                 mass_delete_share=settings.sequence.mass_delete_share,
                 software_version=__version__,
             ),
-            partial(decoded, limits=Limits(record_bytes=settings.hub.max_record_bytes), redact=redact),
+            Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
         self._started = False
         self._stopped = False
