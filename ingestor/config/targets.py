@@ -20,7 +20,7 @@ class ExternalDatabase:
 
     @property
     def url(self) -> str:
-        """`postgresql+psycopg://…`, with the password, if any, as it is now: it may be rotated on disk.
+        """`postgresql://…`, with the password, if any, as it is now: it may be rotated on disk.
 
         Raises:
             BadConfiguration: the password can no longer be read.
