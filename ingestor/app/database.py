@@ -116,20 +116,25 @@ def upgrade_database(url: str) -> SchemaState:
 
 def schema_at(url: str) -> SchemaState:
     """Where the schema at this address stands."""
-    with looking_at(url) as connection:
+    with looking_at(url, reads_only=True) as connection:
         return schema_state(connection)
 
 
 @contextmanager
-def looking_at(address: Address, timing: DatabaseTiming | None = None) -> Iterator[psycopg.Connection]:
+def looking_at(
+    address: Address, timing: DatabaseTiming | None = None, *, reads_only: bool = False
+) -> Iterator[psycopg.Connection]:
     """A session like the daemon's, for one block, with the daemon's errors.
+
+    Args:
+        reads_only: where no host takes writes, one that takes none will do.
 
     Raises:
         Transient: the database cannot be reached, or not now.
         CredentialRefused: it refuses the role or the password.
         BadConfiguration: it cannot be used as the settings have it.
     """
-    session = DatabaseSession(address, timing or DatabaseTiming(), DatabaseClock())
+    session = DatabaseSession(address, timing or DatabaseTiming(), DatabaseClock(), reads_only=reads_only)
     try:
         with session.use() as connection:
             yield connection

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Callable
 
-from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
+from ingestor.adapters.hub.link import HubLink
+from ingestor.adapters.hub.options import LinkLimits, LinkOptions, LinkTiming, tls_context
 from ingestor.config import Settings
 from ingestor.logs import register_secret
 from ingestor.pipeline.ports import Clock, LinkListener
@@ -12,11 +13,11 @@ from ingestor.pipeline.ports import Clock, LinkListener
 def hub_link(settings: Settings, key: Callable[[], str], listener: LinkListener, clock: Clock) -> HubLink:
     """Not started. What `key` gives can be read in no log line from then on."""
     hub = settings.hub
-    return HubLink(
+    options = LinkOptions(
         url=hub.address,
         key=lambda: register_secret(key()),
-        listener=listener,
-        clock=clock,
+        negotiation=hub.negotiate.value,
+        tls=tls_context(hub.ca_file),
         timing=LinkTiming(
             negotiate_seconds=hub.negotiate_deadline_seconds,
             start_seconds=hub.start_deadline_seconds,
@@ -28,7 +29,5 @@ def hub_link(settings: Settings, key: Callable[[], str], listener: LinkListener,
             healthy_seconds=hub.healthy_after_seconds,
         ),
         limits=LinkLimits(hub.max_message_bytes, hub.max_record_bytes),
-        rng=random.SystemRandom(),
-        negotiation=hub.negotiate.value,
-        ca_file=hub.ca_file,
     )
+    return HubLink(options, listener, clock, random.SystemRandom())

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID, uuid4
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.advice import advice
-from ingestor.adapters.hub.causes import LinkFailure
+from ingestor.adapters.hub.causes import LinkFailure, advice
 from ingestor.adapters.hub.link import HubLink
 from ingestor.app.findings import Problem
 from ingestor.app.hub import hub_link

@@ -11,14 +11,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
-from functools import partial
 from uuid import uuid4
 
 import structlog
 
 from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.advice import advice
+from ingestor.adapters.hub.causes import advice
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
 from ingestor.adapters.postgres.connecting import Address
 from ingestor.adapters.postgres.schema import REVISION
@@ -31,7 +30,7 @@ from ingestor.app.hub import hub_link
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
 from ingestor.domain.decision import Policy, Step
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
 from ingestor.domain.requests import Command
@@ -119,7 +118,7 @@ class Ingestor:
                 mass_delete_share=sequence.mass_delete_share,
                 software_version=__version__,
             ),
-            partial(decoded, limits=Limits(record_bytes=settings.hub.max_record_bytes), redact=redact),
+            Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
         self._started = False
         self._stopped = False

@@ -128,18 +128,13 @@ def test_the_password_finds_its_place_in_the_url(
     assert "a%2Fb" not in target.describe() + repr(target)
 
 
-def test_without_a_url_a_private_postgres_below_the_state_directory_is_meant(tmp_path: Path) -> None:
-    assert database_target(Settings(), {"STATE_DIRECTORY": "/var/lib/ingestor"}) == EmbeddedDatabase(
-        Path("/var/lib/ingestor/postgres")
-    )
-    assert database_target(Settings(), {"XDG_DATA_HOME": "/data"}) == EmbeddedDatabase(
-        Path("/data/ingestor/postgres")
-    )
+def test_a_private_postgres_is_meant_only_where_it_is_asked_for(tmp_path: Path) -> None:
     chosen = load(overrides={"database.embedded_directory": str(tmp_path)}, environ={}).settings
     assert database_target(chosen, {}) == EmbeddedDatabase(tmp_path)
 
 
-def test_without_url_and_without_the_demo_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingestor.config.targets.find_spec", lambda name: None)
-    with pytest.raises(BadConfiguration, match=r"hercle-ingestor\[demo\]"):
-        database_target(Settings(), {})
+@pytest.mark.parametrize("environ", [{}, {"STATE_DIRECTORY": "/var/lib/ingestor"}, {"HOME": "/home/me"}])
+def test_a_forgotten_url_is_said(environ: dict[str, str]) -> None:
+    with pytest.raises(BadConfiguration, match=r"database\.url is not set") as caught:
+        database_target(Settings(), environ)
+    assert caught.value.exit_code == 78
