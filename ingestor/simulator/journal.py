@@ -14,8 +14,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from ingestor.simulator.protocol import Json
-
 
 @dataclass(frozen=True, slots=True)
 class ChannelRecord:
@@ -29,7 +27,7 @@ class ChannelRecord:
     sequence: int | None = None
     client_id: str | None = None
     fault: str | None = None
-    argument: Json = None
+    argument: object = None
     """The envelope, or a list of one, that is the event's only argument."""
 
 
