@@ -95,9 +95,9 @@ class Server:
                 self._runner = None
 
     async def _open(self) -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route("*", PATH, self._guarded(self._upgrade))
-        app.router.add_route("*", f"{PATH}/negotiate", self._guarded(self._negotiate))
+        app = web.Application(middlewares=[self._keep_errors])
+        app.router.add_route("*", PATH, self._upgrade)
+        app.router.add_route("*", f"{PATH}/negotiate", self._negotiate)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()
         failure = OSError(f"no free port on {HOST}")
@@ -118,19 +118,18 @@ class Server:
 
     # --- HTTP --------------------------------------------------------------------------------------------
 
-    def _guarded(self, handler: _Handler) -> _Handler:
-        """`handler`, with its errors kept for `stop()` to raise: aiohttp would only log them."""
-
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            try:
-                return await handler(request)
-            except ConnectionError:  # the client left during the answer; nobody receives this one
-                return web.Response(status=499)
-            except Exception as error:
-                self.errors.append(error)
-                raise
-
-        return guarded
+    @web.middleware
+    async def _keep_errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Errors of ours, for `stop()` to raise: aiohttp would only log them."""
+        try:
+            return await handler(request)
+        except ConnectionError:  # the client left during the answer; nobody receives this one
+            return web.Response(status=499)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            self.errors.append(error)
+            raise
 
     def _authorized(self, request: web.Request) -> bool:
         """Bearer header, or the `access_token` that browsers must use for WebSockets."""
