@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.postgres import connecting
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming, backend_pid
 from ingestor.adapters.postgres.session import DatabaseSession, driver
 from ingestor.domain.errors import BadConfiguration, Fatal, IngestorError, RowRejected, TooSlow, Transient
@@ -156,6 +157,18 @@ def test_options_of_the_url_are_joined(empty_database: str) -> None:
         }
         assert shown(session, wanted) == wanted
         assert shown(session, SETTINGS) == SETTINGS
+
+
+def test_a_server_that_cannot_watch_its_clients_is_used_all_the_same(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server on Windows rejects any value, as every server does this one."""
+    name = "client_connection_check_interval"
+    with session_at(empty_database) as session:
+        assert shown(session, {name: ""}) == {name: "2s"}
+    monkeypatch.setattr(connecting, "_SOME_PLATFORMS_ONLY", (name, "-1"))
+    with session_at(empty_database) as session:
+        assert shown(session, SETTINGS | {name: "0"}) == SETTINGS | {name: "0"}
 
 
 @pytest.mark.parametrize(
