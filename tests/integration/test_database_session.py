@@ -38,7 +38,7 @@ UNKIND = {
     "TimeZone": "Asia/Kathmandu",
     "search_path": "nowhere",
     "lock_timeout": "0",
-    "statement_timeout": "1",
+    "statement_timeout": "10",
     "idle_in_transaction_session_timeout": "1",
     "idle_session_timeout": "1000",
     "default_transaction_isolation": "serializable",

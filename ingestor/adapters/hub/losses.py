@@ -7,6 +7,8 @@ from ingestor.adapters.hub.causes import LinkCause
 
 _HOUR_SECONDS = 3600.0
 _ENOUGH = 3
+_FEW = 1
+"""Pings: ASP.NET Core's hub begins to watch for a client's silence with the first one."""
 _ENDED_BY_HUB = {LinkCause.EOF, LinkCause.RESET, LinkCause.CLOSED_BY_HUB}
 
 
@@ -19,7 +21,7 @@ class Suspect(StrEnum):
 
 HINTS = {
     Suspect.RECEIVE_DEADLINE: "the hub is silent for longer than this; if it pings less often, raise it",
-    Suspect.PING_INTERVAL: "the hub ended these sessions before our first ping; if it drops silent clients, "
+    Suspect.PING_INTERVAL: "the hub ended these sessions before our second ping; if it drops silent clients, "
     "lower it",
 }
 
@@ -46,7 +48,7 @@ class Losses:
         suspect = None
         if cause == LinkCause.SILENT:
             suspect = Suspect.RECEIVE_DEADLINE
-        elif cause in _ENDED_BY_HUB and pings == 0 and lived_seconds > ping_seconds / 10:
+        elif cause in _ENDED_BY_HUB and pings <= _FEW and lived_seconds > (pings + 0.1) * ping_seconds:
             suspect = Suspect.PING_INTERVAL
         self._in_a_row = self._in_a_row + 1 if suspect is self._suspect else 1
         self._suspect = suspect

@@ -213,6 +213,8 @@ def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, n
             "why: names of assets can hold any letter, which only UTF8 can store, and each in one way\n"
             "fix: make the database with ENCODING 'UTF8' TEMPLATE template0"
         )
+    # First and by itself: the server's own limit, however short, holds for all that comes before.
+    connection.execute(f"SET statement_timeout = {settings['statement_timeout']}".encode())
     with suppress(psycopg.errors.InvalidParameterValue):
         connection.execute(_SET, ([_SOME_PLATFORMS_ONLY[0]], [_SOME_PLATFORMS_ONLY[1]]))
     names = list(settings)
