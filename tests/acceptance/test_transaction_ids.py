@@ -13,7 +13,7 @@ import pytest
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, find_binaries
 from ingestor.adapters.embedded_postgres.account import choose_account
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.daemon import ACCOUNT, Daemon, environment
 from tests.support.oracle import judge

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ingestor.adapters.embedded_postgres import SYSTEM, EmbeddedPostgres, find_binaries
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from ingestor.domain.errors import BadConfiguration
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.daemon import Daemon, command, environment
