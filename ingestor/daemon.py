@@ -17,7 +17,7 @@ from ingestor.domain.errors import Fatal, IngestorError
 
 log = structlog.get_logger()
 
-_TICK_SECONDS = 1.0
+_TICK_SECONDS = 2.0
 """Or sooner, where systemd's watchdog wants it."""
 _TURN_PATIENCE_SECONDS = 30.0
 """A thread that has not turned for this long is stuck: longer than the longest transaction may take."""

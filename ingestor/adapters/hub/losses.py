@@ -13,7 +13,7 @@ _ENDED_BY_HUB = {LinkCause.EOF, LinkCause.RESET, LinkCause.CLOSED_BY_HUB}
 RECEIVE_DEADLINE, PING_INTERVAL = "hub.receive_deadline_seconds", "hub.ping_interval_seconds"
 HINTS = {
     RECEIVE_DEADLINE: "the hub is silent for longer than this; if it pings less often, raise it",
-    PING_INTERVAL: "the hub ended these sessions before our second ping; if it drops silent clients, lower it",
+    PING_INTERVAL: "the hub ended these sessions before our second ping; lower it if silence is why",
 }
 
 
