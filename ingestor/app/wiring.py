@@ -28,6 +28,7 @@ from ingestor.adapters.postgres.schema import REVISION
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
+from ingestor.adapters.systemd import Notifier
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
 from ingestor.domain.decision import Policy, Step
@@ -45,6 +46,8 @@ from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
 from ingestor.pipeline.state import State
 from ingestor.pipeline.writer import Writer, WriterRules
+
+__all__ = ["Ingestor", "Notifier"]
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ from psycopg import sql as composed
 
 import ingestor
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import Daemon, command, environment

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ingestor.adapters.postgres.loading import load_state
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.domain.gaps import Confirmed, Gap, GapKind
 from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened

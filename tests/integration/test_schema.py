@@ -21,7 +21,7 @@ import ingestor
 from ingestor.adapters.postgres.dictionary import dictionary
 from ingestor.adapters.postgres.schema import REVISION, schema_state, scripts
 from ingestor.adapters.postgres.statements import CHANGES, HEARTBEAT_VALUES, columns
-from ingestor.app import schema_at, upgrade_database
+from ingestor.app.database import schema_at, upgrade_database
 from ingestor.pipeline.rows import SessionProgressRow
 from tests.support.daemon import ROOT, surroundings
 from tests.support.postgres import libpq_url
