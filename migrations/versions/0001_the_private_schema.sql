@@ -523,7 +523,6 @@ CREATE TABLE ingest.request (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, requested_at, request_id)
 );
-CREATE INDEX request_open_idx ON ingest.request (account) WHERE outcome IS NULL;
 COMMENT ON TABLE ingest.request IS 'Every request to the hub: why, when, and how it ended.';
 COMMENT ON COLUMN ingest.request.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.request.request_id IS 'Correlation id, sent as ClientId and echoed by the hub.';
