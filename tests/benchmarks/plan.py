@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.benchmarks import idle, runs
+from tests.benchmarks import day, idle, runs
 from tests.benchmarks.check import ContentDiffers
 from tests.benchmarks.daemon import PROGRAM, DaemonFailed, environment
 from tests.benchmarks.figures import Results
@@ -30,6 +30,7 @@ class Sizes:
     backlog: int = 8_000
     backlog_hold_seconds: float = 2.0
     idle_seconds: float = 20.0
+    idle_day_seconds: int = day.DAY
     stored: tuple[int, ...] = (1_000_000, 10_000_000)
     stored_flat: int = 30_000
     stored_rounds: int = 3
@@ -46,6 +47,7 @@ QUICK = Sizes(
     backlog=4_000,
     backlog_hold_seconds=0.5,
     idle_seconds=5.0,
+    idle_day_seconds=4 * day.HOUR,
     stored=(100_000,),
     stored_flat=10_000,
     stored_rounds=1,
@@ -190,6 +192,13 @@ def process(bed: Bed, sizes: Sizes, results: Results) -> None:
     results.round = 0
 
 
+def idle_day(bed: Bed, sizes: Sizes, results: Results) -> None:
+    """What a day costs on disk on which nothing happens; and one on which nothing but the exposure moves."""
+    for name, moves in (("bytes_per_idle_day", False), ("bytes_per_idle_day_exposure", True)):
+        stored = day.measure(bed, exposure_moves=moves, seconds=sizes.idle_day_seconds)
+        results.add(name, stored * day.DAY / sizes.idle_day_seconds, "B")
+
+
 def growth(bed: Bed, sizes: Sizes, results: Results) -> None:
     """The same stream into databases that hold a long history of the same account."""
     directory = bed.home / "stored"
@@ -226,6 +235,7 @@ ONCE: dict[str, Group] = {
     "all_change": all_change,
     "start": start,
     "process": process,
+    "idle": idle_day,
     "backlog": backlog,
     "memory": memory,
     "growth": growth,
