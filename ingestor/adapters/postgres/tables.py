@@ -114,14 +114,15 @@ exposure = _table(
     "exposure",
     "user_id, asset, observed_at, session_id, ordinal, position",
     f"user_id text, asset text, observed_at timestamptz, {_EVENT}, current_exposure numeric null, "
-    "max_exposure numeric null",
+    "max_exposure numeric null, recorded_at timestamptz",
 )
 
 exposure_total = _table(
     "exposure_total",
     "user_id, observed_at, session_id, ordinal, position",
     f"user_id text, observed_at timestamptz, {_EVENT}, base_currency text null, "
-    "total_current_exposure numeric null, total_max_exposure numeric null",
+    "total_current_exposure numeric null, total_max_exposure numeric null, "
+    "recorded_at timestamptz",
 )
 
 pair = _table(
