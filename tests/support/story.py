@@ -1,7 +1,8 @@
 """One frozen story of two accounts, as rows: what the reports have to say about it is known by heart.
 
 `main` has a hub that pushes; its day of trouble is 2025-03-03. `polled` has a hub that only answers,
-and a key that was changed for another user's. Both processes were stopped on 2025-03-31 at 12:00 UTC. Times are UTC.
+and a key that was changed for another user's. Both processes were stopped on 2025-03-31 at 12:00. Times are
+UTC.
 """
 
 from decimal import Decimal
@@ -30,7 +31,7 @@ def tell(sql: Query) -> None:
         insert(sql, "account", account=name, environment="custom", created_at=_at("2025-03-03 08:59"))
         _stopped(sql, name)
     for session, (name, opened) in OPENED.items():
-        _session(sql, name, session, opened)
+        open_session(sql, name, session, _at(opened))
     _main(sql)
     _polled(sql)
     _pairs(sql)
@@ -120,7 +121,7 @@ class Versions:
     def __init__(self, sql: Query, account: str, user: str, kind: str = "balances") -> None:
         self._sql = sql
         self._stream = {"account": account, "kind": kind, "user_id": user}
-        self._newest: dict[str, object] = {}
+        self.newest: dict[str, object] = {}
 
     def __call__(
         self,
@@ -139,7 +140,7 @@ class Versions:
     ) -> None:
         number = {"epoch": epoch, "sequence": sequence, "revision": revision}
         event = {"session_id": SESSIONS[session], "ordinal": sequence, "position": 0}
-        if epoch != self._newest.get("epoch"):
+        if epoch != self.newest.get("epoch"):
             insert(
                 self._sql,
                 "epoch",
@@ -183,7 +184,7 @@ class Versions:
                 allocated=Decimal(allocated),
                 reported=amount is not None,
             )
-        self._newest = {**number, **event, "valid_from": _march(time), "deleted": deleted}
+        self.newest = {**number, **event, "valid_from": _march(time), "deleted": deleted}
 
     def stand(self, confirmed_until: str) -> None:
         """The watermark: the newest version, confirmed until then."""
@@ -191,7 +192,7 @@ class Versions:
             self._sql,
             "watermark",
             **self._stream,
-            **self._newest,
+            **self.newest,
             content=b"",
             confirmed_until=_march(confirmed_until),
         )
@@ -323,13 +324,14 @@ def pair(sql: Query, time: str, sequence: int, name: str, max_size: str, *, list
     )
 
 
-def _session(sql: Query, account: str, session: str, opened: str) -> None:
+def open_session(sql: Query, account: str, session: str, opened: object) -> None:
+    """A session that has not ended."""
     insert(
         sql,
         "session",
         account=account,
         session_id=SESSIONS[session],
-        opened_at=_at(opened),
+        opened_at=opened,
         url="https://hub.example",
         attempts=1,
         connection_errors=("'{}'",),
