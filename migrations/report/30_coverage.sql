@@ -42,92 +42,129 @@ BEGIN ATOMIC
         JOIN report.gap_interval AS g ON g.account = a.account AND g.kind = a.kind
         WHERE coalesce(g.user_id, a.user_id) = a.user_id AND g.recorded_at <= known_at AND g.during && a.span
     ),
-    -- Before a version, the time since the last confirmation is unknown, unless the hub pushed the next number.
-    unproven AS (
-        SELECT a.account, a.kind, a.user_id, v.previous_confirmed_until AS unknown_from, v.valid_from AS unknown_until
-        FROM asked AS a
-        JOIN report.version AS v ON v.account = a.account AND v.kind = a.kind AND v.user_id = a.user_id
-        WHERE v.valid_from > since AND v.valid_from <= upper(a.span) AND v.recorded_at <= known_at
-          AND (v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0)
-        UNION ALL
-        -- The first version of a session, though pushed.
-        SELECT a.account, a.kind, a.user_id, v.previous_confirmed_until, v.valid_from
-        FROM asked AS a
-        JOIN report.session AS o ON o.account = a.account AND o.opened_at <= upper(a.span)
-        CROSS JOIN LATERAL (
-            SELECT x.*
-            FROM report.version AS x
-            WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
-              AND x.valid_from >= o.opened_at AND x.valid_from > since
-            ORDER BY x.valid_from
-            LIMIT 1
-        ) AS v
-        WHERE v.session_id = o.session_id AND v.previous_confirmed_until < o.opened_at
-          AND o.opened_at >= coalesce((
-              SELECT max(before.opened_at)
-              FROM report.session AS before
-              WHERE before.account = a.account AND before.opened_at <= since
-          ), '-infinity')
-        UNION ALL
-        -- The first one after the range.
-        SELECT a.account, a.kind, a.user_id, v.previous_confirmed_until, v.valid_from
-        FROM asked AS a
-        CROSS JOIN LATERAL (
-            SELECT x.*
-            FROM report.version AS x
-            WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id AND x.valid_from > upper(a.span)
-            ORDER BY x.valid_from, x.epoch, x.sequence, x.revision
-            LIMIT 1
-        ) AS v
-        WHERE v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0 OR v.recorded_at > known_at
-           OR v.valid_from > statement_timestamp() + interval '2 seconds'
-           OR NOT coalesce((
-               SELECT o.opened_at
-               FROM report.session AS o
-               WHERE o.account = v.account AND o.session_id = v.session_id
-           ) <= v.previous_confirmed_until, false)
-        UNION ALL
-        -- In a gap, before a pushed one too.
-        SELECT h.account, h.kind, h.user_id, greatest(v.previous_confirmed_until, lower(h.during)),
-            least(v.valid_from, upper(h.during))
-        FROM hole AS h
-        CROSS JOIN LATERAL (
-            (
-                SELECT x.previous_confirmed_until, x.valid_from
-                FROM report.version AS x
-                WHERE x.account = h.account AND x.kind = h.kind AND x.user_id = h.user_id
-                  AND x.valid_from > lower(h.during) AND x.valid_from <= upper(h.during)
-            )
-            UNION ALL
-            (
-                SELECT x.previous_confirmed_until, x.valid_from
-                FROM report.version AS x
-                WHERE x.account = h.account AND x.kind = h.kind AND x.user_id = h.user_id
-                  AND x.valid_from > upper(h.during)
-                ORDER BY x.valid_from
-                LIMIT 1
-            )
-        ) AS v
-        UNION ALL
-        -- After the last confirmation of all.
-        SELECT account, kind, user_id, confirmed_until, upper(span) FROM asked
-        UNION ALL
-        SELECT account, kind, user_id, lower(span), least(first_at, upper(span)) FROM asked
-    ),
-    pending AS (
-        SELECT a.account, a.kind, a.user_id, c.during
+    pending AS MATERIALIZED (
+        SELECT a.account, a.kind, a.user_id, c.during * a.span AS during
         FROM asked AS a
         JOIN report.confirmation AS c ON c.account = a.account AND c.kind = a.kind AND c.user_id = a.user_id
         WHERE c.during && a.span AND c.raised_at <= known_at
+    ),
+    maintained AS MATERIALIZED (
+        SELECT tstzrange(
+            (d.day + w.starts_at) AT TIME ZONE w.zone, (d.day + w.ends_at) AT TIME ZONE w.zone
+        ) * tstzrange(since, greatest(since, until)) AS during
+        FROM report.maintenance_window AS w
+        CROSS JOIN LATERAL generate_series(
+            date_trunc('day', since AT TIME ZONE w.zone), until AT TIME ZONE w.zone, interval '1 day'
+        ) AS d (day)
+        WHERE extract(isodow FROM d.day) = w.weekday
+    ),
+    -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown. There
+    -- may be many of these, and they never overlap: their lengths are summed, and only what lies in an interval with a
+    -- cause of its own is taken apart.
+    undated AS MATERIALIZED (
+        SELECT
+            a.account, a.kind, a.user_id, count(*) AS intervals,
+            sum(v.valid_from - greatest(v.previous_confirmed_until, since)) AS duration
+        FROM asked AS a
+        JOIN report.version AS v ON v.account = a.account AND v.kind = a.kind AND v.user_id = a.user_id
+        WHERE v.valid_from > since AND v.valid_from <= upper(a.span) AND v.recorded_at <= known_at
+          AND v.previous_confirmed_until < v.valid_from
+          AND (v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0)
+        GROUP BY a.account, a.kind, a.user_id
+    ),
+    -- In a gap, it is unknown before a pushed one too.
+    piece AS MATERIALIZED (
+        SELECT
+            i.account, i.kind, i.user_id, i.is_gap,
+            v.valid_from <= i.span_until AND (v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0)
+                AND v.recorded_at <= known_at AS is_undated,
+            tstzrange(v.previous_confirmed_until, greatest(v.previous_confirmed_until, v.valid_from)) * i.during AS during
+        FROM (
+            SELECT h.account, h.kind, h.user_id, true AS is_gap, h.during, upper(a.span) AS span_until
+            FROM hole AS h
+            JOIN asked AS a USING (account, kind, user_id)
+            UNION ALL
+            SELECT c.account, c.kind, c.user_id, false, c.during, upper(a.span)
+            FROM pending AS c
+            JOIN asked AS a USING (account, kind, user_id)
+            UNION ALL
+            SELECT a.account, a.kind, a.user_id, false, m.during * a.span, upper(a.span)
+            FROM asked AS a
+            JOIN maintained AS m ON m.during && a.span
+        ) AS i
+        CROSS JOIN LATERAL (
+            (
+                SELECT x.*
+                FROM report.version AS x
+                WHERE x.account = i.account AND x.kind = i.kind AND x.user_id = i.user_id
+                  AND x.valid_from > lower(i.during) AND x.valid_from <= upper(i.during)
+                  AND x.previous_confirmed_until IS NOT NULL
+            )
+            UNION ALL
+            (
+                SELECT x.*
+                FROM report.version AS x
+                WHERE x.account = i.account AND x.kind = i.kind AND x.user_id = i.user_id
+                  AND x.valid_from > upper(i.during)
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision
+                LIMIT 1
+            )
+        ) AS v
+        WHERE v.previous_confirmed_until < upper(i.during)
     ),
     unknown AS MATERIALIZED (
         SELECT a.account, a.kind, a.user_id, range_agg(u.during) * tstzmultirange(a.span) AS during
         FROM asked AS a
         JOIN (
-            SELECT account, kind, user_id, tstzrange(unknown_from, greatest(unknown_from, unknown_until)) AS during
-            FROM unproven
+            SELECT account, kind, user_id, during FROM piece WHERE is_gap OR is_undated
             UNION ALL
             SELECT account, kind, user_id, during FROM pending
+            UNION ALL
+            -- Before the first version of a session, though pushed.
+            SELECT a.account, a.kind, a.user_id, tstzrange(v.previous_confirmed_until, v.valid_from)
+            FROM asked AS a
+            JOIN report.session AS o ON o.account = a.account AND o.opened_at <= upper(a.span)
+            CROSS JOIN LATERAL (
+                SELECT x.*
+                FROM report.version AS x
+                WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
+                  AND x.valid_from >= o.opened_at AND x.valid_from > since
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision
+                LIMIT 1
+            ) AS v
+            WHERE v.session_id = o.session_id AND v.previous_confirmed_until < o.opened_at
+              AND v.origin = 'pushed' AND v.passed_over = 0 AND v.revision = 0 AND v.recorded_at <= known_at
+              AND o.opened_at >= coalesce((
+                  SELECT max(before.opened_at)
+                  FROM report.session AS before
+                  WHERE before.account = a.account AND before.opened_at <= since
+              ), '-infinity')
+            UNION ALL
+            -- Before the first version after the range.
+            SELECT a.account, a.kind, a.user_id, tstzrange(v.previous_confirmed_until, v.valid_from)
+            FROM asked AS a
+            CROSS JOIN LATERAL (
+                SELECT x.*
+                FROM report.version AS x
+                WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
+                  AND x.valid_from > upper(a.span)
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision
+                LIMIT 1
+            ) AS v
+            WHERE v.recorded_at <= known_at AND v.previous_confirmed_until < v.valid_from
+              AND (
+                  v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0
+                  OR NOT coalesce((
+                      SELECT o.opened_at
+                      FROM report.session AS o
+                      WHERE o.account = v.account AND o.session_id = v.session_id
+                  ) <= v.previous_confirmed_until, false)
+              )
+            UNION ALL
+            -- After the last confirmation of all, and before the first version.
+            SELECT account, kind, user_id, tstzrange(confirmed_until, NULL) FROM asked
+            UNION ALL
+            SELECT account, kind, user_id, tstzrange(NULL, first_at) FROM asked
         ) AS u USING (account, kind, user_id)
         GROUP BY a.account, a.kind, a.user_id, a.span
     ),
@@ -173,15 +210,8 @@ BEGIN ATOMIC
         FROM layer AS l
         JOIN unknown AS u USING (account, kind, user_id)
     ),
-    maintained AS MATERIALIZED (
-        SELECT coalesce(range_agg(tstzrange(
-            (d.day + w.starts_at) AT TIME ZONE w.zone, (d.day + w.ends_at) AT TIME ZONE w.zone
-        )), '{}') AS during
-        FROM report.maintenance_window AS w
-        CROSS JOIN LATERAL generate_series(
-            date_trunc('day', since AT TIME ZONE w.zone), until AT TIME ZONE w.zone, interval '1 day'
-        ) AS d (day)
-        WHERE extract(isodow FROM d.day) = w.weekday
+    maintenance AS MATERIALIZED (
+        SELECT coalesce(range_agg(during), '{}') AS during FROM maintained
     ),
     counted AS (
         SELECT p.account, p.kind, p.user_id, p.cause, sum(upper(r.during) - lower(r.during)) AS duration,
@@ -190,17 +220,36 @@ BEGIN ATOMIC
             SELECT p.account, p.kind, p.user_id, p.cause,
                 CASE WHEN p.rank > 2 THEN p.during - m.during ELSE p.during END AS during
             FROM part AS p
-            CROSS JOIN maintained AS m
+            CROSS JOIN maintenance AS m
             UNION ALL
             SELECT p.account, p.kind, p.user_id, 'maintenance', range_agg(r.during)
             FROM part AS p
-            CROSS JOIN maintained AS m
+            CROSS JOIN maintenance AS m
             CROSS JOIN LATERAL unnest(p.during * m.during) AS r (during)
             WHERE p.rank > 2
             GROUP BY p.account, p.kind, p.user_id
         ) AS p
         CROSS JOIN LATERAL unnest(p.during) AS r (during)
         GROUP BY p.account, p.kind, p.user_id, p.cause
+        UNION ALL
+        SELECT
+            d.account, d.kind, d.user_id, 'unconfirmed',
+            d.duration - coalesce((
+                SELECT sum(upper(r.during) - lower(r.during))
+                FROM (
+                    SELECT unnest(range_agg(p.during)) AS during
+                    FROM piece AS p
+                    WHERE p.account = d.account AND p.kind = d.kind AND p.user_id = d.user_id AND p.is_undated
+                ) AS r
+            ), interval '0'),
+            d.intervals
+        FROM undated AS d
+    ),
+    summed AS (
+        SELECT account, kind, user_id, cause, sum(duration) AS duration, sum(intervals)::bigint AS intervals
+        FROM counted
+        GROUP BY account, kind, user_id, cause
+        HAVING sum(duration) > interval '0'
     )
     SELECT
         a.account, a.kind, a.user_id, c.cause, c.duration,
@@ -212,11 +261,11 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (
         SELECT 'known' AS cause, upper(a.span) - lower(a.span) - coalesce(sum(x.duration), interval '0') AS duration,
             NULL::bigint AS intervals
-        FROM counted AS x
+        FROM summed AS x
         WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
         UNION ALL
         SELECT x.cause, x.duration, x.intervals
-        FROM counted AS x
+        FROM summed AS x
         WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
     ) AS c
     WHERE NOT isempty(a.span);
@@ -226,7 +275,7 @@ COMMENT ON FUNCTION report.coverage(timestamptz, timestamptz, timestamptz) IS
 cause: known, or why not: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a contradiction waited for confirmation), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
 duration: How much of the range that is.
 share: Its share of the range, from 0 to 1.
-intervals: Of how many intervals it consists; null for known.';
+intervals: Of how many intervals it consists; of unconfirmed: about how many changes no push dates; null for known.';
 
 CREATE FUNCTION report.coverage_daily(first_day date, last_day date, zone text, known_at timestamptz DEFAULT now())
 RETURNS TABLE (

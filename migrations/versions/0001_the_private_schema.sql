@@ -142,7 +142,8 @@ CREATE TABLE ingest.version (
 );
 -- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
 -- a new version, none for the pushes of a hub that pushes every number.
-CREATE INDEX version_unproven_idx ON ingest.version (account, kind, user_id, valid_from)
+CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
+    INCLUDE (previous_confirmed_until, recorded_at)
     WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
 COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
 COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';

@@ -106,6 +106,28 @@ def test_the_parts_of_a_range_add_up_to_it(seed: int, sql: Query) -> None:
         assert abs(share - 1) < 1e-6
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_range_is_the_sum_of_its_pieces(seed: int, sql: Query) -> None:
+    """Cause by cause; with a window of maintenance in the middle of the day."""
+    end = tell(sql, seed)
+    random = Random(seed)
+    sql("INSERT INTO report.maintenance_window VALUES (1, '10:00', '10:20', 'UTC')")  # 2025-03-03 is a Monday
+    cuts = sorted(random.sample(moments(random, end, []), k=6))
+    for known_at in (end, cuts[-1]):
+        (whole, pieces) = (
+            sql(
+                "SELECT cause, sum(duration) FROM unnest(%s, %s) AS p (since, until) "
+                "CROSS JOIN LATERAL report.coverage(p.since, p.until, %s) "
+                "GROUP BY cause HAVING sum(duration) > interval '0' ORDER BY cause",
+                each[:-1],
+                each[1:],
+                known_at,
+            )
+            for each in ([cuts[0], cuts[-1]], cuts)
+        )
+        assert whole == pieces
+
+
 @pytest.mark.parametrize("seed", SEEDS[:4])
 def test_buckets_and_days_are_the_state_at_their_boundaries(seed: int, sql: Query) -> None:
     end = tell(sql, seed)
