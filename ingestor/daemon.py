@@ -12,12 +12,13 @@ from typing import Protocol
 
 import structlog
 
-from ingestor.app import Notifier
+from ingestor.app.wiring import Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 
 log = structlog.get_logger()
 
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 1.0
+"""Or sooner, where systemd's watchdog wants it."""
 _TURN_PATIENCE_SECONDS = 30.0
 """A thread that has not turned for this long is stuck: longer than the longest transaction may take."""
 _START_TURN_SECONDS = 60.0
@@ -76,7 +77,8 @@ def run(daemon: Daemon, notifier: Notifier, drain_seconds: float, stop: threadin
 def _watch(daemon: Daemon, notifier: Notifier, stop: threading.Event) -> None:
     """Until asked to stop: pass the threads' turns on to systemd, and notice the stuck and the dead."""
     known: set[str] = set()
-    while not stop.wait(_TICK_SECONDS):
+    tick = min(_TICK_SECONDS, notifier.watchdog_interval_seconds or _TICK_SECONDS)
+    while not stop.wait(tick):
         dead = daemon.dead()
         if dead is not None:
             raise _as_fatal(dead, daemon.failure())

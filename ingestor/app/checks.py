@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.postgres.session import driver
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
 from ingestor.app.database import NOT_MADE_YET, database_beside, looking_at, made, schema_at
 from ingestor.app.findings import Problem as _Problem
@@ -118,7 +117,7 @@ def _database(loaded: Loaded) -> str:
         raise _Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
     with database_beside(loaded.settings) as url, looking_at(url) as connection:
         clock = DatabaseClock()
-        Timekeeping(loaded.settings.account, clock).read(driver(connection))
+        Timekeeping(loaded.settings.account, clock).read(connection)
     seconds = clock.offset_seconds or 0.0
     reached = f"reached, {target.describe()}; this host's clock is {offset(seconds)} the database's"
     if abs(seconds) >= OFFSET_SECONDS:

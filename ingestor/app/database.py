@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
+import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
 from ingestor.adapters.postgres.failures import ConnectionFailed
-from ingestor.adapters.postgres.migrate import SchemaState, schema_state, upgrade
+from ingestor.adapters.postgres.schema import SchemaState, schema_state
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration, Transient
@@ -101,6 +101,8 @@ _UPGRADE = DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_se
 
 def upgrade_database(url: str) -> SchemaState:
     """Bring the schema at this address up to date; returns where it stood before."""
+    from ingestor.adapters.postgres.migrate import upgrade  # noqa: PLC0415 - with all of Alembic
+
     with looking_at(url, _UPGRADE) as connection:
         return upgrade(connection)
 
@@ -112,7 +114,7 @@ def schema_at(url: str) -> SchemaState:
 
 
 @contextmanager
-def looking_at(address: Address, timing: DatabaseTiming | None = None) -> Iterator[Connection]:
+def looking_at(address: Address, timing: DatabaseTiming | None = None) -> Iterator[psycopg.Connection]:
     """A session like the daemon's, for one block, with the daemon's errors.
 
     Raises:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from math import inf
 
-from sqlalchemy import Connection
+import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.queries import (
@@ -71,7 +71,7 @@ def status(settings: Settings) -> AccountStatus:
         return account
 
 
-def _expected_holder(connection: Connection, account: str) -> LockHolder | None:
+def _expected_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:
     clock, pause = DatabaseClock(), threading.Event()
     until = clock.monotonic() + _HOLDER_SECONDS
     holder = None

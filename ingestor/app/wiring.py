@@ -24,10 +24,11 @@ from ingestor.adapters.hub.advice import advice
 from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
-from ingestor.adapters.postgres.migrate import REVISION
+from ingestor.adapters.postgres.schema import REVISION
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
+from ingestor.adapters.systemd import Notifier
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
 from ingestor.domain.decision import Policy, Step
@@ -45,6 +46,8 @@ from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
 from ingestor.pipeline.state import State
 from ingestor.pipeline.writer import Writer, WriterRules
+
+__all__ = ["Ingestor", "Notifier"]
 
 log = structlog.get_logger()
 

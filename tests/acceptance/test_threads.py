@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query

@@ -89,7 +89,7 @@ FROM history.account AS a
 CROSS JOIN generate_series(0, 729, 10) AS d
 CROSS JOIN LATERAL (SELECT history.began() + d * interval '1 day' + interval '5 hours' AS at) AS x;
 INSERT INTO ingest.request
-SELECT a.account, 'r' || m, at, 'GetBalances', 'schedule', 1, 'positional', history.session_id(a.account, m / 144),
+SELECT a.account, md5(a.account || m)::uuid, at, 'GetBalances', 'schedule', 1, 'positional', history.session_id(a.account, m / 144),
     'answered', at + (5 + (hashint4(m) & 63)) * interval '1 ms', m, NULL, at
 FROM history.account AS a
 CROSS JOIN generate_series(1, 105100) AS m

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from tests.support.postgres import libpq_url, postgres_directory, server_under_test
 
 FILL = Path(__file__).with_name("history.sql")

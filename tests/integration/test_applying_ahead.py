@@ -23,7 +23,7 @@ from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from ingestor.domain.decode import decoded
 from ingestor.domain.errors import Fatal, IngestorError, LinkDown, OutcomeUnknown
 from ingestor.domain.limits import Limits

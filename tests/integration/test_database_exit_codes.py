@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import database, upgrade_database
+from ingestor.app.database import database, upgrade_database
 from ingestor.config import Environment, Hub, Settings
 from ingestor.config.model import Database
+from ingestor.config.values import Secret
 from ingestor.domain.errors import Transient
 from tests.integration.test_database_session import run, session_at
 from tests.support.daemon import command, environment
@@ -130,7 +130,7 @@ def test_a_rotated_password_file_is_read_at_the_next_connect(protected: str, tmp
     settings = Settings(
         account="rotating",
         hub=Hub(environment=Environment.CUSTOM, url=NOBODY_LISTENS),
-        database=Database(url=SecretStr(protected), password_file=file),
+        database=Database(url=Secret(protected), password_file=file),
     )
     with database(settings) as address, session_at(address) as session:
         run(session, "ALTER ROLE keeper PASSWORD 'second'")

@@ -8,8 +8,8 @@ import pytest
 from psycopg import sql
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.adapters.postgres.migrate import REVISION, require_schema
-from ingestor.app import schema_at, upgrade_database
+from ingestor.adapters.postgres.schema import REVISION, require_schema
+from ingestor.app.database import schema_at, upgrade_database
 from ingestor.domain.errors import BadConfiguration, SchemaMismatch
 from tests.integration.test_database_session import pid, session_at
 from tests.support.daemon import command, environment

@@ -56,20 +56,42 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
 
 
-@pytest.mark.parametrize("option", ["--version", "--help"])
-def test_version_and_help_import_no_library_but_click(option: str) -> None:
+def imported_by(*arguments: str) -> set[str]:
+    """The packages that this command line has imported when it ends."""
     code = (
         "import sys\n"
-        f"sys.argv = ['ingestor', {option!r}]\n"
+        f"sys.argv = {['ingestor', *arguments]!r}\n"
         "from ingestor.__main__ import main\n"
         "try:\n    main()\n"
         "finally:\n    print('\\nMODULES', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
     )
     done = process("-c", code)
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.partition("MODULES")[2].split())
+    return set(done.stdout.partition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_no_library_but_click(option: str) -> None:
+    loaded = imported_by(option)
     assert "click" in loaded
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("command", "needed", "spared"),
+    [
+        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"alembic", "mako", "rich"}),
+        ("status", {"psycopg"}, {"alembic", "mako", "rich", "signalrcore", "apscheduler", "websockets"}),
+        ("db", {"psycopg"}, {"rich", "signalrcore", "apscheduler", "websockets"}),
+    ],
+)
+def test_a_command_imports_what_it_needs_and_no_more(
+    command: str, needed: set[str], spared: set[str]
+) -> None:
+    """Migrations are for `db`, and rich is for a terminal."""
+    loaded = imported_by(command, "--help")
+    assert needed <= loaded
+    assert not loaded & spared
 
 
 def test_the_module_runs_and_tells_its_version() -> None:
@@ -341,3 +363,13 @@ def test_the_shell_can_ask_for_completions(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COMP_CWORD", "1")
     done = process("-m", "ingestor")
     assert (done.stdout.strip(), done.returncode) == ("plain,config", 0)
+
+
+@pytest.mark.parametrize("module", ["ingestor.daemon", "ingestor.app.wiring", "ingestor.app.status"])
+def test_what_runs_the_daemon_and_what_looks_at_it_leave_the_tools_of_migrations_alone(module: str) -> None:
+    """They would be a third of an idle daemon's memory, and half of the time of a look."""
+    done = process(
+        "-c", f"import sys, {module}; print(sorted({{'sqlalchemy', 'alembic'}} & sys.modules.keys()))"
+    )
+
+    assert done.stdout == "[]\n", done.stderr

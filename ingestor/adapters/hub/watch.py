@@ -9,7 +9,9 @@ from ingestor.adapters.hub.causes import LinkCause, LinkFailure
 from ingestor.adapters.hub.options import LinkTiming
 from ingestor.pipeline.ports import Clock, LinkListener
 
-_TICK_SECONDS = 0.25
+_LONGEST_TURN_SECONDS = 2.0
+"""What happens in the session ends a turn at once. A machine that was suspended is awake for so long before
+its dead link is noticed."""
 _REASON_SECONDS = 0.5
 
 
@@ -17,13 +19,12 @@ def watch(
     attempt: Attempt, listener: LinkListener, clock: Clock, timing: LinkTiming, turned: Callable[[], None]
 ) -> NoReturn:
     """Until the session is over. Raises LinkFailure, or a bug."""
-    tick = min(_TICK_SECONDS, timing.receive_seconds / 4, timing.ping_seconds / 2)
     next_ping = clock.monotonic() + timing.ping_seconds
-    was_silent = False
+    was_silent, pause = False, 0.0
     while True:
         turned()
         try:
-            event = attempt.events.get(timeout=tick)
+            event = attempt.events.get(timeout=pause)
         except queue.Empty:
             pass
         else:
@@ -44,6 +45,8 @@ def watch(
             except OSError as error:
                 failure = LinkFailure(LinkCause.SEND_FAILED, str(error)[:200])
                 raise _reason(attempt, failure) from None
+        until_silent = timing.receive_seconds * (1.0 if is_silent else 0.5) - seconds
+        pause = max(0.0, min(_LONGEST_TURN_SECONDS, next_ping - now, until_silent))
 
 
 def _reason(attempt: Attempt, end: BaseException) -> BaseException:

@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingestor.domain.errors import Fatal, TooSlow, Transient, WatermarkConflict
+from ingestor.domain.records import Item
 from ingestor.domain.requests import Command, RequestCause, RequestOutcome
 from ingestor.domain.streams import Kind, StreamKey
 from ingestor.pipeline.apply import Rules
@@ -649,6 +650,22 @@ def test_the_heart_beats_at_its_interval_and_not_more_often() -> None:
         beats.append(len(made.store.heartbeats))
 
     assert beats == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]
+
+
+def test_an_idle_writer_wakes_for_the_heartbeat_and_for_nothing_before() -> None:
+    made = Writing(WriterRules(turn_seconds=60.0, heartbeat_seconds=5.0))
+    waits: list[float] = []
+
+    def take(max_items: int, max_bytes: int, timeout: float) -> list[Item]:
+        waits.append(timeout)
+        return []
+
+    made.inbox.take = take  # type: ignore[method-assign]
+    for _ in range(3):
+        made.writer._turn()
+        made.clock.seconds += 2.0
+
+    assert waits == [0.0, 3.0, 1.0]
 
 
 def test_a_heartbeat_that_fails_is_no_reason_to_stop(writing: Writing) -> None:
