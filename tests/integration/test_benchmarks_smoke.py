@@ -1,12 +1,14 @@
 """The benchmark measures the real command line; a run that lost or doubled anything has no figure."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.benchmarks import idle, report, runs
+from tests.benchmarks import idle, report, reports, runs
 from tests.benchmarks.__main__ import bed
 from tests.benchmarks.check import ContentDiffers, check_daemon
 from tests.benchmarks.figures import Results
@@ -95,3 +97,14 @@ def test_void_rounds_do_not_count_unless_nothing_else_is_left() -> None:
     assert results.summary("some")["median"] == 3.0
     results.void = {1, 2}
     assert results.summary("some")["median"] == 2.0
+
+
+@slow
+def test_the_reports_are_measured(tmp_path: Path) -> None:
+    """On a small history; nothing is said about the targets."""
+    output = tmp_path / "reports.json"
+    reports.main(["--rows", "20000", "--runs", "1", "--output", str(output)])
+    figures = json.loads(output.read_text())
+
+    assert {name for name in figures if name.endswith("_ms")} == {f"{name}_ms" for name in reports.QUESTIONS}
+    assert all(figures[f"{name}_ratio"] > 0 for name in reports.QUESTIONS)
