@@ -195,12 +195,10 @@ def misbehaviour(seed: int) -> Iterator[tuple[float, FaultSpec]]:
     between.
     """
     rng = Random(f"{seed}/misbehaviour")
-    next_cut, now = rng.uniform(4, 6), 0.0
+    seconds = rng.uniform(4, 6)
     while True:
-        pause = rng.uniform(1.0, 3.0)
-        if now + pause >= next_cut:
-            yield next_cut - now, rng.choice(_CUTS)
-            now, next_cut = next_cut, next_cut + rng.uniform(8, 14)
-        else:
-            yield pause, rng.choice(_SINGLE_RECORDS)
-            now += pause
+        singles = round(seconds / 2)
+        for _ in range(singles):
+            yield seconds / (singles + 1), rng.choice(_SINGLE_RECORDS)
+        yield seconds / (singles + 1), rng.choice(_CUTS)
+        seconds = rng.uniform(8, 14)
