@@ -125,7 +125,7 @@ def _of_the_daemon(account: AccountStatus) -> Iterator[str]:
         case DaemonState.SILENT:
             yield (
                 f"the daemon has died or cannot reach the database: no session, and its last heartbeat was "
-                f"{since} ago; see `systemctl status ingestor` and its log"
+                f"{since} ago; see `systemctl status hercle-ingestor@{account.account}` and its log"
             )
         case DaemonState.FROZEN:
             yield f"the daemon is frozen: it has its session and has not used it for {since}; restart it"
