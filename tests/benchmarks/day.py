@@ -18,7 +18,7 @@ from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.config import Snapshots
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.limits import DEFAULT_LIMITS
 from ingestor.domain.records import AnswerReceived, Decoded, Fact, Record, SessionOpened
 from ingestor.domain.requests import ArgumentForm, Command, RequestCause, RequestSent
@@ -26,7 +26,7 @@ from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.ports import Heartbeat
 from ingestor.simulator import HubConfig
 from ingestor.simulator.account import Account
-from ingestor.simulator.commands import answer
+from ingestor.simulator.commands import Methods
 from ingestor.simulator.journal import ChannelRecord
 from ingestor.simulator.protocol import Invocation
 from tests.benchmarks.runs import Bed, fresh
@@ -71,8 +71,9 @@ class _Idle:
         database = DatabaseSession(url + UNAWAITED, DatabaseTiming(), clock)
         self._store = PostgresStore(database, "main", "custom", "0", clock)
         self._state = self._store.open()
-        self._config = HubConfig()
-        self._account = Account(self._config)
+        config = HubConfig()
+        self._hub = Methods(Account(config), config)
+        self._decoder = Decoder(DEFAULT_LIMITS)
         self._exposure_moves = exposure_moves
         self._second = self._ordinal = 0
         self._write(SessionOpened(SESSION, BEGIN, "ws://127.0.0.1/hub", 1))
@@ -101,7 +102,7 @@ class _Idle:
             raw = _EXPOSURE.sub(lambda found: found[1] + b"%d" % (int(found[2]) + second), raw)
         self._ordinal += 1
         record = Record(SESSION, self._ordinal, received, raw, len(raw))
-        self._write(decoded(record, DEFAULT_LIMITS), AnswerReceived(request_id, received))
+        self._write(self._decoder.decoded(record), AnswerReceived(request_id, received))
 
     def _write(self, *items: Decoded | Fact) -> None:
         self._state, batch = fold(self._state, items, Rules())
@@ -109,7 +110,7 @@ class _Idle:
 
     def _answers(self, command: Command, request_id: str) -> list[bytes]:
         call = Invocation(command.value, [request_id], request_id)
-        records = answer(call, self._account, self._config, None)
+        records = self._hub.answer(call, None)
         return [record.raw for record in records if isinstance(record, ChannelRecord)]
 
 

@@ -13,7 +13,7 @@ from ingestor.adapters.postgres.connecting import Address, DatabaseTiming, backe
 from ingestor.adapters.postgres.reading import value
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.domain.errors import BadConfiguration, Fatal, IngestorError, RowRejected, TooSlow, Transient
-from tests.support.postgres import libpq_url
+from tests.support.postgres import drop_database, libpq_url
 
 SETTINGS = {
     "client_encoding": "UTF8",
@@ -138,7 +138,7 @@ def test_a_database_that_is_not_utf8_is_rejected(
         ):
             pass
     finally:
-        postgres_server.drop_database(name)
+        drop_database(postgres_server, name)
 
 
 def test_options_of_the_url_are_joined(empty_database: str) -> None:

@@ -34,7 +34,8 @@ def upgrade(connection: psycopg.Connection) -> SchemaState:
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     try:
-        with engine.connect() as around:
+        # Who waited for another upgrade must see what that has done: not in a snapshot from before.
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as around:
             config.attributes["connection"] = around
             command.upgrade(config, "head")
             around.commit()
