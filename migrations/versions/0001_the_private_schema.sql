@@ -137,6 +137,8 @@ CREATE TABLE ingest.outcome (
     revision integer,
     PRIMARY KEY (account, session_id, ordinal, position, received_at)
 );
+-- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
+CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
 COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
