@@ -10,9 +10,10 @@ import random
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -28,6 +29,7 @@ from ingestor.adapters.postgres.migrate import REVISION
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
+from ingestor.app.endpoint import metrics_server
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
 from ingestor.domain.decision import Policy, Step
@@ -135,7 +137,10 @@ class Ingestor:
             partial(decoded, limits=Limits(record_bytes=settings.hub.max_record_bytes), redact=redact),
         )
         self._started = False
+        self._running = False
+        """All threads have been started."""
         self._stopped = False
+        self._metrics = metrics_server(settings.metrics.listen, self.picture, clock)
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
         """Load what the database knows, then listen.
@@ -150,6 +155,8 @@ class Ingestor:
         Raises:
             Fatal: the database refuses the credential, the schema or the account.
         """
+        if self._metrics is not None:
+            self._metrics.start()
         state = self._open(stop, waiting)
         if state is None:
             return
@@ -159,6 +166,7 @@ class Ingestor:
         self._scheduler.start()
         self._link.start()
         self._schedule.start()
+        self._running = True
         _tune_the_interpreter()
         log.info(
             "daemon_started",
@@ -176,6 +184,8 @@ class Ingestor:
         if self._stopped:
             return True
         self._stopped = True
+        if self._metrics is not None:
+            self._metrics.stop(1.0)
         if not self._started:
             self._store.close()
             return True
@@ -230,8 +240,9 @@ class Ingestor:
     def picture(self) -> Picture:
         """What a watcher sees now."""
         link, progress, level = self._link.state, self._writer.progress, self._inbox.level
-        state, committed_at = self._writer.state, progress.committed_at
-        now = self._clock.monotonic()
+        state, committed_at, oldest_at = self._writer.state, progress.committed_at, progress.oldest_at
+        now, at = self._clock.monotonic(), self._clock.now()
+        settings = self._settings
         return Picture(
             link=link.name,
             connection_error=link.connection_error,
@@ -242,15 +253,33 @@ class Ingestor:
             open_gaps=len(state.gaps),
             records=progress.committed_records,
             inbox_records=level.records,
-            inbox_max_records=self._settings.inbox.max_records,
+            inbox_max_records=settings.inbox.max_records,
             dropped=level.dropped,
             dropping=level.dropping,
             outcomes=dict(progress.outcomes),
             retrying=progress.retrying,
             seconds_retrying=now - progress.retrying_since,
-            seconds_since_commit=(
-                None if committed_at is None else (self._clock.now() - committed_at).total_seconds()
-            ),
+            seconds_since_commit=(None if committed_at is None else (at - committed_at).total_seconds()),
+            started=self._running,
+            ended_thread=self.dead() if self._running else None,
+            turns=self.turns() if self._running else {},
+            connection_attempts=link.generation,
+            batches=progress.batches,
+            seconds_uncommitted=0.0 if oldest_at is None else (at - oldest_at).total_seconds(),
+            seconds_since_stored=None if progress.stored_at is None else now - progress.stored_at,
+            inbox_bytes=level.bytes,
+            inbox_max_bytes=settings.inbox.max_bytes,
+            snapshot_seconds={kind: _snapshot_age(state, kind, at) for kind in Kind},
+            snapshot_limits={
+                command.kind: interval * settings.snapshots.overdue_factor
+                for command, interval in self._intervals.items()
+            },
+            gaps=Counter(gap.kind for gap in state.gaps),
+            oldest_gap_seconds=max(((at - gap.opened_at).total_seconds() for gap in state.gaps), default=0.0),
+            pending_confirmations=sum(len(each.state.pending) for each in state.streams.values()),
+            failed_requests=self._scheduler.failures,
+            clock_offset_seconds=self._clock.offset_seconds,
+            unaccounted=sum(each.closed.received - each.session.committed_ordinal for each in state.ended),
         )
 
     def _refusal(self) -> CredentialRefused | None:
@@ -312,6 +341,13 @@ class Ingestor:
             self._store.heartbeat(replace(self._heartbeat(), stopped_at=self._clock.now()))
         except IngestorError as error:
             log.debug("heartbeat_failed", error=str(error))
+
+
+def _snapshot_age(state: State, kind: Kind, now: datetime) -> float | None:
+    """Seconds since the hub last confirmed what is committed of this kind, of any user."""
+    streams = [stream.state.watermark for key, stream in state.streams.items() if key.kind is kind]
+    newest = max((each.confirmed_until for each in streams if each is not None), default=None)
+    return None if newest is None else (now - newest).total_seconds()
 
 
 def _newest_sequence(state: State) -> int | None:

@@ -14,6 +14,7 @@ from ingestor.config.values import (
     Count,
     DatabaseUrl,
     HubUrl,
+    LoopbackAddress,
     Seconds,
     refusal,
 )
@@ -168,6 +169,14 @@ class Log(Section):
     """`auto`: console on a terminal, JSON elsewhere."""
 
 
+class Metrics(Section):
+    """Metrics and health over HTTP, for Prometheus and probes on the same host."""
+
+    listen: LoopbackAddress | None = Field(default=None, examples=["127.0.0.1:9464"])
+    """Where to serve /metrics, /health/live and /health/ready: a loopback address with a port of this account
+    alone. Not set: nowhere."""
+
+
 class Drain(Section):
     """How a stop ends."""
 
@@ -187,6 +196,7 @@ class Settings(Section):
     writer: Writer = Writer()
     sequence: Sequence = Sequence()
     log: Log = Log()
+    metrics: Metrics = Metrics()
     drain: Drain = Drain()
 
 

@@ -117,10 +117,19 @@ def url_with_password(url: str, password: str) -> str:
     return f"{scheme}://{login.partition(':')[0]}:{password}@{host}{path}{options}"
 
 
+def _port(address: str) -> str:
+    if int(address.rpartition(":")[2]) > 65_535:
+        raise refusal("there is no such port", "choose one between 1024 and 65535")
+    return address
+
+
 AccountName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 HubUrl = Annotated[str, AfterValidator(_hub_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+LoopbackAddress = Annotated[
+    str, Field(pattern=r"^(127(\.\d{1,3}){3}|localhost|\[::1\]):\d{1,5}$"), AfterValidator(_port)
+]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Bytes = Annotated[int, Field(ge=1024, le=1024 * MIB)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -212,6 +212,19 @@ LOG_EVENTS: dict[str, LogEvent] = {
         "So many records before this one were not written: standard error took none, or not fast enough.",
         "See what reads the log. Ingestion never waits for it.",
     ),
+    "metrics_failed": LogEvent(
+        "warning",
+        ("error",),
+        "The address of `metrics.listen` cannot be used, or a page failed. Logged once until it works again; "
+        "ingestion goes on.",
+        "If the address is in use, give each account its own port. It is tried again every five seconds.",
+    ),
+    "metrics_listening": LogEvent(
+        "info",
+        ("address",),
+        "Metrics and health are served there.",
+        "None needed.",
+    ),
     "notify_failed": LogEvent(
         "warning",
         ("error",),

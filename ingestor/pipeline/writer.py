@@ -60,6 +60,10 @@ class Progress:
 
     turned_at: float = 0.0
     """Monotonic time of the last turn of the loop, which may be waiting for the database."""
+    stored_at: float | None = None
+    """Monotonic time at which the database last took a batch or a heartbeat; None before the start."""
+    oldest_at: datetime | None = None
+    """Receipt of the oldest item of the batch that is being committed."""
     committed_at: datetime | None = None
     committed_records: int = 0
     batches: int = 0
@@ -116,6 +120,7 @@ class Writer:
         self._state = state
         for closed in ends_of_left_sessions(state, self._clock.now()):
             self._inbox.put(closed)
+        self.progress.stored_at = self._clock.monotonic()
         self._committer.start()
         self._thread.start()
 
@@ -168,7 +173,12 @@ class Writer:
             applied = self._apply(self._state, items) if items else None
         self.progress.turned_at = self._clock.monotonic()
         if applied is not None:
+            first = applied.items[0]
+            # Facts are taken at once; records may have waited in the inbox.
+            at = first.record.received_at if isinstance(first, Decoded) else self._clock.now()
+            self.progress.oldest_at = at
             self._write(applied)
+            self.progress.oldest_at = None
         self._heartbeat()
         return applied is not None or not self._finishing.is_set()
 
@@ -301,6 +311,7 @@ class Writer:
             log.info("commit_resumed")
             progress.retrying = None
         progress.committed_at = self._clock.now()
+        progress.stored_at = self._clock.monotonic()
         progress.committed_records += records
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
@@ -314,6 +325,7 @@ class Writer:
         self._next_heartbeat = now + self._rules.heartbeat_seconds
         try:
             self._store.heartbeat(self._make_heartbeat())
+            self.progress.stored_at = self._clock.monotonic()
         except Transient as error:
             log.debug("heartbeat_failed", error=str(error))
         except WatermarkConflict as error:
