@@ -7,7 +7,7 @@ ARGS   ?=
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench check fmt lint types arch lock clean
+.PHONY: help setup demo test test-fast bench check fmt lint types arch deb lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +52,11 @@ types: $(VENV)/.ready
 arch: $(VENV)/.ready
 	$(BIN)/lint-imports
 
+deb: $(VENV)/.ready ## the Debian package and its bill of materials, in dist/
+	$(BIN)/python deploy/debian/build.py $(ARGS)
+
 lock: $(VENV)/.ready ## resolve the lock files again
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what can be made again

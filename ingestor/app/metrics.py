@@ -114,7 +114,7 @@ EXPOSED = (
     Exposed("dropping", "1 while records are being dropped.", lambda p: p.dropping > 0),
     Exposed(
         "unaccounted_records",
-        "Records of ended sessions that are neither stored nor counted as dropped; must be 0.",
+        "Records received that are neither stored nor counted as dropped; must be 0.",
         lambda p: p.unaccounted,
     ),
     Exposed(

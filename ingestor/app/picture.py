@@ -71,7 +71,7 @@ class Picture:
     """Of each command how many requests have failed since its last good answer."""
     clock_offset_seconds: float | None
     unaccounted: int
-    """Records of ended sessions that are neither stored nor counted as dropped."""
+    """Records received since the start that are neither stored nor counted as dropped."""
 
 
 def status_line(now: Picture) -> str:

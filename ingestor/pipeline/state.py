@@ -12,7 +12,7 @@ from ingestor.domain.events import Pair
 from ingestor.domain.gaps import Gap
 from ingestor.domain.records import SessionClosed, SessionOpened
 from ingestor.domain.requests import RequestOutcome, RequestSent
-from ingestor.domain.streams import StreamKey, StreamState
+from ingestor.domain.streams import Kind, StreamKey, StreamState, Watermark
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -96,3 +96,8 @@ class State(Struct, frozen=True):
     account_since: datetime | None = None
     """When this account was registered: the start of its first gap."""
     ever_connected: bool = False
+
+    def newest(self, kind: Kind) -> Watermark | None:
+        """Of this kind, that of the user who was confirmed last."""
+        marks = [each.state.watermark for key, each in self.streams.items() if key.kind is kind]
+        return max(filter(None, marks), key=lambda mark: mark.confirmed_until, default=None)

@@ -48,8 +48,8 @@ class WriterRules:
 
     max_records: int = 3_000
     max_bytes: int = 8 * 1024 * 1024
-    turn_seconds: float = 1.0
-    """An idle writer turns this often, to show that it can."""
+    turn_seconds: float = 5.0
+    """An idle writer turns this often, to show that it can; sooner, where a heartbeat is due."""
     heartbeat_seconds: float = 5.0
     retry_cap_seconds: float = 1.0
 
@@ -68,6 +68,8 @@ class Progress:
     committed_records: int = 0
     batches: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    unaccounted: int = 0
+    """Records received that are neither stored nor counted as dropped."""
     retrying: str | None = None
     """Why the current batch is not committed yet."""
     retrying_since: float = 0.0
@@ -167,9 +169,11 @@ class Writer:
             self._committer.end()
 
     def _turn(self) -> bool:
+        finishing = self._finishing.is_set()  # asked first: whatever was put before it was set is taken below
         applied, self._ahead = self._ahead, None
         if applied is None:
-            items = self._take(self._rules.turn_seconds)
+            until_heartbeat = max(0.0, self._next_heartbeat - self._clock.monotonic())
+            items = self._take(min(self._rules.turn_seconds, until_heartbeat))
             applied = self._apply(self._state, items) if items else None
         self.progress.turned_at = self._clock.monotonic()
         if applied is not None:
@@ -180,7 +184,7 @@ class Writer:
             self._write(applied)
             self.progress.oldest_at = None
         self._heartbeat()
-        return applied is not None or not self._finishing.is_set()
+        return applied is not None or not finishing
 
     def _take(self, timeout: float) -> list[Decoded | Fact]:
         """The next items, decoded."""
@@ -315,6 +319,7 @@ class Writer:
         progress.committed_records += records
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
+        progress.unaccounted += batch.unaccounted()
         notify(batch, self._scheduler)
         log.debug("batch_committed", items=len(applied.items), records=records)
 

@@ -64,8 +64,6 @@ class HubConfig:
     journal_fsync: bool = True
     """Force the journal to disk before each send; off, it is only handed to the kernel."""
 
-    user_id: str = "5f0c7a52-3a1e-4a5e-9d59-2b6f4f6e1d10"
-    """The account's `userId`."""
     changes_per_second: float = 0.0
     """Account changes per second; 0: only by `hub.account.change()`."""
     pair_change_interval_s: float = 0.0
@@ -96,8 +94,6 @@ class HubConfig:
     pushes overtake it."""
     answer_bytes: int = 0
     """Answers are padded to at least this size."""
-    one_connection_per_key: bool = False
-    """A new connection closes the older ones."""
 
     ping_interval_s: float = 15.0
     """A ping follows this many seconds of silence."""

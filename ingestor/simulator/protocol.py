@@ -1,19 +1,26 @@
 """SignalR's JSON hub protocol as seen from the server: pure, bytes in and bytes out.
 
+Its JSON keeps the digits it was given. A float would round what a .NET `decimal` writes in full (up to 29
+significant digits, trailing zeros kept), so amounts are `Decimal` throughout, and floats are rejected.
+
 Written from the public HubProtocol specification; the error texts are those of ASP.NET Core 10 with detailed
 errors off, which is how a production server runs. No code is shared with the client under test.
 """
 
+import json
 from dataclasses import dataclass
-from enum import Enum
+from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Final
 
-from ingestor.simulator.exact_json import Json, dumps, loads
+Json = None | bool | int | Decimal | str | list["Json"] | dict[str, "Json"]
 
 RECORD_END: Final = b"\x1e"
 SUPPORTED_VERSIONS: Final = range(3)
 """ASP.NET Core 10 accepts handshakes of version 0, 1 and 2."""
 
+PING_TYPE: Final = 6
+CLOSE_TYPE: Final = 7
 PING: Final = b'{"type":6}\x1e'
 HANDSHAKE_OK: Final = b"{}\x1e"
 HANDSHAKE_TIMED_OUT: Final = "Handshake was canceled."
@@ -34,21 +41,6 @@ class Invocation:
     invocation_id: str | None
     """None: the caller wants no Completion, not even for an error."""
     streaming: bool = False
-
-
-class Signal(Enum):
-    """Client records that carry nothing we need."""
-
-    PING = 6
-    CLOSE = 7
-    IGNORED = -1
-    """Completions, stream items, cancellations, acks, and types that this protocol does not know (yet)."""
-
-
-def split_records(buffer: bytes) -> tuple[list[bytes], bytes]:
-    """The complete records in `buffer`, without terminators, and the rest; frame borders mean nothing."""
-    *records, rest = buffer.split(RECORD_END)
-    return records, rest
 
 
 def handshake_refusal(record: bytes) -> str | None:
@@ -73,8 +65,11 @@ def handshake_error(text: str) -> bytes:
     return _record({"error": text})
 
 
-def parse_client_record(record: bytes) -> Invocation | Signal:
-    """One record after the handshake. Raises ProtocolViolation where ASP.NET Core ends the connection."""
+def parse_client_record(record: bytes) -> Invocation | int:
+    """One record after the handshake: a call, or the type of a record that carries nothing we need.
+
+    Raises ProtocolViolation where ASP.NET Core ends the connection; a type that it does not know is none.
+    """
     try:
         message = loads(record)
     except (ValueError, RecursionError) as error:
@@ -84,12 +79,8 @@ def parse_client_record(record: bytes) -> Invocation | Signal:
     match message.get("type"):
         case 1 | 4 as kind:
             return _invocation(message, streaming=kind == 4)
-        case 6:
-            return Signal.PING
-        case 7:
-            return Signal.CLOSE
-        case int():
-            return Signal.IGNORED
+        case int(kind):
+            return kind
         case _:
             raise ProtocolViolation("a record needs a numeric type")
 
@@ -117,12 +108,8 @@ def completion(invocation_id: str, error: str | None = None, result: Json = None
 
 def close(error: str | None = None, *, allow_reconnect: bool | None = None) -> bytes:
     """The server closes the connection; fields that are None are left out, as ASP.NET Core does."""
-    message: dict[str, Json] = {"type": 7}
-    if error is not None:
-        message["error"] = error
-    if allow_reconnect is not None:
-        message["allowReconnect"] = allow_reconnect
-    return _record(message)
+    message: dict[str, Json] = {"type": 7, "error": error, "allowReconnect": allow_reconnect}
+    return _record({name: value for name, value in message.items() if value is not None})
 
 
 def unknown_method(target: str) -> str:
@@ -150,3 +137,37 @@ def _record(message: dict[str, Json]) -> bytes:
 def _utf8(message: dict[str, Json]) -> bytes:
     """Lone surrogates, which a client can send as escapes, have no UTF-8: question marks come back."""
     return dumps(message).encode("utf-8", "replace")
+
+
+def dumps(value: Json) -> str:
+    """Compact JSON text; a Decimal in plain notation with exactly its own digits.
+
+    Raises TypeError for anything else (floats above all) and ValueError for a Decimal that is not finite.
+    """
+    match value:
+        case None | bool() | int():
+            return json.dumps(value)
+        case str():
+            return encode_basestring(value)
+        case Decimal():
+            if not value.is_finite():
+                raise ValueError(f"not a JSON number: {value}")
+            return format(value, "f")
+        case list():
+            return "[" + ",".join(map(dumps, value)) + "]"
+        case dict():
+            return "{" + ",".join(f"{dumps(key)}:{dumps(item)}" for key, item in value.items()) + "}"
+    raise TypeError(f"not JSON: {type(value).__name__}")
+
+
+def loads(text: str | bytes) -> Json:
+    """The reverse of `dumps`: every number with a fraction or exponent is a Decimal.
+
+    Raises ValueError (JSON and UTF-8 errors are both of that kind), and RecursionError for an absurd depth.
+    """
+    value: Json = json.loads(text, parse_float=Decimal, parse_constant=_reject_constant)
+    return value
+
+
+def _reject_constant(name: str) -> Json:
+    raise ValueError(f"not JSON: {name}")

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.conftest import Query

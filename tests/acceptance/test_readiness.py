@@ -3,22 +3,32 @@ daemon with the deadlines that it has by default."""
 
 import re
 import signal
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import upgrade_database
+from ingestor.app import metrics, wiring
+from ingestor.app.database import upgrade_database
+from ingestor.app.health import not_ready
 from ingestor.app.metrics import PREFIX
+from ingestor.app.wiring import Ingestor
+from ingestor.config import Environment, Hub, Settings
+from ingestor.domain.records import Record
+from ingestor.pipeline.inbox import Inbox
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
-from tests.support.alerts import PROMTOOL, check, history, look
+from tests.acceptance.conftest import Query
+from tests.support.alerts import PROMTOOL, check, history, look, scraped
 from tests.support.daemon import QUICK, ROOT, Daemon, environment
 from tests.support.postgres import postgres_directory, server_under_test
 from tests.support.waiting import eventually
@@ -254,3 +264,59 @@ def _scrapes(here: World, case: Case) -> tuple[str, str] | None:
     assert first is not None
     assert second is not None
     return first, second
+
+
+@contextmanager
+def inside(hub: SimulatedHub, database: str) -> Iterator[Callable[[], str]]:
+    """The daemon in this process, for what cannot be provoked from outside; gives its metrics."""
+    settings = Settings(hub=Hub(environment=Environment.CUSTOM, url=hub.url))
+    ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
+    ingestor.start(threading.Event(), lambda _: None)
+    try:
+        eventually(lambda: not not_ready(ingestor.picture()), within=20)
+        yield lambda: metrics.page(ingestor.picture).decode()
+    finally:
+        ingestor.stop(5.0)
+
+
+def _value(text: str, name: str) -> float:
+    return next(value for series, value in scraped(text).items() if series.startswith(f"{PREFIX}{name}{{"))
+
+
+def test_a_host_whose_clock_is_wrong_sets_off_its_alert(
+    hub: SimulatedHub, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = timedelta(0)
+    clock = DatabaseClock(lambda: datetime.now(UTC) + ahead)
+    monkeypatch.setattr(wiring, "DatabaseClock", lambda: clock)
+    with inside(hub, database) as scrape:
+        well = scrape()
+        ahead = timedelta(seconds=6)
+        eventually(lambda: _value(scrape(), "clock_offset_seconds") > 5, within=20, every=0.1)
+        wrong = scrape()
+    assert _value(well, "clock_offset_seconds") < 1
+    if PROMTOOL is not None:
+        check(tmp_path, history(well, (wrong, wrong), 12), [look(1.75), look(12, "ClockOffset")])
+
+
+def test_a_record_that_is_lost_inside_sets_off_its_alert(
+    hub: SimulatedHub, database: str, sql: Query, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant I1, broken by a bug: a record that the link has numbered never reaches the inbox."""
+    put, lose = Inbox.put_records, threading.Event()
+
+    def put_all_but_one(inbox: Inbox, records: Sequence[Record]) -> None:
+        lost = len(records) if lose.is_set() else 0
+        lose.clear()
+        put(inbox, records[lost:])
+
+    monkeypatch.setattr(Inbox, "put_records", put_all_but_one)
+    with inside(hub, database) as scrape:
+        well = scrape()
+        lose.set()
+        eventually(lambda: _value(scrape(), "unaccounted_records"), within=20)
+        wrong = scrape()
+    assert _value(well, "unaccounted_records") == 0
+    assert sql("SELECT records FROM report.unaccounted") == [(_value(wrong, "unaccounted_records"),)]
+    if PROMTOOL is not None:
+        check(tmp_path, history(well, (wrong, wrong), 12), [look(1.75), look(12, "Unaccounted")])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.benchmarks import runs
+from tests.benchmarks import idle, runs
 from tests.benchmarks.check import ContentDiffers
 from tests.benchmarks.daemon import PROGRAM, DaemonFailed, environment
 from tests.benchmarks.figures import Results
@@ -30,6 +30,7 @@ class Sizes:
     memory: tuple[int, ...] = (100_000, 500_000, 1_000_000)
     backlog: int = 8_000
     backlog_hold_seconds: float = 2.0
+    idle_seconds: float = 20.0
     stored: tuple[int, ...] = (1_000_000, 10_000_000)
     stored_flat: int = 30_000
     stored_rounds: int = 3
@@ -45,6 +46,7 @@ QUICK = Sizes(
     memory=(6_000, 30_000, 60_000),
     backlog=4_000,
     backlog_hold_seconds=0.5,
+    idle_seconds=5.0,
     stored=(100_000,),
     stored_flat=10_000,
     stored_rounds=1,
@@ -171,6 +173,17 @@ def start(bed: Bed, sizes: Sizes, results: Results) -> None:
     results.round = 0
 
 
+def process(bed: Bed, sizes: Sizes, results: Results) -> None:
+    """What a daemon costs that has nothing to do, and a look at its account."""
+    found = idle.measure(bed, sizes.idle_seconds)
+    results.add("idle_rss_mib", found.resident / MIB, "MiB")
+    results.add("wakeups_per_s", found.wakeups_per_second, "1/s")
+    for number, seconds in enumerate(found.status_seconds):
+        results.round = -number  # not of a round, but several values
+        results.add("status_seconds", seconds, "s")
+    results.round = 0
+
+
 def growth(bed: Bed, sizes: Sizes, results: Results) -> None:
     """The same stream into databases that hold a long history of the same account."""
     directory = bed.home / "stored"
@@ -205,6 +218,7 @@ ONCE: dict[str, Group] = {
     "ceiling": ceiling,
     "variety": variety,
     "start": start,
+    "process": process,
     "backlog": backlog,
     "memory": memory,
     "growth": growth,

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import Ingestor, upgrade_database
+from ingestor.app.database import upgrade_database
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Inbox, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.test_content import END, balances, good

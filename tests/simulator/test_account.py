@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from ingestor.simulator import HubConfig
 from ingestor.simulator.account import Account, Snapshot
-from ingestor.simulator.exact_json import dumps
+from ingestor.simulator.protocol import dumps
 
 
 def total_digits(payload: object) -> str:

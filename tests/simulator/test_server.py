@@ -259,13 +259,6 @@ def test_what_the_vendor_leaves_open_can_be_switched(
         assert data["sequence"] == 100
 
 
-def test_an_older_connection_can_be_superseded(start_hub: StartHub) -> None:
-    hub = start_hub(one_connection_per_key=True)
-    with join(hub) as older, join(hub):
-        assert older.json() == {"type": 7}
-        assert hub.wait_until(lambda one: one.connections == 1)
-
-
 def closing_code(read: object) -> int | None:
     assert callable(read)
     with pytest.raises(ConnectionClosed) as closed:

@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ingestor.domain.decode import decoded
-from ingestor.domain.limits import DEFAULT_LIMITS, Limits
+from ingestor.domain.decode import Decoder
+from ingestor.domain.limits import DEFAULT_LIMITS
 from ingestor.domain.records import (
     AnswerReceived,
     Decoded,
@@ -53,7 +53,7 @@ class Feed:
     session: UUID = SESSION
     ordinal: int = 0
     seconds: float = 0.0
-    limits: Limits = DEFAULT_LIMITS
+    decoder: Decoder = field(default_factory=lambda: Decoder(DEFAULT_LIMITS))
     commands: dict[str, Command] = field(default_factory=dict)
 
     def apply(self, *items: Item) -> Batch:
@@ -63,7 +63,7 @@ class Feed:
 
     def decoded(self, items: Iterable[Item]) -> list[Decoded | Fact]:
         """The items as the writer applies them."""
-        return [decoded(item, self.limits) if isinstance(item, Record) else item for item in items]
+        return [self.decoder.decoded(item) if isinstance(item, Record) else item for item in items]
 
     # --- what has become of it ---
 

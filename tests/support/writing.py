@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from typing_extensions import override
 
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.limits import DEFAULT_LIMITS
-from ingestor.domain.records import Decoded, Item, Record
+from ingestor.domain.records import Item, Record
 from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.ports import Heartbeat
@@ -60,7 +60,7 @@ class Writing:
             heartbeat,
             rules or WriterRules(max_records=10, turn_seconds=0.0),
             Rules(),
-            decode,
+            Decoder(DEFAULT_LIMITS).decoded,
         )
         self.abandon = self.writer._abandon = Abandon(self.clock)
         self.feed = Feed()
@@ -101,11 +101,6 @@ class Writing:
         assert row.committed_ordinal == self.feed.ordinal
         assert row.committed_records + row.dropped_records == self.feed.ordinal
         assert row.committed_records == len(self.ordinals())
-
-
-def decode(record: Record) -> Decoded:
-    """With the default limits, as the writer does."""
-    return decoded(record, DEFAULT_LIMITS)
 
 
 def heartbeat() -> Heartbeat:

@@ -27,6 +27,7 @@ from ingestor.domain.errors import (
     Transient,
 )
 from ingestor.domain.redaction import Redactor
+from tests.support.daemon import command, surroundings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -56,20 +57,43 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
 
 
-@pytest.mark.parametrize("option", ["--version", "--help"])
-def test_version_and_help_import_no_library_but_click(option: str) -> None:
+def imported_by(*arguments: str) -> set[str]:
+    """The packages that this command line has imported when it ends."""
     code = (
         "import sys\n"
-        f"sys.argv = ['ingestor', {option!r}]\n"
+        f"sys.argv = {['ingestor', *arguments]!r}\n"
         "from ingestor.__main__ import main\n"
         "try:\n    main()\n"
         "finally:\n    print('\\nMODULES', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
     )
     done = process("-c", code)
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.partition("MODULES")[2].split())
+    return set(done.stdout.partition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_no_library_but_click(option: str) -> None:
+    loaded = imported_by(option)
     assert "click" in loaded
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("command", "needed", "spared"),
+    [
+        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"sqlalchemy", "alembic", "rich"}),
+        ("status", {"psycopg"}, {"sqlalchemy", "alembic", "rich", "signalrcore", "apscheduler"}),
+        ("db", {"psycopg"}, {"sqlalchemy", "rich", "signalrcore", "apscheduler", "websockets"}),
+    ],
+)
+def test_a_command_imports_what_it_needs_and_no_more(
+    command: str, needed: set[str], spared: set[str]
+) -> None:
+    """The tools of migrations and of a terminal would be a third of an idle daemon's memory, and half the
+    time of a look."""
+    loaded = imported_by(command, "--help")
+    assert needed <= loaded
+    assert not loaded & spared
 
 
 def test_the_module_runs_and_tells_its_version() -> None:
@@ -166,13 +190,44 @@ def test_config_validate_tells_key_source_and_database_but_no_secret(
 
 
 def test_config_validate_rejects_what_is_missing_unless_told_not_to_look(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("INGESTOR_DATABASE__URL", "postgresql:///ingestor")
     assert run(["config", "validate"]) == Exit.CONFIGURATION
     assert "there is no Hercle API key" in capsys.readouterr().err
     assert run(["config", "validate", "--no-environment"]) == 0
     assert run(["config", "validate", "--set", "hub.ca_file=/nonexistent"]) == Exit.CONFIGURATION
     assert "\n  why: set by command line\n  fix: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run",),
+        ("status",),
+        ("check", "--config-only"),
+        ("db", "upgrade"),
+        ("db", "status"),
+        ("config", "validate"),
+        ("config", "validate", "--no-environment"),
+    ],
+    ids=" ".join,
+)
+def test_a_forgotten_database_is_no_hidden_one(words: tuple[str, ...], tmp_path: Path) -> None:
+    """As under systemd, with a directory that a private Postgres could be made in."""
+    env = surroundings() | {"STATE_DIRECTORY": str(tmp_path), "HERCLE_API_KEY": "a-key"}
+    done = command(*words, env=env)
+    assert (done.returncode, list(tmp_path.iterdir())) == (Exit.CONFIGURATION, [])
+    assert "database.url is not set" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", ["demo --for 2", "hub --port 0"])
+def test_without_the_demo_extra_its_commands_say_so(words: str) -> None:
+    without = "import sys; sys.modules['aiohttp'] = None"
+    program = f"{without}\nfrom ingestor.cli.main import run\nsys.exit(run({words.split()}))"
+    done = process("-c", program)
+    assert done.returncode == Exit.CONFIGURATION, done.stderr
+    assert "pip install 'hercle-ingestor[demo]'" in done.stderr
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "postgresql://h/d?password=canary"])

@@ -64,9 +64,10 @@ def _compared(
         holding = known.get(asset.name)
         if holding is not None:
             found += 1
+            # The decoder keeps what has not changed, so most amounts are the same object.
             if (
-                holding.available == asset.available
-                and holding.allocated == asset.allocated
+                (holding.available is asset.available or holding.available == asset.available)
+                and (holding.allocated is asset.allocated or holding.allocated == asset.allocated)
                 and holding.reported
             ):
                 continue
