@@ -18,7 +18,7 @@ from ingestor.domain.errors import Fatal, IngestorError
 
 log = structlog.get_logger()
 
-_TICK_SECONDS = 1.0
+_TICK_SECONDS = 2.0
 """Or sooner, where systemd's watchdog wants it."""
 _START_TURN_SECONDS = 60.0
 """More than one turn of a start that waits may take."""

@@ -7,12 +7,14 @@ from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
+from ingestor.domain.decision import Outcome
 from ingestor.domain.requests import Command, RequestCause, RequestOutcome
 from ingestor.pipeline.rows import (
     ConfirmationRow,
     DeadLetterRow,
     GapRow,
     OutcomeRow,
+    RawEventRow,
     RequestRow,
     Row,
     SessionProgressRow,
@@ -95,7 +97,9 @@ class Batch:
 
     def outcomes(self) -> Counter[str]:
         """Events by outcome."""
-        return Counter(row.outcome for row in self.all(OutcomeRow))
+        counted: Counter[str] = Counter(row.outcome for row in self.all(OutcomeRow))
+        repeats = sum(row.base_ordinal is not None for row in self.all(RawEventRow))
+        return counted + Counter({Outcome.DUPLICATE: repeats})
 
     def unaccounted(self) -> int:
         """Ordinals that it passes, less the records that it stores or counts as dropped: 0, or a bug (I1)."""

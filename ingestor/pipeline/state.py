@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ingestor.domain.events import Pair
 from ingestor.domain.gaps import Gap
-from ingestor.domain.records import SessionClosed, SessionOpened
+from ingestor.domain.records import Decoded, SessionClosed, SessionOpened
 from ingestor.domain.requests import RequestOutcome, RequestSent
 from ingestor.domain.streams import Kind, StreamKey, StreamState, Watermark
 
@@ -48,6 +48,8 @@ class Stream(Struct, frozen=True, gc=False):
     exposure_total: ExposureTotal | None = None
     pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""
+    base: Decoded | None = None
+    """The last record of this version that was stored whole, in this process: what a repeat may refer to."""
 
 
 class Request(Struct, frozen=True, gc=False):

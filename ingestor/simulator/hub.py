@@ -54,7 +54,6 @@ class SimulatedHub:
 
     def __enter__(self) -> Self:
         """Listen. Raises OSError if the port is taken."""
-        self._journal.open()
         self._thread.start()
         try:
             self._call(self._open())

@@ -28,7 +28,7 @@ APPENDED = {
     *("account", "raw_event", "outcome", "version", "balance", "exposure", "exposure_total", "pair"),
     *("epoch", "clock_step"),
 }
-UNWRITTEN = {"ingest.alembic_version", "ingest.known_asset"}
+UNWRITTEN = {"ingest.alembic_version", "ingest.event_outcome", "ingest.known_asset", "ingest.record"}
 CHANGED = {"session", "watermark", "gap", "confirmation", "request", "dead_letter", "heartbeat"}
 
 

@@ -108,7 +108,7 @@ class Writing:
         return self.sql("SELECT epoch, sequence, revision FROM ingest.watermark")
 
     def outcomes(self) -> dict[str, int]:
-        return dict(self.sql("SELECT outcome, count(*) FROM ingest.outcome GROUP BY outcome"))
+        return dict(self.sql("SELECT outcome, count(*) FROM ingest.event_outcome GROUP BY outcome"))
 
 
 def snapshot(ordinal: int, **assets: str) -> Record:

@@ -36,9 +36,10 @@ class Source:
         self._totals = ["1", "2"]
         self._sequence = rng.choice((0, 7, 10**17))
         self._user = f'"{rng.getrandbits(64):x}"'
+        self._more = rng.choice((',"deleted":false', ',"deleted":true', ',"baseCurrency":"EUR"', ""))
         self._exposed = rng.choice((0, 0, 1, 2))
         self._in_string = rng.random() < 0.6
-        self._client = rng.choice(("", *[',"clientId":null'] * 4, f',"clientId":"{CLIENT_ID}"'))
+        self._client = rng.choice(("", ',"clientId":null', f',"clientId":"{CLIENT_ID}"'))
 
     def record(self) -> bytes:
         """The next one: some numbers have moved."""
@@ -58,7 +59,7 @@ class Source:
             )
             for name, free, used, now, most in self._assets
         ]
-        more = ',"deleted":false'
+        more = self._more
         if self._exposed == 2:
             more += ',"totalCurrentExposure":{},"totalMaxExposure":{}'.format(*self._totals)
         data = account(*assets, sequence=str(self._sequence), user_id=self._user, more=more)

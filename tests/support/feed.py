@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from ingestor.domain.decision import Outcome
 from ingestor.domain.decode import Decoder
 from ingestor.domain.limits import DEFAULT_LIMITS
 from ingestor.domain.records import (
@@ -37,7 +38,7 @@ from ingestor.domain.requests import (
 from ingestor.domain.streams import Kind, StreamKey
 from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.batch import Batch, Notice, SnapshotNeeded
-from ingestor.pipeline.rows import GapRow, OutcomeRow
+from ingestor.pipeline.rows import GapRow, OutcomeRow, RawEventRow
 from ingestor.pipeline.state import State, Stream
 from tests.support.items import SESSION, at
 
@@ -150,7 +151,11 @@ class Feed:
 
 def outcomes(batch: Batch) -> list[str]:
     """What became of each event, in order."""
-    return [row.outcome.value for row in batch.all(OutcomeRow)]
+    refers = [row for row in batch.all(RawEventRow) if row.base_ordinal is not None]
+    said = {(row.session_id, row.ordinal): [Outcome.DUPLICATE.value] for row in refers}
+    for row in batch.all(OutcomeRow):
+        said.setdefault((row.session_id, row.ordinal), []).append(row.outcome.value)
+    return [each for row in batch.all(RawEventRow) for each in said[row.session_id, row.ordinal]]
 
 
 def needed(batch: Batch) -> list[str]:

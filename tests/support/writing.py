@@ -15,7 +15,7 @@ from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
-from ingestor.pipeline.rows import OutcomeRow, RawEventRow, SessionRow
+from ingestor.pipeline.rows import RawEventRow, SessionRow
 from ingestor.pipeline.writer import Writer, WriterRules
 from tests.support.fake_store import FakeStore
 from tests.support.feed import Feed
@@ -87,7 +87,7 @@ class Writing:
         return sorted(row.ordinal for row in self.store.rows(RawEventRow))
 
     def outcomes(self) -> list[str]:
-        rows = sorted(self.store.rows(OutcomeRow), key=lambda row: (row.session_id, row.ordinal))
+        rows = sorted(self.store.outcomes(), key=lambda row: (row.session_id, row.ordinal))
         return [row.outcome.value for row in rows]
 
     def session(self) -> SessionRow:

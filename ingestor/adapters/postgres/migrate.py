@@ -25,7 +25,12 @@ def upgrade(connection: psycopg.Connection) -> SchemaState:
     if before.newer:
         raise mismatch(before)
     _require_create(connection)
-    engine = create_engine("postgresql+psycopg://", poolclass=StaticPool, creator=lambda: connection)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        poolclass=StaticPool,
+        creator=lambda: connection,
+        isolation_level="READ COMMITTED",  # one transaction for all, where the connection is in autocommit
+    )
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     try:

@@ -31,7 +31,7 @@ credit, which grows by as much with each record that is like a kept one, and by 
 _NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|))"
 _DIGITS = 40
 """Of the longest `_NUMBER`."""
-_ANY_NUMBER = re.compile(r":-?[0-9.]+(?=[,}])")
+_VALUE = re.compile(r":(?:null|-?[0-9.]+)(?=[,}]|$)")
 
 
 class _Grammar:
@@ -162,36 +162,31 @@ class IncrementalReader:
     def _learn(self, text: str, events: tuple[Event, ...], snapshot: BalanceSnapshot) -> None:
         """Keep a record, if it is cut in the right places.
 
-        The proof: with all numbers behind the head replaced by one that it does not have, the exact reader
-        finds this one wherever we do.
+        The proof: with a number in all these places that the record does not have, the exact reader finds it
+        wherever we do. That names are unique, and within the limits, it has found out before.
         """
         at = text.find("sequence")
-        grammar = _GRAMMARS['\\"' if text.startswith("\\", at - 2) else '"']
+        end = text.find("}]", at)
+        head, middle, tail = text[:at], text[at:end], text[end:]
+        grammar = _GRAMMARS['\\"' if head.endswith('\\"') else '"']
         heads = [grammar.asset % each.name for each in snapshot.assets]
-        heads[1:] = [f",{head}" for head in heads[1:]]
-        tail = text[text.find("}]", at) :]
+        heads[1:] = [f",{each}" for each in heads[1:]]
         totals = grammar.tail(tail)
         around = None if totals is None else totals.group(1, 4)
-        known = _Known(
-            text[:at],
-            grammar,
-            heads,
-            "Exposure" in text,
-            around,
-            text,
-            [""] * len(heads),
-            tail,
-            events,
-            snapshot,
-        )
-        numbers = set(_ANY_NUMBER.findall(text))
-        other = next(number for number in map(":{}".format, count()) if number not in numbers)
-        probe = text[:at] + _ANY_NUMBER.sub(other, text[at:])
+        exposed = "Exposure" in middle
+        unread = [""] * len(heads)
+        known = _Known(head, grammar, heads, exposed, around, text, unread, tail, events, snapshot)
+        values = set(_VALUE.findall(text))
+        other = next(each for each in map(":{}".format, count()) if each not in values)
+        if totals is not None:
+            moved = tail[totals.end(1) : totals.start(4)]
+            tail = tail.replace(moved, _VALUE.sub(other, moved))
+        probe = head + _VALUE.sub(other, middle) + tail
         # By `repr`, because equality of decimals forgets trailing zeros.
         if known.follow(probe) and repr(known.events) == repr(
             exact_reader.events(probe.encode(), self._limits)
         ):
-            self._known.pop(text[:at], None)
+            self._known.pop(head, None)
             if len(self._known) >= _RECORDS:
                 del self._known[next(iter(self._known))]
-            self._known[text[:at]] = known
+            self._known[head] = known
