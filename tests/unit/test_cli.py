@@ -230,6 +230,15 @@ def test_without_the_demo_extra_its_commands_say_so(words: str) -> None:
     assert "pip install 'hercle-ingestor[demo]'" in done.stderr
 
 
+def test_without_the_files_extra_a_statement_says_so() -> None:
+    without = "import sys; sys.modules['matplotlib'] = None"
+    words = ["statement", "--month", "2025-03"]
+    done = process("-c", f"{without}\nfrom ingestor.cli.main import run\nsys.exit(run({words}))")
+    assert done.returncode == Exit.CONFIGURATION, done.stderr
+    assert "it needs matplotlib" in done.stderr
+    assert "pip install 'hercle-ingestor[files]'" in done.stderr
+
+
 @pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "postgresql://h/d?password=canary"])
 def test_a_password_on_the_command_line_is_rejected(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "show", "--set", f"database.url={url}"]) == Exit.USAGE
