@@ -110,15 +110,19 @@ def compared(seed: int) -> Iterator[bool]:
             sources[rng.randrange(len(sources))] = Source(rng)
         source = rng.choice(sources)
         _read(reader, source.record())
-        yield _read(reader, damaged(source.record(), rng))
+        following = source.record()
+        for _ in range(4):
+            yield _read(reader, damaged(following, rng))
 
 
 def _read(reader: IncrementalReader, raw: bytes) -> bool:
     events = reader.events(raw)
+    if all(events is not known.events for known in reader._known.values()):
+        return False  # it is the exact reader's answer
     exact = exact_reader.events(raw, DEFAULT_LIMITS)
     # As text: equality of decimals forgets trailing zeros and the sign of zero.
     assert json.encode(events) == json.encode(exact), f"{raw!r}\nread as {events}\nnot as  {exact}"
-    return any(events is known.events for known in reader._known.values())
+    return True
 
 
 def main() -> int:

@@ -36,7 +36,7 @@ def events(raw: bytes, limits: Limits) -> tuple[Event, ...]:
     return tuple(_event(position, each, invocation_id, limits) for position, each in enumerate(envelopes))
 
 
-def correlation(client_id: object, limits: Limits) -> str | None:
+def _correlation(client_id: object, limits: Limits) -> str | None:
     """An envelope's `clientId`, or None: one that nobody can have sent correlates with nothing."""
     if isinstance(client_id, str) and 0 < len(client_id) <= limits.client_id_chars and is_storable(client_id):
         return client_id
@@ -107,7 +107,7 @@ def _event(position: int, envelope: object, invocation_id: object, limits: Limit
     body: Body
     try:
         fields = _fields(envelope)
-        client_id = correlation(fields.get("clientId"), limits) or correlation(invocation_id, limits)
+        client_id = _correlation(fields.get("clientId"), limits) or _correlation(invocation_id, limits)
         subject = _subject(fields, limits)
         body = _body(subject.lower(), fields, limits)
     except DecodeError as error:

@@ -78,10 +78,10 @@ class _Known(Struct, gc=False):
     """Of the one event."""
 
     def follow(self, text: str) -> bool:
-        """Become the record `text`, which has the same head; it ends at `at`.
+        """Become the record `text`, which has the same head.
 
         Returns:
-            False, and nothing has changed, if `text` differs in anything but plain numbers.
+            False, and nothing has changed, if it differs in anything but plain numbers.
         """
         start = self.grammar.start(text, len(self.head))
         if start is None:
@@ -137,7 +137,6 @@ class IncrementalReader:
         self._longest = _RECORD_BYTES if min(limits.digits, limits.exponent) >= _DIGITS else 0
         self._known: dict[str, _Known] = {}
         """By head."""
-        self._newest: _Known | None = None
         self._credit = _CREDIT
 
     def events(self, raw: bytes) -> tuple[Event, ...]:
