@@ -67,8 +67,8 @@ class Source:
 
     def _number(self) -> str:
         rng = self._rng
-        whole, fraction = rng.getrandbits(rng.choice((1, 8, 40))), rng.getrandbits(rng.choice((1, 20, 60)))
-        return rng.choice((f"{whole}", f"{whole}.{fraction}", f"-{whole}.{fraction}0", "null"))
+        whole, part = rng.getrandbits(rng.choice((1, 8, 40))), rng.getrandbits(rng.choice((1, 20, 60)))
+        return rng.choice((f"{whole}", f"{whole}.{part}", f"-{whole}.{part}0", f"{whole}E-05", "null"))
 
 
 def damaged(raw: bytes, rng: Random) -> bytes:

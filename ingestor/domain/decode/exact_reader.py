@@ -25,10 +25,14 @@ _RESULTS = {Number("2"): "item", Number("3"): "result"}
 """Where a StreamItem and a Completion carry what a hub method returned."""
 
 
-def events(raw: bytes, limits: Limits) -> tuple[Event, ...]:
-    """The events of a record that is not above the size limit. Never raises."""
+def events(raw: bytes, limits: Limits, *, size: int | None = None) -> tuple[Event, ...]:
+    """The events of a record. Never raises.
+
+    Args:
+        size: bytes of the whole record, where the receiver kept only the head of one above its own limit.
+    """
     try:
-        envelopes, invocation_id = _envelopes(raw, limits)
+        envelopes, invocation_id = _envelopes(raw, limits, size)
     except DecodeError as error:
         return (Event(0, None, None, error.undecodable()),)
     if not envelopes:
@@ -43,8 +47,11 @@ def _correlation(client_id: object, limits: Limits) -> str | None:
     return None
 
 
-def _envelopes(raw: bytes, limits: Limits) -> tuple[list[object], object]:
+def _envelopes(raw: bytes, limits: Limits, size: int | None) -> tuple[list[object], object]:
     """The envelopes, none for a record that is not for us; and the id of the invocation that they answer."""
+    if size is not None or len(raw) > limits.record_bytes:
+        detail = f"{size or len(raw)} bytes; the limit is {limits.record_bytes} (hub.max_record_bytes)"
+        raise DecodeError(Reason.TOO_LARGE, f"the record has {detail}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
