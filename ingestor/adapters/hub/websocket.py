@@ -50,7 +50,7 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         on_bytes: Callable[[], None],
         report: Callable[[LinkEvent | BaseException], None],
     ) -> None:
-        super().__init__(url=target.url, headers={}, ssl_context=options.tls)
+        super().__init__(url=target.url)  # the rest is for its own connecting
         self._tcp = tcp
         self._target = target
         self._timing = options.timing
