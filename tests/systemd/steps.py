@@ -425,7 +425,8 @@ STEPS: list[Step] = [
     peer_authentication_without_its_library_is_said,
     a_stop_within_its_limit,
     nothing_is_lost_doubled_or_invented,
-    a_check_as_root_in_the_units_sandbox,  # from here on the hubs serve others, too, whose records nobody stores
+    # From here on the hubs serve others, too, whose records nobody stores.
+    a_check_as_root_in_the_units_sandbox,
     a_database_over_tls_with_a_password,
     no_key_is_found_anywhere,
     a_backup_and_a_restore,
