@@ -61,8 +61,8 @@ arch: $(VENV)/.ready
 deb: $(VENV)/.ready ## the Debian package and its bill of materials, in dist/
 	$(BIN)/python deploy/debian/build.py $(ARGS)
 
-systemd-test: $(VENV)/.ready ## the package on a real Debian in systemd-nspawn; as root, five minutes; build/systemd.json
-	$(BIN)/python -m tests.systemd
+systemd-test: $(VENV)/.ready ## the package on a real Debian, as root, in four minutes; ARGS="--release trixie"
+	$(BIN)/python -m tests.systemd $(ARGS)
 
 lock: $(VENV)/.ready ## resolve the lock files again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt

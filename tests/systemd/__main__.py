@@ -4,6 +4,7 @@ Not part of pytest: the steps build on each other, and need root, a Debian mirro
 build/systemd.json with `passed`, `failed`, `skipped` and the figures.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,14 +15,14 @@ from pathlib import Path
 
 from tests.support.daemon import ROOT
 from tests.systemd.bed import Bed
-from tests.systemd.machine import base, machine, missing
+from tests.systemd.machine import RELEASES, base, machine, missing
 from tests.systemd.steps import STEPS, Figures
 
-OUTPUT = ROOT / "build" / "systemd.json"
+DEFAULT = "bookworm"
 VOLUME_BYTES = 320 * 1024 * 1024
 
 
-def main() -> int:
+def main(release: str) -> int:
     """0: every step passed, or the machine cannot be had here; 1: a step failed."""
     passed: list[str] = []
     failed: dict[str, str] = {}
@@ -35,7 +36,7 @@ def main() -> int:
                 "new": _package(Path(temporary) / "new"),
                 "again": _package(Path(temporary) / "again"),
             }
-            root = base(ROOT / "build" / "debian")
+            root = base(ROOT / "build" / "debian", release)
             with machine(root, VOLUME_BYTES) as running:
                 bed = Bed(running, Path(temporary))
                 for step in STEPS:
@@ -57,8 +58,9 @@ def main() -> int:
         "why_skipped": why,
         "figures": figures,
     }
-    OUTPUT.parent.mkdir(exist_ok=True)
-    OUTPUT.write_text(json.dumps(document, indent=2) + "\n")
+    output = ROOT / "build" / ("systemd.json" if release == DEFAULT else f"systemd-{release}.json")
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(document, indent=2) + "\n")
     print(f"{len(passed)} passed, {len(failed)} failed, {len(skipped)} skipped{f': {why}' if why else ''}")
     print(json.dumps(figures, indent=2))
     return 1 if failed else 0
@@ -84,4 +86,6 @@ def _last_words(bed: Bed) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--release", choices=list(RELEASES), default=DEFAULT)
+    sys.exit(main(**vars(parser.parse_args())))

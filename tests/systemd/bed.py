@@ -27,6 +27,7 @@ class Bed:
             account: f"canary-{account}-q7Zp0eXw41sVbN8{port}LkTfR2yH" for account, port in ACCOUNTS.items()
         }
         self.old_keys: list[str] = []
+        self.password = "canary-password-u3Rk9pXw27cVb"
         self._directory = directory
         self._hubs: dict[str, subprocess.Popen[str]] = {}
         self._starts = 0

@@ -1,4 +1,4 @@
-"""A whole Debian 12 on this machine: its own systemd, PostgreSQL 15 and loopback, and no other network."""
+"""A whole Debian on this machine: its own systemd, PostgreSQL and loopback, and no other network."""
 
 import os
 import shutil
@@ -15,7 +15,8 @@ import psycopg
 
 from tests.support.waiting import eventually
 
-RELEASE = "bookworm"
+RELEASES = {"bookworm": 15, "trixie": 17}
+"""Debian 12 and 13, each with its PostgreSQL."""
 PACKAGES = "systemd,systemd-sysv,dbus,procps,postgresql,python3,libnss-systemd,ca-certificates"
 """PostgreSQL, and what our package depends on: the machine has no network to get it from."""
 _ANSWER_SECONDS = 120
@@ -31,13 +32,13 @@ def missing() -> str | None:
     return None
 
 
-def base(directory: Path) -> Path:
+def base(directory: Path, release: str) -> Path:
     """The untouched root of a minimal Debian, made once; needs a Debian mirror for that."""
-    root = directory / RELEASE
+    root = directory / release
     if not root.exists():
         directory.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=directory))
-        _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(fresh))
+        _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", release, str(fresh))
         fresh.chmod(0o755)
         fresh.rename(root)
     return root
@@ -55,8 +56,9 @@ def _run(*command: str, timeout: float = 600) -> str:
 class Machine:
     """A running machine; made by `machine()`."""
 
-    def __init__(self, root: Path, volume: Path, log: Path) -> None:
+    def __init__(self, base_root: Path, root: Path, volume: Path, log: Path) -> None:
         self.root = root
+        self.postgres_unit = f"postgresql@{RELEASES[base_root.name]}-main.service"
         self._volume = volume
         self._log = log
         self._nspawn: subprocess.Popen[bytes] | None = None
@@ -158,7 +160,7 @@ def machine(base_root: Path, volume_bytes: int) -> Iterator[Machine]:
         _run("mount", "-t", "overlay", "-o", options, "overlay", str(root))
         stack.callback(_unmount, root)
         _run("cp", "-a", f"{base_root}/var/lib/postgresql/.", str(directory / "volume"))
-        made = Machine(root, directory / "volume", directory / "console.log")
+        made = Machine(base_root, root, directory / "volume", directory / "console.log")
         stack.callback(made.power_off)
         made.boot()
         yield made
