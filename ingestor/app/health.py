@@ -12,7 +12,7 @@ TURN_PATIENCE_SECONDS = 30.0
 """A thread that has not turned for this long is stuck: longer than the longest transaction may take."""
 COMMIT_PATIENCE_SECONDS = 15.0
 """Three heartbeats: a database that has taken nothing for so long does not take anything."""
-REASONS = ("starting", "threads", "link", "snapshots", "gaps", "commits", "dropping")
+REASONS = ("standby", "starting", "threads", "link", "snapshots", "gaps", "commits", "dropping")
 """Why a daemon can be not ready."""
 
 
@@ -33,8 +33,11 @@ def not_ready(now: Picture) -> dict[str, str]:
 
 
 def _reasons(now: Picture) -> Iterator[tuple[str, str]]:
+    if now.standby:
+        yield "standby", "another process writes the account"
+        return
     if not now.started:
-        yield "starting", "waits for the database, or as a standby"
+        yield "starting", "it waits for the database"
         return
     if trouble := not_live(now):
         yield "threads", ", ".join(trouble)

@@ -44,6 +44,8 @@ class Picture:
     seconds_since_commit: float | None
     started: bool
     """False while it waits for the database, or as a standby."""
+    standby: bool
+    """Another process writes the account, and this one waits for its end."""
     ended_thread: str | None
     """One that has ended although nobody asked it to."""
     turns: Mapping[str, float]

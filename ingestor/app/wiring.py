@@ -126,6 +126,7 @@ class Ingestor:
         self._started = False
         self._running = False
         """All threads have been started."""
+        self._standby = False
         self._stopped = False
         self._metrics = metrics_server(settings.metrics.listen, self.picture, clock)
 
@@ -244,6 +245,7 @@ class Ingestor:
             seconds_retrying=now - progress.retrying_since,
             seconds_since_commit=None if committed_at is None else (at - committed_at).total_seconds(),
             started=self._running,
+            standby=self._standby and not self._started,
             ended_thread=self.dead() if self._running else None,
             turns=self.turns() if self._running else {},
             connection_attempts=link.generation,
@@ -283,15 +285,14 @@ class Ingestor:
 
     def _open(self, stop: threading.Event, waiting: Callable[[str], object]) -> State | None:
         patience = Patience(self._clock, _RETRY_CAP_SECONDS)
-        standby = False
         while not stop.is_set():
             try:
                 return self._store.open()
             except AccountLockedElsewhere as error:
                 waiting("standby: " + str(error).partition("\n")[0])
-                if not standby:
+                if not self._standby:
                     log.warning("standby", account=self._settings.account, backend=error.backend)
-                standby = True
+                self._standby = True
                 stop.wait(_STANDBY_SECONDS)
             except Transient as error:
                 waiting(f"waiting for the database ({in_short(str(error))})")

@@ -1,6 +1,7 @@
 """How long readiness is wrong, and which alerts fire, for each fault of hub, database and process: the real
 daemon with the deadlines that it has by default."""
 
+import os
 import re
 import signal
 import threading
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -35,6 +37,7 @@ from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
+DOCUMENT = (ROOT / "deploy" / "METRICS.md").read_text()
 _PROBE_SECONDS = 1.0
 LONGEST_SECONDS = 45.0
 
@@ -43,10 +46,10 @@ LONGEST_SECONDS = 45.0
 class World:
     """A daemon, what it depends on, and a probe."""
 
-    server: EmbeddedPostgres
-    hub: SimulatedHub
     daemon: Daemon
+    hub: SimulatedHub
     address: str
+    server: EmbeddedPostgres
 
     def page(self, path: str) -> tuple[int, str]:
         """Status 0: no answer in time."""
@@ -86,11 +89,15 @@ def world(
         env = environment(simulated.url, url, simulated.config.api_key)
         env = {key: value for key, value in env.items() if key not in QUICK}
         with Daemon({**env, "INGESTOR_METRICS__LISTEN": "127.0.0.1:0", **settings}) as daemon:
-            (listening,) = eventually(lambda: daemon.events("metrics_listening"), within=20)
-            here = World(server, simulated, daemon, listening["address"])
+            here = World(daemon, simulated, _address(daemon), server)
             eventually(here.is_ready, within=20)
             yield here
             assert daemon.terminate(20) == 0
+
+
+def _address(daemon: Daemon) -> str:
+    (listening,) = eventually(lambda: daemon.events("metrics_listening"), within=20)
+    return str(listening["address"])
 
 
 # --- the faults: each gives the moment from which data does not flow, and is over when its block ends ---
@@ -149,6 +156,28 @@ def database_gone(here: World) -> Iterator[float]:
 
 
 @contextmanager
+def database_hangs(here: World) -> Iterator[float]:
+    """As when its host vanishes: nothing is answered, and nothing ends."""
+    with processes(here.server) as pids:
+        began = time.monotonic()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        yield began
+
+
+@contextmanager
+def processes(server: EmbeddedPostgres) -> Iterator[list[int]]:
+    """Of a server; they go on when the block ends."""
+    postmaster = psutil.Process(server.postmaster_pid)
+    pids = [postmaster.pid, *(child.pid for child in postmaster.children())]
+    try:
+        yield pids
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
 def process_stopped(here: World) -> Iterator[float]:
     yield _since(lambda: here.daemon.process.send_signal(signal.SIGSTOP))
     here.daemon.process.send_signal(signal.SIGCONT)
@@ -198,6 +227,7 @@ CASES = (
     ),
     Case("the hub refuses the key", key_refused, ("NotReady", "GapOpen", "KeyRefused"), "key_refused 1.0"),
     Case("the database is locked", database_locked, ("NotReady", "NotCommitting"), "commit_retrying 1.0"),
+    Case("the database hangs", database_hangs, ("NotReady", "NotCommitting"), "commit_retrying 1.0"),
     Case(
         "the database is gone",
         database_gone,
@@ -218,7 +248,7 @@ CASES = (
 
 def published() -> dict[str, float]:
     """The longest wrong time for each fault, in seconds."""
-    text = (ROOT / "deploy" / "METRICS.md").read_text().partition("## How long readiness can be wrong")[2]
+    text = DOCUMENT.partition("## How long readiness can be wrong")[2]
     return {name: float(most) for name, most in re.findall(r"(?m)^\| (.+) \| ([\d.]+) s \|", text)}
 
 
@@ -237,6 +267,7 @@ def test_readiness_is_wrong_for_no_longer_than_published_and_the_alerts_fire(
     with world(server, name, hub, case.settings) as here:
         well = here.metrics()
         assert well is not None
+        assert f"\n{len(scraped(well)) - 1} series for an account." in DOCUMENT  # less `up`
         with case.fault(here) as since:
             last_ready = since
             while (asked := time.monotonic()) < since + 2 * LONGEST_SECONDS and here.is_ready():
@@ -320,3 +351,31 @@ def test_a_record_that_is_lost_inside_sets_off_its_alert(
     assert sql("SELECT records FROM report.unaccounted") == [(_value(wrong, "unaccounted_records"),)]
     if PROMTOOL is not None:
         check(tmp_path, history(well, (wrong, wrong), 12), [look(1.75), look(12, "Unaccounted")])
+
+
+def test_a_start_that_waits_for_its_database_is_live_and_not_ready(
+    hub: SimulatedHub, server: EmbeddedPostgres
+) -> None:
+    nowhere = "postgresql://ingestor@127.0.0.1:9/x"
+    env = environment(hub.url, nowhere, hub.config.api_key, INGESTOR_METRICS__LISTEN="127.0.0.1:0")
+    with Daemon(env) as daemon:
+        here = World(daemon, hub, _address(daemon), server)
+        assert here.page("/health/live") == (200, "live\n")
+        assert here.page("/health/ready") == (503, "not ready\nstarting: it waits for the database\n")
+        assert here.shows('not_ready_reason{reason="starting"} 1.0')
+        assert daemon.terminate() == 0
+
+
+def test_a_standby_says_so_and_is_ready_after_it_has_taken_over(
+    hub: SimulatedHub, database: str, server: EmbeddedPostgres
+) -> None:
+    env = environment(hub.url, database, hub.config.api_key, INGESTOR_METRICS__LISTEN="127.0.0.1:0")
+    with Daemon(env) as first, Daemon(env) as second:
+        worlds = [World(daemon, hub, _address(daemon), server) for daemon in (first, second)]
+        ready = eventually(lambda: [each for each in worlds if each.is_ready()], within=20)[0]
+        standby = next(each for each in worlds if each is not ready)
+        said = "not ready\nstandby: another process writes the account\n"
+        eventually(lambda: standby.page("/health/ready") == (503, said), within=20)
+        assert ready.daemon.terminate() == 0
+        eventually(standby.is_ready, within=20)
+        assert standby.daemon.terminate() == 0

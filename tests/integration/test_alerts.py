@@ -29,6 +29,8 @@ NO_LINK = {"link": "waiting", "open_gaps": 1, "gaps": {"disconnected": 1}, "olde
 CASES: list[tuple[dict[str, Any], list[Look]]] = [
     ({}, [look(60)]),
     (NO_LINK, [look(3.5), look(5, "NotReady")]),
+    ({"started": False}, [look(3.5), look(5, "NotReady")]),
+    ({"started": False, "standby": True}, [look(60)]),
     ({**NO_LINK, "oldest_gap_seconds": 299.0}, [look(60, "NotReady")]),
     ({**NO_LINK, "oldest_gap_seconds": 301.0}, [look(3.5), look(5, "NotReady", "GapOpen")]),
     ({"seconds_uncommitted": 59.0}, [look(60, "NotReady")]),

@@ -81,7 +81,11 @@ def test_version_and_help_import_no_library_but_click(option: str) -> None:
 @pytest.mark.parametrize(
     ("command", "needed", "spared"),
     [
-        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"sqlalchemy", "alembic", "rich"}),
+        (
+            "run",
+            {"signalrcore", "psycopg", "apscheduler"},
+            {"sqlalchemy", "alembic", "rich", "prometheus_client"},
+        ),
         ("status", {"psycopg"}, {"sqlalchemy", "alembic", "rich", "signalrcore", "apscheduler"}),
         ("db", {"psycopg"}, {"sqlalchemy", "rich", "signalrcore", "apscheduler", "websockets"}),
     ],

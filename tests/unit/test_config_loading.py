@@ -367,3 +367,17 @@ def test_every_setting_is_used_by_somebody() -> None:
     model = package / "config" / "model.py"
     code = "\n".join(path.read_text() for path in package.rglob("*.py") if path != model)
     assert [name for name in all_keys() if not re.search(rf"\.{name.rpartition('.')[2]}\b", code)] == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "127.0.0.2:1", "localhost:0", "[::1]:65535"])
+def test_metrics_can_be_served_on_loopback(address: str) -> None:
+    assert load(overrides={"metrics.listen": address}, environ={}).settings.metrics.listen == address
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464", "127.0.0.1", "9464", "127.0.0.1:65536", ":9464"]
+)
+def test_metrics_are_served_nowhere_else(address: str) -> None:
+    text = rejected(overrides={"metrics.listen": address})
+    assert "this is not a loopback address with a port" in text
+    assert "write it like 127.0.0.1:9464" in text

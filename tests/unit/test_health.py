@@ -8,7 +8,8 @@ from ingestor.app.health import COMMIT_PATIENCE_SECONDS, REASONS, not_live, not_
 from tests.support.pictures import picture
 
 WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
-    ({"started": False}, {"starting": "waits for the database, or as a standby"}),
+    ({"started": False}, {"starting": "it waits for the database"}),
+    ({"started": False, "standby": True}, {"standby": "another process writes the account"}),
     ({"turns": {"writer": 31.0}}, {"threads": "writer stuck for 31 s"}),
     ({"ended_thread": "link"}, {"threads": "link has ended"}),
     ({"link": "negotiating"}, {"link": "negotiating"}),

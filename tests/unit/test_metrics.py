@@ -11,14 +11,14 @@ from ingestor.app.metrics import EXPOSED, PREFIX, catalogue, page
 from tests.support.daemon import ROOT, surroundings
 from tests.support.pictures import picture
 
+DOCUMENT = (ROOT / "deploy" / "METRICS.md").read_text()
 UNITS = ("_seconds", "_bytes", "_records", "_total", "_info")
 
 
 def test_the_table_of_metrics_is_current() -> None:
     """Renew it by the command that stands in its marker."""
     marker = "<!-- generated: python -m ingestor.app.metrics -->\n\n"
-    document = (ROOT / "deploy" / "METRICS.md").read_text()
-    assert document.partition(marker)[2].partition("\n## ")[0].rstrip() == catalogue().rstrip()
+    assert DOCUMENT.partition(marker)[2].partition("\n## ")[0].rstrip() == catalogue().rstrip()
 
 
 def test_each_metric_is_exposed_once_under_the_name_of_the_table() -> None:
@@ -35,6 +35,7 @@ def test_each_metric_is_exposed_once_under_the_name_of_the_table() -> None:
 
 def test_labels_are_few_and_from_fixed_sets() -> None:
     samples = [s for family in text_string_to_metric_families(page(picture).decode()) for s in family.samples]
+    assert f"\n{len(samples)} series for an account." in DOCUMENT
     assert len(samples) <= 200
     assert max(len(sample.labels) for sample in samples) == 1
 

@@ -61,6 +61,10 @@ def is_up(port: int, host: str = "127.0.0.1") -> bool:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_it_listens_there(host: str, port: int, make: Callable[[str, int], LoopbackServer]) -> None:
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no {host}: {error}")
     make(host, port)
     assert eventually(lambda: is_up(port, host))
 
@@ -108,7 +112,7 @@ def test_clients_that_say_too_little_too_slowly_or_too_much_are_left(
         flooding.sendall(b"GET /" + b"x" * 9_000)
         began = time.monotonic()
         assert ask(port) == (200, b"x 1\n")
-        assert time.monotonic() - began < 3 * 0.3 + 0.5
+        assert time.monotonic() - began < 3 * 0.3 + 3.0
     dripping.join(5)
     assert not dripping.is_alive(), "the server has not left it"
     stop.set()
@@ -120,7 +124,13 @@ def test_an_address_that_is_taken_is_tried_again_until_it_is_free(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(loopback_http, "_RETRY_SECONDS", 0.02)
-    logged = ""
+    attempts, listening, logged = [], LoopbackServer._listening, ""
+
+    def attempt(server: LoopbackServer) -> socket.socket:
+        attempts.append(server)
+        return listening(server)
+
+    monkeypatch.setattr(LoopbackServer, "_listening", attempt)
 
     def said(event: str) -> bool:
         nonlocal logged
@@ -131,7 +141,7 @@ def test_an_address_that_is_taken_is_tried_again_until_it_is_free(
         port = other.getsockname()[1]
         make("127.0.0.1", port)
         eventually(lambda: said("metrics_failed"))
-        time.sleep(0.1)  # five more attempts
+        eventually(lambda: len(attempts) > 5)
     eventually(lambda: is_up(port))
     eventually(lambda: said("metrics_listening"))
     assert logged.count("metrics_failed") == 1
