@@ -7,7 +7,7 @@ ARGS   ?=
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench bench-reports check fmt lint types arch lock clean
+.PHONY: help setup demo test test-fast fuzz bench bench-reports check fmt lint types arch deb lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(VENV)/.ready ## all tests, with a real Postgres and Microsoft's own Sign
 test-fast: $(VENV)/.ready ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
+fuzz: $(VENV)/.ready ## damaged records, decoded in both ways, for a minute; ARGS="--seconds 600"
+	$(BIN)/python -m tests.properties.fuzz_decode $(ARGS)
+
 bench: $(VENV)/.ready ## compare the daemon with simpler ways to store the same; ARGS=--quick takes a minute
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
@@ -55,8 +58,11 @@ types: $(VENV)/.ready
 arch: $(VENV)/.ready
 	$(BIN)/lint-imports
 
+deb: $(VENV)/.ready ## the Debian package and its bill of materials, in dist/
+	$(BIN)/python deploy/debian/build.py $(ARGS)
+
 lock: $(VENV)/.ready ## resolve the lock files again
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what can be made again

@@ -63,7 +63,7 @@ def status(settings: Settings) -> AccountStatus:
         Transient: the database cannot be reached.
         SchemaMismatch: it has no schema of ours.
     """
-    with database_beside(settings) as url, looking_at(url) as connection:
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
         account = account_status(connection, settings.account)
         process = account.process
         if process is not None and process.stopped_at is None and account.lock_holder is None:
@@ -99,6 +99,7 @@ def daemon_state(account: AccountStatus) -> DaemonState:
 def problems(account: AccountStatus) -> list[str]:
     """Each reason not to trust the tables, with what to look at; the worst first."""
     return [
+        *([] if account.takes_writes else ["the database takes no writes: it is a standby or read-only"]),
         *_of_the_daemon(account),
         *_of_records(account),
         *map(_of_request, account.failed_requests if daemon_state(account) is DaemonState.RUNNING else ()),
@@ -124,7 +125,7 @@ def _of_the_daemon(account: AccountStatus) -> Iterator[str]:
         case DaemonState.SILENT:
             yield (
                 f"the daemon has died or cannot reach the database: no session, and its last heartbeat was "
-                f"{since} ago; see `systemctl status ingestor` and its log"
+                f"{since} ago; see `systemctl status hercle-ingestor@{account.account}` and its log"
             )
         case DaemonState.FROZEN:
             yield f"the daemon is frozen: it has its session and has not used it for {since}; restart it"

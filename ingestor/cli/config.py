@@ -4,7 +4,7 @@ import click
 
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
-from ingestor.config import database_target, resolve_key
+from ingestor.config import database_target, require_database, resolve_key
 from ingestor.config.rendering import example, explain, show
 from ingestor.domain.errors import BadConfiguration
 
@@ -51,6 +51,7 @@ def validate_command(invocation: Invocation, *, no_environment: bool) -> int:
     Nothing is connected to. Exits with 78 if something is wrong.
     """
     loaded = invocation.load()
+    require_database(loaded.settings)
     click.echo(f"settings: fine ({loaded.file or 'no file'})")
     if no_environment:
         return Exit.OK

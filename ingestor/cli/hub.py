@@ -72,12 +72,8 @@ def hub(
     **switches: Any,
 ) -> int:
     """Serve a simulated hub on loopback until interrupted."""
-    try:
-        from ingestor.simulator import AnswersIn, HubConfig, serve  # noqa: PLC0415 - needs the demo extra
-    except ImportError as error:
-        raise BadConfiguration(
-            f"the simulated hub is not installed\nwhy: {error}\nfix: pip install 'hercle-ingestor[demo]'"
-        ) from error
+    from ingestor.simulator import AnswersIn, HubConfig, serve  # noqa: PLC0415 - needs the demo extra
+
     config = HubConfig(
         pair_change_interval_s=30.0,
         push_balances=not quiet_account,

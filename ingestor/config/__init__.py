@@ -3,7 +3,7 @@
 from ingestor.config.loading import Loaded, WrongSettings, load
 from ingestor.config.model import Environment, Hub, Inbox, Settings, Snapshots
 from ingestor.config.secrets import database_password, resolve_key
-from ingestor.config.targets import EmbeddedDatabase, ExternalDatabase, database_target
+from ingestor.config.targets import EmbeddedDatabase, ExternalDatabase, database_target, require_database
 
 __all__ = [
     "EmbeddedDatabase",
@@ -18,5 +18,6 @@ __all__ = [
     "database_password",
     "database_target",
     "load",
+    "require_database",
     "resolve_key",
 ]

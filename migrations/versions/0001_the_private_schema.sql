@@ -77,16 +77,48 @@ CREATE TABLE ingest.raw_event (
     size integer NOT NULL,
     sha256 bytea,
     raw bytea NOT NULL,
+    base_ordinal bigint,
+    head integer,
+    request_id uuid,
     PRIMARY KEY (account, session_id, ordinal, received_at)
 );
-COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel, as received: the evidence for all the rest.';
+COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: the evidence for all the rest. A duplicate that repeats a stored record has only what differs, and no row in outcome; ingest.record and ingest.event_outcome show all of it.';
 COMMENT ON COLUMN ingest.raw_event.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.raw_event.session_id IS 'Session in which the record arrived.';
 COMMENT ON COLUMN ingest.raw_event.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.raw_event.received_at IS 'When its frame was complete.';
 COMMENT ON COLUMN ingest.raw_event.size IS 'Bytes on the wire.';
 COMMENT ON COLUMN ingest.raw_event.sha256 IS 'Digest of all bytes where raw holds only their head, because the record was too large.';
-COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received.';
+COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received; with base_ordinal, only those between what it shares with that record.';
+COMMENT ON COLUMN ingest.raw_event.base_ordinal IS 'The record is a duplicate and repeats this one of the same session and day (UTC), which has all its bytes here.';
+COMMENT ON COLUMN ingest.raw_event.head IS 'So many bytes at its beginning are those of that record; as many as are left of size are those at its end.';
+COMMENT ON COLUMN ingest.raw_event.request_id IS 'With base_ordinal: the request that it answers, whose id follows the head as text.';
+
+CREATE VIEW ingest.record AS
+SELECT
+    r.account,
+    r.session_id,
+    r.ordinal,
+    r.received_at,
+    r.size,
+    r.sha256,
+    CASE WHEN r.base_ordinal IS NULL THEN r.raw ELSE
+        begin.raw || substring(base.raw FROM length(base.raw) - (r.size - length(begin.raw)) + 1)
+    END AS raw
+FROM ingest.raw_event AS r
+LEFT JOIN ingest.raw_event AS base
+    ON base.account = r.account AND base.session_id = r.session_id AND base.ordinal = r.base_ordinal
+CROSS JOIN LATERAL (
+    SELECT substring(base.raw FOR r.head) || convert_to(coalesce(r.request_id::text, ''), 'UTF8') || r.raw AS raw
+) AS begin;
+COMMENT ON VIEW ingest.record IS 'Every record with its bytes exactly as received, whichever way they are stored.';
+COMMENT ON COLUMN ingest.record.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.record.session_id IS 'Session in which the record arrived.';
+COMMENT ON COLUMN ingest.record.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.record.received_at IS 'When its frame was complete.';
+COMMENT ON COLUMN ingest.record.size IS 'Bytes on the wire.';
+COMMENT ON COLUMN ingest.record.sha256 IS 'Digest of all bytes where raw holds only their head, because the record was too large.';
+COMMENT ON COLUMN ingest.record.raw IS 'The record''s bytes exactly as received.';
 
 CREATE TABLE ingest.outcome (
     account text NOT NULL,
@@ -107,7 +139,7 @@ CREATE TABLE ingest.outcome (
 );
 -- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
 CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
-COMMENT ON TABLE ingest.outcome IS 'What became of each event: exactly one row for each.';
+COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -122,6 +154,34 @@ COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event na
 COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
 COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
+
+CREATE VIEW ingest.event_outcome AS
+SELECT
+    account, session_id, ordinal, position, received_at, outcome, reason, subject, request_id, kind, user_id, epoch,
+    sequence, revision
+FROM ingest.outcome
+UNION ALL
+SELECT
+    r.account, r.session_id, r.ordinal, base.position, r.received_at, 'duplicate', NULL, base.subject, r.request_id::text,
+    base.kind, base.user_id, NULL, CASE WHEN base.kind = 'balances' THEN base.sequence END, NULL
+FROM ingest.raw_event AS r
+JOIN ingest.outcome AS base
+    ON base.account = r.account AND base.session_id = r.session_id AND base.ordinal = r.base_ordinal;
+COMMENT ON VIEW ingest.event_outcome IS 'What became of each event: exactly one row for each.';
+COMMENT ON COLUMN ingest.event_outcome.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.event_outcome.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.event_outcome.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.event_outcome.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.event_outcome.received_at IS 'Receipt of its record.';
+COMMENT ON COLUMN ingest.event_outcome.outcome IS 'applied, duplicate, stale, conflict, pending, quarantined or ignored (what was dropped has no row).';
+COMMENT ON COLUMN ingest.event_outcome.reason IS 'Why it was quarantined or ignored.';
+COMMENT ON COLUMN ingest.event_outcome.subject IS 'Subject of the envelope, as received.';
+COMMENT ON COLUMN ingest.event_outcome.request_id IS 'Correlation id in the envelope: the request that it answers, if any.';
+COMMENT ON COLUMN ingest.event_outcome.kind IS 'balances or pairs, where the event belongs to a stream.';
+COMMENT ON COLUMN ingest.event_outcome.user_id IS 'The hub''s user, where the event names one.';
+COMMENT ON COLUMN ingest.event_outcome.epoch IS 'Epoch of the version that the event became.';
+COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence that the event carries, or was given.';
+COMMENT ON COLUMN ingest.event_outcome.revision IS 'Revision of the version that the event became.';
 
 CREATE TABLE ingest.version (
     account text NOT NULL,
@@ -474,7 +534,7 @@ COMMENT ON COLUMN ingest.confirmation.resolved_by_ordinal IS 'Ordinal of the eve
 
 CREATE TABLE ingest.request (
     account text NOT NULL,
-    request_id text NOT NULL,
+    request_id uuid NOT NULL,
     requested_at timestamptz NOT NULL,
     command text NOT NULL,
     cause text NOT NULL,
@@ -486,10 +546,8 @@ CREATE TABLE ingest.request (
     answer_ordinal bigint,
     error text,
     recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (account, request_id, requested_at)
+    PRIMARY KEY (account, requested_at, request_id)
 );
-CREATE INDEX request_account_requested_at_idx ON ingest.request (account, requested_at);
-CREATE INDEX request_open_idx ON ingest.request (account) WHERE outcome IS NULL;
 COMMENT ON TABLE ingest.request IS 'Every request to the hub: why, when, and how it ended.';
 COMMENT ON COLUMN ingest.request.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.request.request_id IS 'Correlation id, sent as ClientId and echoed by the hub.';

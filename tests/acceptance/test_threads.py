@@ -54,5 +54,5 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)
     hub.restart(after=0.0)
-    eventually(lambda: ingestor.picture().link == "negotiating" and "negotiate deadline" in running())
-    assert running() == documented("while connecting", "while negotiating", "once one was due")
+    eventually(lambda: ingestor.picture().link == "negotiating" and "hub connector" in running())
+    assert running() == documented("while connecting", "once one was due")

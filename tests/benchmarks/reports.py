@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     started = time.monotonic()
     with postgres_directory() as directory, server_under_test(directory) as server:
-        url = server.create_database("reports")
+        url = server.ensure_database("reports")
         upgrade_database(url)
         with psycopg.connect(libpq_url(url), autocommit=True) as connection:
             fill(connection, options.rows)

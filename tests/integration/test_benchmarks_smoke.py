@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.benchmarks import reports, runs
+from tests.benchmarks import idle, report, reports, runs
 from tests.benchmarks.__main__ import bed
 from tests.benchmarks.check import ContentDiffers, check_daemon
 from tests.benchmarks.figures import Results
@@ -63,6 +63,28 @@ def test_latencies_are_taken_of_each_event_but_the_first(ground: Bed) -> None:
     [found] = runs.daemon_latencies(ground, [Pace(100, 5, 1.0)])
     assert len(found.values) == 90
     assert 0 < found.at(0.5) <= found.at(0.99)
+
+
+@slow
+def test_an_idle_daemon_is_looked_at_while_it_runs(ground: Bed) -> None:
+    """Its threads are all seen, and `status` finds it running."""
+    found = idle.measure(ground, 2.0)
+    assert 20e6 < found.resident < 500e6
+    assert 0 < found.wakeups_per_second < 1000
+    assert len(found.status_seconds) == idle.STATUS_RUNS
+
+
+def test_a_figure_with_a_target_is_shown_with_it_and_can_miss_it() -> None:
+    results = Results()
+    results.add("wakeups_per_s", 3.5, "1/s")
+    results.add("idle_rss_mib", 50.0, "MiB")
+    assert results.missed() == ["wakeups_per_s"]
+    assert results.figures().keys() == {"wakeups_per_s", "idle_rss_mib"}
+    lines = report.table(results).splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith(("wake-ups", "MiB of"))] == [
+        "aim",
+        "MISSED",
+    ]
 
 
 def test_void_rounds_do_not_count_unless_nothing_else_is_left() -> None:

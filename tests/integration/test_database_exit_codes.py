@@ -123,6 +123,25 @@ def test_a_real_server_gives_the_same_codes(protected: str) -> None:
         assert done.returncode == code, (url, done.stderr)
 
 
+def test_a_server_that_takes_no_writes_can_be_looked_at(
+    durable_postgres: Callable[[], EmbeddedPostgres],
+) -> None:
+    server = durable_postgres()
+    url = server.ensure_database("readable")
+    upgrade_database(url)
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        admin.execute("SELECT pg_reload_conf()")
+    env = environment(NOBODY_LISTENS, url, "a-key")
+
+    looks = {words: command(*words, env=env) for words in (("status",), ("db", "status"), ("check",))}
+
+    assert [each.returncode for each in looks.values()] == [1, 0, 69]
+    assert "problem   the database takes no writes" in looks["status",].stdout
+    assert "database takes no writes (this host is read-only)" in looks["check",].stdout
+    assert command("db", "upgrade", env=env).returncode == 69
+
+
 def test_a_rotated_password_file_is_read_at_the_next_connect(protected: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("first")

@@ -50,7 +50,7 @@ def test_the_state_after_a_restart_is_that_before_it(database: str, connection: 
         hub.settle()
         eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
         ingestor.stop(10.0)
-        before = ingestor.state()
+        before = ingestor._writer.state
     loaded, environment = load_state(connection, "main")
 
     assert environment == "custom"

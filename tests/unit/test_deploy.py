@@ -1,10 +1,15 @@
 """The unit files and the operator's guide: accepted by systemd, and in agreement with the code."""
 
 import configparser
+import importlib.util
+import json
 import re
 import shutil
 import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,7 +21,15 @@ from tests.support.log_events import LOG_EVENTS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GUIDE = (DEPLOY / "README.md").read_text()
-UNITS = ["ingestor.service", "ingestor-migrate.service"]
+DAEMON, MIGRATE = "hercle-ingestor@.service", "hercle-ingestor-migrate@.service"
+UNITS = [DAEMON, MIGRATE]
+DROP_INS = {
+    "peer-authentication.conf": UNITS,
+    "remote-postgres.conf": [DAEMON],
+    "remote-postgres-migrate.conf": [MIGRATE],
+    "fixed-addresses.conf": [DAEMON],
+}
+"""Each with the units that it is for."""
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 SYSTEMD_CANNOT_EXECUTE, SYSTEMD_CANNOT_READ_A_CREDENTIAL = 203, 243
@@ -25,7 +38,7 @@ SYSTEMD_CANNOT_EXECUTE, SYSTEMD_CANNOT_READ_A_CREDENTIAL = 203, 243
 def unit(name: str) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(DEPLOY / name)
+    parser.read(DEPLOY / "systemd" / name)
     return parser
 
 
@@ -44,39 +57,90 @@ def blocks(language: str) -> list[str]:
 # --- units ---
 
 
+def verified(directory: Path, name: str, drop_in: str = "") -> list[str]:
+    """What systemd complains about of an instance with another program: ours may not be installed."""
+    text = (DEPLOY / "systemd" / name).read_text()
+    instance = directory / name.replace("@.", "@main.")
+    instance.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+    drop_ins = directory / f"{instance.name}.d"
+    drop_ins.mkdir()
+    (drop_ins / "test.conf").write_text(drop_in)
+    done = analyze("verify", "--man=no", str(instance))
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "hercle-ingestor" in line]
+    assert complaints or done.returncode == 0, done.stderr  # nothing else warns by the exit code alone
+    return complaints
+
+
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_accepts_the_unit_without_a_warning(tmp_path: Path, name: str) -> None:
-    """With a program that exists: the real one is not installed where tests run."""
-    text = (DEPLOY / name).read_text()
-    copy = tmp_path / name
-    copy.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
-    done = analyze("verify", "--man=no", str(copy))
-    warnings = [line for line in (done.stdout + done.stderr).splitlines() if name.partition(".")[0] in line]
-    assert (warnings, done.returncode) == ([], 0)
+    assert verified(tmp_path, name) == []
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("drop_in", "name"), [(each, name) for each, names in DROP_INS.items() for name in names]
+)
+def test_systemd_accepts_the_drop_in_without_a_warning(tmp_path: Path, drop_in: str, name: str) -> None:
+    assert verified(tmp_path, name, (DEPLOY / "systemd" / "drop-ins" / drop_in).read_text()) == []
+
+
+@needs_systemd
+def test_a_wrong_drop_in_would_be_noticed(tmp_path: Path) -> None:
+    assert verified(tmp_path, DAEMON, "[Service]\nLoadCredentials=a:/b\n") != []
+
+
+def test_every_drop_in_is_checked() -> None:
+    assert {path.name for path in (DEPLOY / "systemd" / "drop-ins").iterdir()} == set(DROP_INS)
+
+
+def test_an_account_has_the_name_of_its_instance() -> None:
+    """Configuration, key and journal are its own; the user, as the database role, is one for all accounts."""
+    service = unit(DAEMON)["Service"]
+    assert service["Environment"] == "INGESTOR_CONFIG=/etc/ingestor/%i.toml INGESTOR_ACCOUNT=%i"
+    assert service["LoadCredential"] == f"{KEY_CREDENTIAL}:/etc/ingestor/%i.key"
+    assert service["SyslogIdentifier"] == "hercle-ingestor@%i"
+    assert (service["DynamicUser"], service["User"]) == ("yes", "ingestor")
+    assert unit(MIGRATE)["Service"]["Environment"] == service["Environment"]
+
+
+def test_no_unit_needs_a_newer_systemd_than_252() -> None:
+    """`systemd-analyze verify` of a newer systemd accepts these."""
+    newer = {
+        "notify-reload",
+        "RestartSteps",
+        "RestartMaxDelaySec",
+        "RestartMode",
+        "MemoryZSwapMax",
+        "PrivatePIDs",
+    }
+    for name in UNITS:
+        assert newer & set(re.split(r"[\s=]+", (DEPLOY / "systemd" / name).read_text())) == set()
 
 
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_the_sandbox_leaves_an_exposure_of_at_most_1_2(name: str) -> None:
-    done = analyze("security", "--offline=true", "--no-pager", "--threshold=12", str(DEPLOY / name))
+    done = analyze(
+        "security", "--offline=true", "--no-pager", "--threshold=12", str(DEPLOY / "systemd" / name)
+    )
     assert done.returncode == 0, done.stdout[-400:]
 
 
 def test_a_stop_has_time_for_the_drain_and_a_running_statement() -> None:
-    stop = float(unit("ingestor.service")["Service"]["TimeoutStopSec"])
+    stop = float(unit(DAEMON)["Service"]["TimeoutStopSec"])
     settings = Settings()
     assert settings.drain.deadline_seconds + settings.database.statement_deadline_seconds < stop
 
 
 def test_the_watchdog_waits_longer_than_any_healthy_turn() -> None:
     """Invariant I15."""
-    watchdog = float(unit("ingestor.service")["Service"]["WatchdogSec"])
+    watchdog = float(unit(DAEMON)["Service"]["WatchdogSec"])
     assert watchdog >= 1.5 * Settings().database.transaction_deadline_seconds
 
 
 def test_what_a_restart_cannot_cure_is_not_restarted() -> None:
-    service = unit("ingestor.service")["Service"]
+    service = unit(DAEMON)["Service"]
     codes = {int(code) for code in service["RestartPreventExitStatus"].split()}
     assert codes == {
         Exit.CREDENTIAL,
@@ -89,7 +153,7 @@ def test_what_a_restart_cannot_cure_is_not_restarted() -> None:
 
 def test_what_a_restart_can_cure_is_restarted_for_ever() -> None:
     """Above all code 75: the other process that writes the account may stay for hours."""
-    assert unit("ingestor.service")["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit(DAEMON)["Unit"]["StartLimitIntervalSec"] == "0"
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -97,14 +161,15 @@ def test_a_unit_starts_after_the_clock_is_set(name: str) -> None:
     assert "time-sync.target" in unit(name)["Unit"]["After"].split()
 
 
-def test_the_unit_passes_the_credential_under_the_name_that_is_read() -> None:
-    assert unit("ingestor.service")["Service"]["LoadCredential"].partition(":")[0] == KEY_CREDENTIAL
-    assert f"`{PASSWORD_CREDENTIAL}`" in GUIDE
+def test_the_guide_names_the_credentials_that_are_read() -> None:
+    assert {KEY_CREDENTIAL, PASSWORD_CREDENTIAL} <= set(re.findall(r"`(\w+)`", GUIDE))
+    drop_in = (DEPLOY / "systemd" / "drop-ins" / "remote-postgres.conf").read_text()
+    assert f"\nLoadCredential={PASSWORD_CREDENTIAL}:" in drop_in
 
 
 def test_the_schema_is_upgraded_before_the_daemon_starts() -> None:
-    migrate = unit("ingestor-migrate.service")
-    assert "ingestor.service" in migrate["Unit"]["Before"].split()
+    migrate = unit(MIGRATE)
+    assert "hercle-ingestor@%i.service" in migrate["Unit"]["Before"].split()
     assert migrate["Service"]["Type"] == "oneshot"
     assert migrate["Service"]["ExecStart"].endswith("ingestor db upgrade")
 
@@ -123,7 +188,7 @@ def test_the_guide_lists_every_exit_code() -> None:
 
 
 def test_the_guide_says_which_codes_are_not_restarted() -> None:
-    prevented = unit("ingestor.service")["Service"]["RestartPreventExitStatus"]
+    prevented = unit(DAEMON)["Service"]["RestartPreventExitStatus"]
     not_restarted = {code for code, restarted in exit_table().items() if restarted.startswith("**no**")}
     assert not_restarted == {int(code) for code in prevented.split()}
 
@@ -158,11 +223,78 @@ def test_the_shell_commands_of_the_guide_can_be_parsed() -> None:
 
 @needs_systemd
 def test_systemd_accepts_the_drop_in_of_the_guide(tmp_path: Path) -> None:
-    text = (DEPLOY / "ingestor.service").read_text()
-    (tmp_path / "ingestor.service").write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
-    drop_ins = tmp_path / "ingestor.service.d"
-    drop_ins.mkdir()
     (drop_in,) = blocks("ini")
-    (drop_ins / "secrets.conf").write_text(drop_in)
-    done = analyze("verify", "--man=no", str(tmp_path / "ingestor.service"))
-    assert [line for line in (done.stdout + done.stderr).splitlines() if "secrets.conf" in line] == []
+    assert verified(tmp_path, DAEMON, drop_in) == []
+
+
+# --- the lock ---
+
+
+def packaging() -> ModuleType:
+    """The program that builds the Debian package; it is in no package itself."""
+    spec = importlib.util.spec_from_file_location("build_debian", DEPLOY / "debian" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_production_is_locked_without_the_demo() -> None:
+    """Every dependency with hashes; no private Postgres, no simulated hub, no index."""
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    text = (DEPLOY.parent / "requirements.txt").read_text()
+    locked = set(re.findall(r"(?m)^([a-z0-9-]+)[=\[]", text))
+
+    def names(requirements: list[str]) -> set[str]:
+        return {re.split(r"[\[<>=]", each)[0] for each in requirements}
+
+    assert names(project["dependencies"]) <= locked
+    assert names(project["optional-dependencies"]["demo"]) & locked == set()
+    assert text.count("--hash=sha256:") >= len(locked)
+    assert "://" not in text
+
+
+def test_the_bill_of_materials_names_the_licence_of_every_locked_package() -> None:
+    text = (DEPLOY.parent / "requirements.txt").read_text()
+    components = {}
+    for name, version in re.findall(r"(?m)^([a-z0-9-]+)(?:\[\w+\])?==(\S+)", text):
+        try:
+            components[name] = metadata(name)
+        except PackageNotFoundError:  # of another platform
+            assert ";" in next(line for line in text.splitlines() if line.startswith(name)), name
+        else:
+            assert components[name]["Version"] == version
+
+    bill = json.loads(packaging().bill_of_materials(components, "1.2.3"))
+
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    assert {each["name"] for each in bill["components"]} == set(components)
+    for each in bill["components"]:
+        assert each["purl"] == f"pkg:pypi/{each['name']}@{each['version']}"
+        (licence,) = each["licenses"]
+        assert licence.get("expression") or licence["license"]["name"]
+
+
+# --- the package ---
+
+
+def test_the_package_is_made_for_the_python_of_each_release_it_is_for() -> None:
+    control = (DEPLOY / "debian" / "control").read_text()
+    assert " | ".join(f"python{each}" for each in packaging().PYTHONS) in control
+    assert "libnss-systemd" in control
+    assert re.search(r"systemd \(>= 252\)", control)
+
+
+@pytest.mark.parametrize("script", ["postinst", "prerm", "postrm"])
+def test_a_script_of_the_package_can_be_parsed(script: str) -> None:
+    done = subprocess.run(
+        ["sh", "-n", DEPLOY / "debian" / script], capture_output=True, text=True, check=False
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_the_settings_that_the_package_installs_are_valid() -> None:
+    file = str(DEPLOY / "debian" / "main.toml")
+    done = command("config", "validate", "--no-environment", "--config", file, env=surroundings())
+    assert done.returncode == 0, done.stderr

@@ -25,11 +25,17 @@ def upgrade(connection: psycopg.Connection) -> SchemaState:
     if before.newer:
         raise mismatch(before)
     _require_create(connection)
-    engine = create_engine("postgresql+psycopg://", poolclass=StaticPool, creator=lambda: connection)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        poolclass=StaticPool,
+        creator=lambda: connection,
+        isolation_level="READ COMMITTED",  # one transaction for all, where the connection is in autocommit
+    )
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     try:
-        with engine.connect() as around:
+        # Who waited for another upgrade must see what that has done: not in a snapshot from before.
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as around:
             config.attributes["connection"] = around
             command.upgrade(config, "head")
             around.commit()

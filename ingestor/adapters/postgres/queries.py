@@ -89,6 +89,8 @@ class AccountStatus:
     account: str
     known_accounts: tuple[str, ...]
     """All that have been ingested into this database."""
+    takes_writes: bool
+    """False on a standby, and on a server that is read-only."""
     process: ProcessStatus | None
     lock_holder: LockHolder | None
     streams: tuple[StreamStatus, ...]
@@ -117,6 +119,7 @@ def account_status(connection: psycopg.Connection, account: str) -> AccountStatu
     return AccountStatus(
         account=account,
         known_accounts=tuple(name for (name,) in rows(connection, _ACCOUNTS)),
+        takes_writes=value(connection, _TAKES_WRITES),
         process=process[0] if process else None,
         lock_holder=lock_holder(connection, account),
         streams=tuple(read(connection, StreamStatus, _STREAMS, account)),
@@ -146,6 +149,8 @@ _LOCK_HOLDER = f"""
     END::float8 AS idle_seconds
     FROM pg_stat_activity WHERE pid = ({HOLDER})
 """  # noqa: S608 - a constant
+
+_TAKES_WRITES = "SELECT current_setting('transaction_read_only') = 'off'"
 
 _ACCOUNTS = "SELECT account FROM ingest.account ORDER BY account"
 

@@ -29,6 +29,7 @@ class DatabaseSession:
     Args:
         address: asked at each connect.
         timing: its `transaction_seconds` is the most that one `use` may take.
+        reads_only: where no host takes writes, one that takes none will do.
     """
 
     def __init__(
@@ -38,10 +39,13 @@ class DatabaseSession:
         clock: Clock,
         *,
         application_name: str = "hercle-ingestor",
+        reads_only: bool = False,
     ) -> None:
         self._connect_seconds = timing.connect_seconds
         self._guard = DeadlineGuard(timing.transaction_seconds, clock)
-        self._connector = Connector(address, timing, application_name, self._guard, clock)
+        self._connector = Connector(
+            address, timing, application_name, self._guard, clock, reads_only=reads_only
+        )
         self._connection: psycopg.Connection | None = None
         self._backend = 0
         self._pooled = False

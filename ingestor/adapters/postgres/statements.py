@@ -263,5 +263,9 @@ ABANDON_CONFIRMATIONS = (
 )
 
 END_LEFT_REQUESTS = (
-    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2 WHERE account = $1 AND outcome IS NULL"
+    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2 "
+    b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
+    b"SELECT max(requested_at) - interval '1 day' FROM ingest.request WHERE account = $1)"
 )
+"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. An
+index of the open ones would have to be written twice for each request."""

@@ -40,7 +40,7 @@ _GAPS = """
     FROM ingest.gap WHERE account = $1 GROUP BY 1, 2 ORDER BY 1, 2
 """
 
-_OUTCOMES = "SELECT outcome, count(*) FROM ingest.outcome WHERE account = $1 GROUP BY 1 ORDER BY 1"
+_OUTCOMES = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE account = $1 GROUP BY 1 ORDER BY 1"
 
 _COUNTS = """
     SELECT count(*) AS sessions,
@@ -54,7 +54,7 @@ _COUNTS = """
         (
             SELECT count(*) FROM ingest.raw_event AS r
             WHERE r.account = $1 AND NOT EXISTS (
-                SELECT FROM ingest.outcome AS o
+                SELECT FROM ingest.event_outcome AS o
                 WHERE (o.account, o.session_id, o.ordinal) = (r.account, r.session_id, r.ordinal)
             )
         ) AS events_without_outcome

@@ -15,7 +15,9 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import Fatal, TooSlow, Transient, WatermarkConflict
+from ingestor.domain.limits import DEFAULT_LIMITS
 from ingestor.domain.records import Item
 from ingestor.domain.requests import Command, RequestCause, RequestOutcome
 from ingestor.domain.streams import Kind, StreamKey
@@ -42,7 +44,7 @@ from tests.support.feed import USER, Feed
 from tests.support.items import SESSION, at, balances, envelope, invocation
 from tests.support.requesting import FakeHub, ManualClock
 from tests.support.waiting import eventually
-from tests.support.writing import Writing, decode, heartbeat
+from tests.support.writing import Writing, heartbeat
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
 BALANCES = StreamKey(Kind.BALANCES, USER)
@@ -757,8 +759,9 @@ class Threads:
         )
         made.feed = Feed()
         rules = WriterRules(max_records=10, turn_seconds=turn_seconds, retry_cap_seconds=0.01)
+        decoded = Decoder(DEFAULT_LIMITS).decoded
         made.writer = Writer(
-            made.inbox, made.store, made.scheduler, made.clock, heartbeat, rules, Rules(), decode
+            made.inbox, made.store, made.scheduler, made.clock, heartbeat, rules, Rules(), decoded
         )
         self.writing = made
 
