@@ -119,7 +119,7 @@ SELECT
     o.account, o.received_at, o.subject, o.outcome, o.reason, o.request_id, e.channel, e.topic, e.type, e.client_id,
     e.data, coalesce(e.data_state, 'unreadable') AS data_state, o.session_id, o.ordinal, o.position
 FROM ingest.outcome AS o
-LEFT JOIN ingest.raw_event AS r
+LEFT JOIN ingest.record AS r
     ON r.account = o.account AND r.session_id = o.session_id AND r.ordinal = o.ordinal AND r.received_at = o.received_at
     AND r.sha256 IS NULL
 LEFT JOIN LATERAL report.decoded_event(
