@@ -57,8 +57,11 @@ GUIDE = {
     "RUNBOOK.md",
     "grants.sql",
     "ingestor.toml.example",
-    *(f"prometheus/{name}" for name in shipped("deploy/prometheus")),
-    *(f"systemd/{name}" for name in shipped("deploy/systemd")),
+    *(
+        f"{folder}/{name}"
+        for folder in ("grafana", "prometheus", "systemd")
+        for name in shipped(f"deploy/{folder}")
+    ),
 }
 """What the operator's guide names, installed as `share/hercle-ingestor` of the environment."""
 
