@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ def interpolated(sql: str, *, accounts: str = "'main','polled'", kind: str = "ba
     }
     for name, value in variables.items():
         sql = re.sub(rf"\${name}\b(?!\()", value, sql)
-    macros = {
+    macros: dict[str, Callable[[str], str]] = {
         "__timeFrom": lambda _: f"'{SINCE}'",
         "__timeTo": lambda _: f"'{UNTIL}'",
         "__timeFilter": lambda column: f"{column} BETWEEN '{SINCE}' AND '{UNTIL}'",
@@ -216,7 +216,7 @@ def test_the_json_survives_the_sdk(name: str) -> None:
 
 def test_the_files_are_current(tmp_path: Path) -> None:
     """Renew them with `python deploy/grafana/dashboards.py`."""
-    program = [sys.executable, GRAFANA / "dashboards.py", tmp_path]
+    program = [sys.executable, str(GRAFANA / "dashboards.py"), str(tmp_path)]
     subprocess.run(program, env=surroundings(), check=True, timeout=60)
     for name in NAMES:
         assert (tmp_path / f"{name}.json").read_text() == (GRAFANA / f"{name}.json").read_text()

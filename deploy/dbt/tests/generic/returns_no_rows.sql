@@ -1,0 +1,3 @@
+{% test returns_no_rows(model) %}
+SELECT * FROM {{ model }}
+{% endtest %}
