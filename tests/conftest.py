@@ -28,7 +28,7 @@ def empty_database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
 def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     """Name of the database that has our schema; migrated once, cloned by `database`."""
     # By name, at the time of use: tests that need no schema must not need the composition root either.
-    return database_template(postgres_server, import_module("ingestor.app").upgrade_database)
+    return database_template(postgres_server, import_module("ingestor.app.database").upgrade_database)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Errors are never raised: a daemon must not stop because its supervisor did not listen.
 """
 
+import re
 import socket
 from collections.abc import Mapping
 from typing import Self
@@ -26,7 +27,6 @@ class Notifier:
         """
         self.watchdog_interval_seconds = watchdog_interval_seconds
         self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
-        self._socket: socket.socket | None = None
         self._failing = False
 
     @classmethod
@@ -34,21 +34,10 @@ class Notifier:
         """From $NOTIFY_SOCKET, $WATCHDOG_USEC and $WATCHDOG_PID, as systemd sets them for process `pid`."""
         address = environ.get("NOTIFY_SOCKET")
         usable = address if address and address[0] in "/@" else None
-        microseconds = environ.get("WATCHDOG_USEC", "")
+        allowed = environ.get("WATCHDOG_USEC", "")
         ours = environ.get("WATCHDOG_PID") in {None, "", str(pid)}
-        armed = (
-            bool(usable)
-            and ours
-            and microseconds.isascii()
-            and microseconds.isdigit()
-            and int(microseconds) > 0
-        )
-        return cls(usable, int(microseconds) / 2_000_000 if armed else None)
-
-    @property
-    def listening(self) -> bool:
-        """Whether there is a service manager to tell."""
-        return self._address is not None
+        armed = usable and ours and re.fullmatch("[0-9]*[1-9][0-9]*", allowed)
+        return cls(usable, int(allowed) / 2_000_000 if armed else None)
 
     def ready(self, status: str) -> bool:
         """The start is complete. Like all of these, returns whether the message was handed over."""
@@ -70,19 +59,13 @@ class Notifier:
         """Ask for this much more time to start or to stop, counted from now."""
         return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}")
 
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
     def _send(self, *lines: str) -> bool:
         if self._address is None:
             return False
         try:
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._socket.setblocking(False)  # a manager that does not read must not hold up the loop
-            self._socket.sendto("\n".join(lines).encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)  # a manager that does not read must not hold up the loop
+                sender.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             if not self._failing:
                 log.warning("notify_failed", error=str(error))

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.postgres.session import driver
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
 from ingestor.app.database import NOT_MADE_YET, database_beside, looking_at, made, schema_at
-from ingestor.app.findings import Problem as _Problem
+from ingestor.app.findings import Problem
 from ingestor.app.hub_check import try_hub
 from ingestor.app.status import offset
-from ingestor.app.wiring import kept_secret
 from ingestor.config import Loaded, WrongSettings, database_target, resolve_key
 from ingestor.domain.errors import BadConfiguration, IngestorError
+from ingestor.logs import register_secret
 
 _clock = DatabaseClock()
 
@@ -41,40 +40,34 @@ def check(load: Callable[[], Loaded], *, config_only: bool = False) -> Iterator[
     try:
         loaded = load()
     except BadConfiguration as error:
-        seconds = _clock.monotonic() - began
-        for problem in _wrong_settings(error):
-            yield _failed("configuration", problem, seconds)
+        yield from [_finding("configuration", began, problem) for problem in _wrong_settings(error)]
         return
-    steps: list[tuple[str, Callable[[Loaded], str]]] = [
-        ("configuration", _configuration),
-        ("key", _key),
-    ]
+    steps = {"configuration": _configuration, "key": _key}
     if not config_only:
-        steps += [("hub", _hub), ("database", _database), ("schema", _schema)]
-    for name, step in steps:
-        yield _tried(name, step, loaded)
+        steps |= {"hub": lambda loaded: try_hub(loaded.settings), "database": _database, "schema": _schema}
+    for name, step in steps.items():
+        began = _clock.monotonic()
+        try:
+            found: str | Problem = step(loaded)
+        except Problem as problem:
+            found = problem
+        except IngestorError as error:
+            found = _problem(error)
+        yield _finding(name, began, found)
 
 
-def _tried(name: str, step: Callable[[Loaded], str], loaded: Loaded) -> Finding:
-    began = _clock.monotonic()
-    try:
-        what = step(loaded)
-    except _Problem as problem:
-        return _failed(name, problem, _clock.monotonic() - began)
-    except IngestorError as error:
-        return _failed(name, _problem(error), _clock.monotonic() - began)
-    return Finding(name, True, what, None, 0, _clock.monotonic() - began)
+def _finding(name: str, began: float, found: str | Problem) -> Finding:
+    seconds = _clock.monotonic() - began
+    if isinstance(found, str):
+        return Finding(name, True, found, None, 0, seconds)
+    return Finding(name, found.exit_code == 0, found.what, found.fix, found.exit_code, seconds)
 
 
-def _failed(name: str, problem: _Problem, seconds: float) -> Finding:
-    return Finding(name, problem.exit_code == 0, problem.what, problem.fix, problem.exit_code, seconds)
-
-
-def _wrong_settings(error: BadConfiguration) -> list[_Problem]:
+def _wrong_settings(error: BadConfiguration) -> list[Problem]:
     if not isinstance(error, WrongSettings):
         return [_problem(error)]
     return [
-        _Problem(f"{each.key}: {each.what} (set by {each.origin})", each.fix, 78) for each in error.problems
+        Problem(f"{each.key}: {each.what} (set by {each.origin})", each.fix, 78) for each in error.problems
     ]
 
 
@@ -86,13 +79,13 @@ _FIXES = {
 """By exit code, for the database's errors: those carry the server's own words only."""
 
 
-def _problem(error: IngestorError) -> _Problem:
+def _problem(error: IngestorError) -> Problem:
     """An error's own lines: what, why and fix."""
     what, *rest = str(error).splitlines()
     lines = dict(line.strip().split(": ", 1) for line in rest if ": " in line)
     code = getattr(error, "exit_code", 69)
     why = f" ({lines['why']})" if "why" in lines else ""
-    return _Problem(what + why, lines.get("fix") or _FIXES.get(code, "run it again with --debug"), code)
+    return Problem(what + why, lines.get("fix") or _FIXES.get(code, "run it again with --debug"), code)
 
 
 def _configuration(loaded: Loaded) -> str:
@@ -104,35 +97,31 @@ def _configuration(loaded: Loaded) -> str:
 
 def _key(loaded: Loaded) -> str:
     source = resolve_key(loaded.settings)
-    kept_secret(source.read())
+    register_secret(source.read())
     return f"read from {source.describe()}"
-
-
-def _hub(loaded: Loaded) -> str:
-    return try_hub(loaded.settings)
 
 
 def _database(loaded: Loaded) -> str:
     target = database_target(loaded.settings)
     if not made(target):
-        raise _Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
+        raise Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
     with database_beside(loaded.settings) as url, looking_at(url) as connection:
         clock = DatabaseClock()
-        Timekeeping(loaded.settings.account, clock).read(driver(connection))
+        Timekeeping(loaded.settings.account, clock).read(connection)
     seconds = clock.offset_seconds or 0.0
     reached = f"reached, {target.describe()}; this host's clock is {offset(seconds)} the database's"
     if abs(seconds) >= OFFSET_SECONDS:
-        raise _Problem(reached, "see to the time service of both hosts; what is stored has database time", 0)
+        raise Problem(reached, "see to the time service of both hosts; what is stored has database time", 0)
     return reached
 
 
 def _schema(loaded: Loaded) -> str:
     if not made(database_target(loaded.settings)):
-        raise _Problem("not made yet, like its database", NOT_MADE_YET, 0)
+        raise Problem("not made yet, like its database", NOT_MADE_YET, 0)
     with database_beside(loaded.settings) as url:
         state = schema_at(url)
     if state.fits:
         return f"at {state.found}, as this software needs it"
     if state.newer:
-        raise _Problem(f"at {state.found}, newer than this software", "install the newer software", 78)
-    raise _Problem(f"at {state.found or 'none'}, needs {state.wanted}", "run `ingestor db upgrade`", 78)
+        raise Problem(f"at {state.found}, newer than this software", "install the newer software", 78)
+    raise Problem(f"at {state.found or 'none'}, needs {state.wanted}", "run `ingestor db upgrade`", 78)

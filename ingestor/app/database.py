@@ -1,15 +1,15 @@
 """Which database, at which address, with which schema."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from sqlalchemy import Connection
+import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
 from ingestor.adapters.postgres.failures import ConnectionFailed
-from ingestor.adapters.postgres.migrate import SchemaState, schema_state, upgrade
+from ingestor.adapters.postgres.schema import SchemaState, schema_state
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration, Transient
@@ -26,21 +26,19 @@ def database(settings: Settings) -> Iterator[Callable[[], str]]:
     alone, so its schema is kept up to date here.
     """
     match database_target(settings):
-        case ExternalDatabase():
-            yield lambda: _external_url(settings)
+        case ExternalDatabase() as target:
+            yield lambda: _url_now(target)
         case EmbeddedDatabase(directory):
             with EmbeddedPostgres(directory) as server:
                 upgrade_database(server.ensure_database(DATABASE_NAME))
                 yield lambda: server.start().url(DATABASE_NAME)
 
 
-def _external_url(settings: Settings) -> str:
+def _url_now(target: ExternalDatabase) -> str:
     try:
-        target = database_target(settings)
+        return target.url
     except BadConfiguration as error:  # a password file that is just being replaced, say
         raise ConnectionFailed(str(error), error) from None
-    assert isinstance(target, ExternalDatabase)  # noqa: S101 - settings do not change
-    return target.url
 
 
 NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` makes it"
@@ -51,8 +49,7 @@ def made(target: ExternalDatabase | EmbeddedDatabase) -> bool:
     return isinstance(target, ExternalDatabase) or has_data(target.directory)
 
 
-@contextmanager
-def database_beside(settings: Settings) -> Iterator[str]:
+def database_beside(settings: Settings) -> AbstractContextManager[str]:
     """The same for a look from outside, which changes nothing: no database is made, no schema upgraded.
 
     A private Postgres that runs already is joined; one that does not is started for the time of the look.
@@ -67,8 +64,7 @@ def database_beside(settings: Settings) -> Iterator[str]:
             "why: it has not been made yet\n"
             f"fix: {NOT_MADE_YET}"
         )
-    with _running(target, make=False) as url:
-        yield url
+    return _running(target, make=False)
 
 
 def upgrade_configured(settings: Settings) -> SchemaState:
@@ -96,31 +92,49 @@ def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iter
                 yield server.ensure_database(DATABASE_NAME) if make else server.url(DATABASE_NAME)
 
 
+def database_timing(settings: Settings) -> DatabaseTiming:
+    """`[database]` as a session takes it."""
+    timing = settings.database
+    return DatabaseTiming(
+        connect_seconds=timing.connect_deadline_seconds,
+        lock_seconds=timing.lock_deadline_seconds,
+        statement_seconds=timing.statement_deadline_seconds,
+        transaction_seconds=timing.transaction_deadline_seconds,
+    )
+
+
 _UPGRADE = DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_seconds=600)
 
 
 def upgrade_database(url: str) -> SchemaState:
     """Bring the schema at this address up to date; returns where it stood before."""
+    from ingestor.adapters.postgres.migrate import upgrade  # noqa: PLC0415 - with all of Alembic
+
     with looking_at(url, _UPGRADE) as connection:
         return upgrade(connection)
 
 
 def schema_at(url: str) -> SchemaState:
     """Where the schema at this address stands."""
-    with looking_at(url) as connection:
+    with looking_at(url, reads_only=True) as connection:
         return schema_state(connection)
 
 
 @contextmanager
-def looking_at(address: Address, timing: DatabaseTiming | None = None) -> Iterator[Connection]:
+def looking_at(
+    address: Address, timing: DatabaseTiming | None = None, *, reads_only: bool = False
+) -> Iterator[psycopg.Connection]:
     """A session like the daemon's, for one block, with the daemon's errors.
+
+    Args:
+        reads_only: where no host takes writes, one that takes none will do.
 
     Raises:
         Transient: the database cannot be reached, or not now.
         CredentialRefused: it refuses the role or the password.
         BadConfiguration: it cannot be used as the settings have it.
     """
-    session = DatabaseSession(address, timing or DatabaseTiming(), DatabaseClock())
+    session = DatabaseSession(address, timing or DatabaseTiming(), DatabaseClock(), reads_only=reads_only)
     try:
         with session.use() as connection:
             yield connection

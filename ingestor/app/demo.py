@@ -13,11 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import text
-
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, remove_leftovers
 from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.reading import rows, value
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.totals import AccountTotals, account_totals
 from ingestor.app.database import DATABASE_NAME, upgrade_database
@@ -37,10 +36,10 @@ _CONFIRMATION_CHECKS = 100
 
 
 # The database is the demo's own, with one account.
-_HOLDINGS = text("SELECT asset, available, allocated, certainty FROM report.balance_current ORDER BY asset")
-_SEQUENCE = text("SELECT max(sequence) FROM report.balance_current")
-_GAPS = text("SELECT kind, cause, opened_at, ended_at FROM report.gap ORDER BY opened_at DESC LIMIT 6")
-_OPEN_GAPS = text("SELECT count(*) FROM report.gap WHERE is_open")
+_HOLDINGS = "SELECT asset, available, allocated, certainty FROM report.balance_current ORDER BY asset"
+_SEQUENCE = "SELECT max(sequence) FROM report.balance_current"
+_GAPS = "SELECT kind, cause, opened_at, ended_at FROM report.gap ORDER BY opened_at DESC LIMIT 6"
+_OPEN_GAPS = "SELECT count(*) FROM report.gap WHERE is_open"
 
 
 class Holding(NamedTuple):
@@ -86,15 +85,16 @@ class Demo:
         with self._session.use() as connection:
             return Scene(
                 daemon=self._ingestor.picture(),
-                sequence=connection.scalar(_SEQUENCE),
+                sequence=value(connection, _SEQUENCE),
                 hub_sequence=self._hub.account.sequence,
-                holdings=tuple(Holding(*row) for row in connection.execute(_HOLDINGS)),
-                gaps=tuple(GapLine(*row) for row in connection.execute(_GAPS)),
+                holdings=tuple(Holding(*row) for row in rows(connection, _HOLDINGS)),
+                gaps=tuple(GapLine(*row) for row in rows(connection, _GAPS)),
             )
 
     def _open_gaps(self) -> int:
         with self._session.use() as connection:
-            return connection.scalar(_OPEN_GAPS) or 0
+            count: int = value(connection, _OPEN_GAPS)
+            return count
 
     def dead(self) -> str | None:
         """The name of a thread of the daemon that has ended by itself; None while all run."""

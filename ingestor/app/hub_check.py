@@ -1,16 +1,14 @@
 """The hub's part of `ingestor check`: a link like the daemon's, and one request of each command over it."""
 
 import queue
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID, uuid4
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.advice import advice
-from ingestor.adapters.hub.causes import LinkFailure
-from ingestor.adapters.hub.link import HubLink, LinkLimits
+from ingestor.adapters.hub.causes import LinkFailure, advice
+from ingestor.adapters.hub.link import HubLink
 from ingestor.app.findings import Problem
-from ingestor.app.wiring import kept_secret, link_timing
+from ingestor.app.hub import hub_link
 from ingestor.config import Settings, resolve_key
 from ingestor.domain.binding import is_binding_error
 from ingestor.domain.decode import decode
@@ -27,18 +25,7 @@ _SECONDS = 15.0
 def try_hub(settings: Settings) -> str:
     """Connect and request everything once; gives what was answered. Raises Problem."""
     listener = _Listener(settings.hub.max_record_bytes)
-    key = resolve_key(settings)
-    link = HubLink(
-        url=settings.hub.address,
-        key=lambda: kept_secret(key.read()),
-        listener=listener,
-        clock=DatabaseClock(),
-        timing=link_timing(settings),
-        limits=LinkLimits(settings.hub.max_message_bytes, settings.hub.max_record_bytes),
-        rng=random.SystemRandom(),
-        negotiation=settings.hub.negotiate.value,
-        ca_file=settings.hub.ca_file,
-    )
+    link = hub_link(settings, resolve_key(settings).read, listener, DatabaseClock())
     link.start()
     try:
         session = listener.session(lambda: link.state.failure)
@@ -79,11 +66,10 @@ class _Listener:
 
     def __init__(self, record_limit: int) -> None:
         self._record_limit = record_limit
-        self._opened: queue.SimpleQueue[UUID] = queue.SimpleQueue()
-        self._heard: queue.SimpleQueue[Record | tuple[str, str | None]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[UUID | Record | tuple[str, str | None]] = queue.SimpleQueue()
 
     def link_up(self, opened: SessionOpened) -> None:
-        self._opened.put(opened.session)
+        self._heard.put(opened.session)
 
     def records(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -101,33 +87,36 @@ class _Listener:
 
     def session(self, failure: Callable[[], LinkFailure | None]) -> UUID:
         """The session. Raises Problem at the deadline, or as soon as an attempt has failed."""
-        clock = DatabaseClock()
-        deadline = clock.monotonic() + _SECONDS
-        while clock.monotonic() < deadline:
-            try:
-                return self._opened.get(timeout=0.1)
-            except queue.Empty:
-                failed = failure()
-                if failed is not None:
-                    code = 77 if failed.refuses_key else 69
-                    raise Problem(f"no link: {redact(str(failed))}", advice(failed), code) from None
+        for heard in self._hear():
+            if isinstance(heard, UUID):
+                return heard
+            if (failed := failure()) is not None:
+                code = 77 if failed.refuses_key else 69
+                raise Problem(f"no link: {redact(str(failed))}", advice(failed), code)
         raise Problem("no link: no answer", "check the network path", 69)
 
     def answer(self, request_id: str) -> object:
         """The body of the event that answers, or a text that says why there is none."""
+        for heard in self._hear():
+            match heard:
+                case Record(raw=raw, sha256=bytes()) if request_id.encode() in raw:
+                    return f"the answer has {heard.size} bytes, hub.max_record_bytes is {self._record_limit}"
+                case Record(raw=raw):
+                    for event in decode(raw):
+                        if event.client_id == request_id:
+                            return event.body
+                case (about, str(error)) if about in {request_id, ""}:
+                    return error
+                case _:
+                    pass
+        return f"nothing within {_SECONDS:.0f} s"
+
+    def _hear(self) -> Iterator[UUID | Record | tuple[str, str | None] | None]:
+        """What comes in until the deadline; None ten times a second while nothing does."""
         clock = DatabaseClock()
         deadline = clock.monotonic() + _SECONDS
-        while (left := deadline - clock.monotonic()) > 0:
+        while clock.monotonic() < deadline:
             try:
-                heard = self._heard.get(timeout=left)
+                yield self._heard.get(timeout=0.1)
             except queue.Empty:
-                break
-            if isinstance(heard, Record):
-                if heard.sha256 is not None and request_id.encode() in heard.raw:
-                    return f"the answer has {heard.size} bytes, hub.max_record_bytes is {self._record_limit}"
-                for event in decode(heard.raw):
-                    if event.client_id == request_id:
-                        return event.body
-            elif heard[1] is not None and heard[0] in {request_id, ""}:
-                return heard[1]
-        return f"nothing within {_SECONDS:.0f} s"
+                yield None

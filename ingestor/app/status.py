@@ -11,7 +11,7 @@ from dataclasses import replace
 from enum import StrEnum
 from math import inf
 
-from sqlalchemy import Connection
+import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.queries import (
@@ -63,7 +63,7 @@ def status(settings: Settings) -> AccountStatus:
         Transient: the database cannot be reached.
         SchemaMismatch: it has no schema of ours.
     """
-    with database_beside(settings) as url, looking_at(url) as connection:
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
         account = account_status(connection, settings.account)
         process = account.process
         if process is not None and process.stopped_at is None and account.lock_holder is None:
@@ -71,7 +71,7 @@ def status(settings: Settings) -> AccountStatus:
         return account
 
 
-def _expected_holder(connection: Connection, account: str) -> LockHolder | None:
+def _expected_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:
     clock, pause = DatabaseClock(), threading.Event()
     until = clock.monotonic() + _HOLDER_SECONDS
     holder = None
@@ -99,6 +99,7 @@ def daemon_state(account: AccountStatus) -> DaemonState:
 def problems(account: AccountStatus) -> list[str]:
     """Each reason not to trust the tables, with what to look at; the worst first."""
     return [
+        *([] if account.takes_writes else ["the database takes no writes: it is a standby or read-only"]),
         *_of_the_daemon(account),
         *_of_records(account),
         *map(_of_request, account.failed_requests if daemon_state(account) is DaemonState.RUNNING else ()),

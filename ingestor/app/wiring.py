@@ -4,39 +4,37 @@ Read top to bottom it says what is plugged in where: settings become plain value
 adapters meet the pipeline. The order of `start` is the order of need, that of `stop` its reverse.
 """
 
-import gc
 import os
 import random
 import socket
-import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
-from functools import partial
 from uuid import uuid4
 
 import structlog
 
 from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.advice import advice
-from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
+from ingestor.adapters.hub.causes import advice
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
-from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
-from ingestor.adapters.postgres.migrate import REVISION
+from ingestor.adapters.postgres.connecting import Address
+from ingestor.adapters.postgres.schema import REVISION
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
+from ingestor.adapters.systemd import Notifier
+from ingestor.app.database import database_timing
+from ingestor.app.hub import hub_link
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
 from ingestor.domain.decision import Policy, Step
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
 from ingestor.domain.requests import Command
-from ingestor.domain.streams import Kind
-from ingestor.logs import redact, register_secret
+from ingestor.logs import redact
 from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.intake import Intake
@@ -46,12 +44,13 @@ from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
 from ingestor.pipeline.state import State
 from ingestor.pipeline.writer import Writer, WriterRules
 
+__all__ = ["Ingestor", "Notifier"]
+
 log = structlog.get_logger()
 
 _STANDBY_SECONDS = 1.0
 """How often a standby tries to take over."""
 _RETRY_CAP_SECONDS = 1.0
-_TURN_OF_A_THREAD_SECONDS = 0.0002
 
 
 class Ingestor:
@@ -70,52 +69,39 @@ class Ingestor:
         origin: Mapping[str, str | None] | None = None,
     ) -> None:
         clock = DatabaseClock()
-        rng = random.SystemRandom()
         self._settings = settings
         self._origin = origin or {}
         self._clock = clock
         self._process_id = uuid4()
-        self._inbox = Inbox(_inbox_limits(settings))
+        self._inbox = Inbox(InboxLimits(**asdict(settings.inbox)))
         intake = Intake(self._inbox, lambda: clock.offset_seconds)
         self._store = PostgresStore(
-            DatabaseSession(address, _database_timing(settings), clock),
+            DatabaseSession(address, database_timing(settings), clock),
             settings.account,
             settings.hub.environment.value,
             __version__,
             clock,
         )
-        self._link = HubLink(
-            url=settings.hub.address,
-            key=lambda: kept_secret(key()),
-            listener=intake,
-            clock=clock,
-            timing=link_timing(settings),
-            limits=LinkLimits(
-                message_bytes=settings.hub.max_message_bytes, record_bytes=settings.hub.max_record_bytes
-            ),
-            rng=rng,
-            negotiation=settings.hub.negotiate.value,
-            ca_file=settings.hub.ca_file,
-        )
-        intervals = {
-            Command.GET_BALANCES: settings.snapshots.balances_interval_seconds,
-            Command.GET_PAIRS: settings.snapshots.pairs_interval_seconds,
+        self._link = hub_link(settings, key, intake, clock)
+        snapshots, sequence = settings.snapshots, settings.sequence
+        self._intervals = {
+            Command.GET_BALANCES: snapshots.balances_interval_seconds,
+            Command.GET_PAIRS: snapshots.pairs_interval_seconds,
         }
-        self._intervals = intervals
         self._scheduler = RequestScheduler(
             self._link,
             self._inbox.put,
             clock,
             RequestRules(
-                reply_deadline_seconds=settings.snapshots.reply_deadline_seconds,
-                retry_cap_seconds=settings.snapshots.retry_cap_seconds,
-                overdue_factor=settings.snapshots.overdue_factor,
-                interval_seconds=intervals,
+                snapshots.reply_deadline_seconds,
+                snapshots.retry_cap_seconds,
+                snapshots.overdue_factor,
+                self._intervals,
             ),
-            rng,
+            random.SystemRandom(),
         )
         intake.attach(self._scheduler)
-        self._schedule = SnapshotSchedule(self._scheduler.request, intervals)
+        self._schedule = SnapshotSchedule(self._scheduler.request, self._intervals)
         self._writer = Writer(
             self._inbox,
             self._store,
@@ -125,14 +111,14 @@ class Ingestor:
             WriterRules(max_records=settings.writer.batch_max_records),
             Rules(
                 policy=Policy(
-                    step=Step(settings.sequence.step.value),
-                    reset_confirmations=settings.sequence.reset_confirmations,
-                    epochs_per_hour=settings.sequence.max_epochs_per_hour,
+                    step=Step(sequence.step.value),
+                    reset_confirmations=sequence.reset_confirmations,
+                    epochs_per_hour=sequence.max_epochs_per_hour,
                 ),
-                mass_delete_share=settings.sequence.mass_delete_share,
+                mass_delete_share=sequence.mass_delete_share,
                 software_version=__version__,
             ),
-            partial(decoded, limits=Limits(record_bytes=settings.hub.max_record_bytes), redact=redact),
+            Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
         self._started = False
         self._stopped = False
@@ -159,7 +145,6 @@ class Ingestor:
         self._scheduler.start()
         self._link.start()
         self._schedule.start()
-        _tune_the_interpreter()
         log.info(
             "daemon_started",
             version=__version__,
@@ -219,10 +204,6 @@ class Ingestor:
             "database deadline": now - self._store.guard_turned_at,
         }
 
-    def state(self) -> State:
-        """What the writer knows as of its last commit; for looking at, once it has ended."""
-        return self._writer.state
-
     def status_line(self) -> str:
         """For `systemctl status`."""
         return status_line(self.picture())
@@ -238,7 +219,7 @@ class Ingestor:
             key_refused=link.failure is not None and link.failure.refuses_key,
             next_attempt_in_seconds=link.next_attempt_in_seconds,
             links_lost_last_hour=link.links_lost_last_hour,
-            sequence=_newest_sequence(state),
+            sequence=state.newest_sequence,
             open_gaps=len(state.gaps),
             records=progress.committed_records,
             inbox_records=level.records,
@@ -312,56 +293,3 @@ class Ingestor:
             self._store.heartbeat(replace(self._heartbeat(), stopped_at=self._clock.now()))
         except IngestorError as error:
             log.debug("heartbeat_failed", error=str(error))
-
-
-def _newest_sequence(state: State) -> int | None:
-    """Of the balances: that of the user who was confirmed last."""
-    streams = [stream.state for key, stream in state.streams.items() if key.kind is Kind.BALANCES]
-    known = [each.watermark for each in streams if each.watermark is not None]
-    return max(known, key=lambda each: each.confirmed_until).number.sequence if known else None
-
-
-def kept_secret(value: str) -> str:
-    """Whatever is used as a key must not be readable in any log line from then on."""
-    register_secret(value)
-    return value
-
-
-def _inbox_limits(settings: Settings) -> InboxLimits:
-    inbox = settings.inbox
-    return InboxLimits(inbox.max_records, inbox.max_bytes, inbox.patience_seconds)
-
-
-def _database_timing(settings: Settings) -> DatabaseTiming:
-    timing = settings.database
-    return DatabaseTiming(
-        connect_seconds=timing.connect_deadline_seconds,
-        lock_seconds=timing.lock_deadline_seconds,
-        statement_seconds=timing.statement_deadline_seconds,
-        transaction_seconds=timing.transaction_deadline_seconds,
-    )
-
-
-def link_timing(settings: Settings) -> LinkTiming:
-    """`[hub]` as the link takes it."""
-    hub = settings.hub
-    return LinkTiming(
-        negotiate_seconds=hub.negotiate_deadline_seconds,
-        start_seconds=hub.start_deadline_seconds,
-        handshake_seconds=hub.handshake_deadline_seconds,
-        receive_seconds=hub.receive_deadline_seconds,
-        ping_seconds=hub.ping_interval_seconds,
-        backoff_cap_seconds=hub.backoff_cap_seconds,
-        refused_seconds=hub.refused_interval_seconds,
-        healthy_seconds=hub.healthy_after_seconds,
-    )
-
-
-def _tune_the_interpreter() -> None:
-    """Once all that lives as long as the process is there."""
-    # What stays need not be looked through again: it would cost a quiet stream tens of milliseconds at times.
-    gc.collect()
-    gc.freeze()
-    # The committer comes back from each wait for Postgres to a busy writer; Python's 5 ms until it gets its
-    # turn would be as long as Postgres itself needs (decision 0008 has the figures).
-    sys.setswitchinterval(_TURN_OF_A_THREAD_SECONDS)

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from ingestor.app import database_beside, schema_at, upgrade_configured
+from ingestor.app.database import database_beside, schema_at, upgrade_configured
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 

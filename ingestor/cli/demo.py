@@ -4,12 +4,9 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from ingestor import logs
 from ingestor.app.demo import AccountTotals, Demo, Scene, demo
@@ -17,6 +14,9 @@ from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import Fatal
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 _FRAME_SECONDS = 0.5
 _PLAIN_LINE_SECONDS = 2.0
@@ -81,9 +81,10 @@ def _show(running: Demo, stop: threading.Event, *, as_json: bool) -> None:
         for scene in _turns(running, stop, _PLAIN_LINE_SECONDS):
             click.echo(_line(scene))
         return
-    console = Console()
+    from rich.live import Live  # noqa: PLC0415 - on a terminal only
+
     before = 0
-    with Live(console=console, refresh_per_second=4, screen=False) as live:
+    with Live(refresh_per_second=4, screen=False) as live:
         for scene in _turns(running, stop, _FRAME_SECONDS):
             live.update(_picture(scene, (scene.daemon.records - before) / _FRAME_SECONDS))
             before = scene.daemon.records
@@ -106,7 +107,11 @@ def _line(scene: Scene) -> str:
     )
 
 
-def _picture(scene: Scene, per_second: float) -> Group:
+def _picture(scene: Scene, per_second: float) -> "Group":
+    from rich.console import Group  # noqa: PLC0415 - on a terminal only
+    from rich.table import Table  # noqa: PLC0415 - the same
+    from rich.text import Text  # noqa: PLC0415 - the same
+
     daemon = scene.daemon
     colour = "green" if daemon.link == "up" else "red"
     head = Text.assemble(

@@ -32,7 +32,7 @@ class Invocation:
         Raises:
             BadConfiguration: with every mistake that was found.
         """
-        from ingestor.config import load  # noqa: PLC0415 - pydantic, only where settings are needed
+        from ingestor.config import load  # noqa: PLC0415 - only where settings are needed
 
         return load(self.config_file, self.overrides)
 

@@ -45,6 +45,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        _load_structlog()
         module = importlib.import_module(f"ingestor.cli.{cmd_name}")
         commands = (each for each in vars(module).values() if isinstance(each, click.Command))
         return next(each for each in commands if each.name == cmd_name)
@@ -63,6 +64,17 @@ class LazyGroup(click.Group):
             hint = f" Did you mean {near[0]}?" if near else ""
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _load_structlog() -> None:
+    """Without rich, which it would load wherever that is installed: megabytes for tracebacks of a sort that
+    we do not write."""
+    if "structlog" not in sys.modules and "rich" not in sys.modules:
+        sys.modules["rich"] = None  # type: ignore[assignment] # Python's way to say that there is none
+        try:
+            importlib.import_module("structlog")
+        finally:
+            del sys.modules["rich"]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,7 +5,8 @@ import os
 import click
 
 from ingestor import daemon, logs
-from ingestor.app import Ingestor, Notifier, database
+from ingestor.app.database import database
+from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
 from ingestor.cli.signals import stop_on_signals

@@ -1,22 +1,20 @@
 """The list of settings as data, read off the model: key, variable, kind, range and default of each."""
 
+import ast
+import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
-from enum import Enum
 from functools import cache
-from pathlib import Path
-from typing import Any, get_args
+from itertools import pairwise
+from typing import Any, get_type_hints
 
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-
-from ingestor.config.model import Section, Settings
+from ingestor.config.model import Settings
+from ingestor.config.values import Kind, one_of
 
 PREFIX = "INGESTOR_"
 
 _ALIKE = 0.65
-_KINDS = {SecretStr: "PostgreSQL URL", Path: "absolute path", int: "whole number", float: "number"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,9 @@ class Key:
 
     name: str
     """As in TOML: `hub.url`, or `account` at the top."""
-    field: FieldInfo
+    kind: Kind
+    default: Any
+    example: str | None
 
     @property
     def variable(self) -> str:
@@ -33,41 +33,45 @@ class Key:
         return PREFIX + self.name.replace(".", "__").upper()
 
     @property
-    def default(self) -> Any:
-        return self.field.default
-
-    @property
     def description(self) -> str:
-        return " ".join((self.field.description or "").split())
-
-    @property
-    def kind(self) -> str:
-        """What the value must be, in words, with its range."""
-        inner: Any = next(iter(get_args(self.field.annotation)), self.field.annotation)  # of `X | None`
-        kind: type = getattr(inner, "__origin__", inner)  # of `Annotated[X, …]`
-        if issubclass(kind, Enum):
-            return "one of " + ", ".join(str(member.value) for member in kind)
-        limits: dict[str, Any] = {}
-        for item in self.field.metadata:
-            if getattr(item, "pattern", None):
-                return f"text that matches {item.pattern}"
-            limits |= {name: getattr(item, name) for name in ("gt", "ge", "le") if hasattr(item, name)}
-        low = f" above {limits['gt']}" if "gt" in limits else f" of at least {limits.get('ge')}"
-        return _KINDS.get(kind, "URL") + (f"{low} and at most {limits['le']:_}" if limits else "")
+        section, _, leaf = self.name.rpartition(".")
+        return _descriptions(sections()[section] if section else Settings)[leaf]
 
 
-def sections() -> dict[str, type[Section]]:
-    fields = Settings.model_fields.items()
-    return {name: type(field.default) for name, field in fields if isinstance(field.default, Section)}
+@cache
+def sections() -> dict[str, type]:
+    """The class of each section."""
+    return {each.name: type(each.default) for each in fields(Settings) if is_dataclass(each.default)}
 
 
 @cache
 def all_keys() -> dict[str, Key]:
     """Every setting by its dotted name, in the order of the model."""
-    fields = {name: field for name, field in Settings.model_fields.items() if name not in sections()}
-    for section, model in sections().items():
-        fields |= {f"{section}.{name}": field for name, field in model.model_fields.items()}
-    return {name: Key(name, field) for name, field in fields.items()}
+    keys = {}
+    for section, model in {"": Settings, **sections()}.items():
+        hints = get_type_hints(model, include_extras=True)
+        for each in fields(model):
+            if each.name in sections():
+                continue
+            known = getattr(hints[each.name], "__metadata__", None)
+            kind, *example = known or [one_of(hints[each.name])]
+            name = f"{section}.{each.name}" if section else each.name
+            keys[name] = Key(name, kind, each.default, *(example or [None]))
+    return keys
+
+
+@cache
+def _descriptions(model: type) -> dict[str, str]:
+    """The text below each field, on one line. Only the source has it."""
+    texts: dict[str, str] = {}
+    body = ast.parse(inspect.getsource(model)).body[0].body  # type: ignore[attr-defined] # a class has one
+    for above, below in pairwise(body):
+        match above, below:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                texts[name] = " ".join(text.split())
+            case _:
+                pass
+    return texts
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:

@@ -7,13 +7,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from ingestor.config.keys import PREFIX, all_keys, nearest, sections
 from ingestor.config.model import Settings, contradictions
 from ingestor.config.sources import Given, find_file, from_environment, from_file
+from ingestor.config.values import Refused
 from ingestor.domain.errors import BadConfiguration
 
 DEFAULT = "default"
@@ -80,17 +79,22 @@ def load(
         known, wrong = _sort_out(source)
         chosen |= known
         problems += wrong
-    try:
-        settings: Settings | None = Settings.model_validate(_tree(chosen))
-        found = list(contradictions(settings)) if settings else []
-    except ValidationError as error:
-        settings, found = None, list(map(_finding, error.errors(include_url=False)))
-    problems += [
-        Problem(key, what, chosen[key].origin if key in chosen else DEFAULT, fix) for key, what, fix in found
-    ]
-    if problems or settings is None:
+    values: dict[str, Any] = {}
+    for name, given in chosen.items():
+        key = all_keys()[name]
+        try:
+            values[name] = key.kind.read(given.value)
+        except Refused as refused:
+            fix = refused.fix or f"expected: {key.kind.words}; the default is {key.default!s}"
+            problems.append(Problem(name, refused.what, given.origin, fix))
+    settings = _settings(values)
+    origins = {name: given.origin for name, given in chosen.items()}
+    if len(values) == len(chosen):  # else it could contradict a default that nobody wanted
+        for name, what, fix in contradictions(settings):
+            problems.append(Problem(name, what, origins.get(name, DEFAULT), fix))
+    if problems:
         raise WrongSettings(problems)
-    return Loaded(settings, {name: given.origin for name, given in chosen.items()}, file)
+    return Loaded(settings, origins, file)
 
 
 def _sort_out(source: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
@@ -141,17 +145,9 @@ def _guess(given: Given) -> str | None:
     return nearest(given.name, same_name or keys) or next(iter(same_name), None)
 
 
-def _tree(chosen: Mapping[str, Given]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, given in chosen.items():
+def _settings(values: Mapping[str, Any]) -> Settings:
+    tree: dict[str, dict[str, Any]] = {name: {} for name in ("", *sections())}
+    for name, value in values.items():
         section, _, leaf = name.rpartition(".")
-        (tree.setdefault(section, {}) if section else tree)[leaf] = given.value
-    return tree
-
-
-def _finding(error: ErrorDetails) -> tuple[str, str, str]:
-    """One of pydantic's findings in our words. The value is not repeated: it may be a secret put astray."""
-    name = ".".join(str(part) for part in error["loc"][:2])
-    key = all_keys()[name]
-    fix = error.get("ctx", {}).get("fix") or f"expected: {key.kind}; the default is {key.default!s}"
-    return name, error["msg"][:1].lower() + error["msg"][1:], fix
+        tree[section][leaf] = value
+    return Settings(**tree[""], **{name: model(**tree[name]) for name, model in sections().items()})

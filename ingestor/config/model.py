@@ -1,21 +1,29 @@
-"""The settings tree. Names carry their unit; docstrings become the example file and `config explain`."""
+"""The settings tree: the one place that says name, kind, default and meaning of each setting.
+
+Names carry their unit; the texts below them become the example file and `config explain`. A second fact in an
+annotation is an example, for a setting without a default.
+"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ingestor.config.values import (
     MIB,
     AbsolutePath,
     AccountName,
+    BatchRecords,
     Bytes,
-    Count,
     DatabaseUrl,
+    EpochsAnHour,
+    Factor,
     HubUrl,
+    Observations,
+    Patience,
+    Records,
     Seconds,
-    refusal,
+    Share,
 )
 
 Environment = StrEnum("Environment", "SANDBOX PRODUCTION CUSTOM")
@@ -30,34 +38,17 @@ _PRESETS = {
 }
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_switches(cls, value: object) -> object:
-        """`true` would otherwise pass as the number 1."""
-        if isinstance(value, bool):
-            raise refusal("this is a switch (true or false), and no setting here is one", "give a value")
-        return value
-
-
-class Hub(Section):
+@dataclass(frozen=True, slots=True)
+class Hub:
     """Where the hub is, and the deadlines of a connection to it. The key itself is never a setting."""
 
     environment: Environment = Environment.SANDBOX
     """Which Hercle hub to connect to; `custom` needs `url`."""
-    url: HubUrl | None = Field(default=None, examples=["https://hub.example.net/ExecutionLiveServer/v1"])
+    url: Annotated[HubUrl, "https://hub.example.net/ExecutionLiveServer/v1"] = None
     """Another address than the preset's; https or wss, plain text only on loopback."""
-    ca_file: AbsolutePath | None = Field(default=None, examples=["/etc/ingestor/hub-ca.pem"])
+    ca_file: Annotated[AbsolutePath, "/etc/ingestor/hub-ca.pem"] = None
     """PEM file of certificate authorities to trust instead of the system's."""
-    key_file: AbsolutePath | None = Field(default=None, examples=["/etc/ingestor/hercle_api_key"])
+    key_file: Annotated[AbsolutePath, "/etc/ingestor/hercle_api_key"] = None
     """File that holds the API key, mode 0640 or stricter; read again at each connect. The systemd credential
     `hercle_api_key` goes before it, the variable HERCLE_API_KEY after it."""
     negotiate: Negotiate = Negotiate.AUTO
@@ -90,13 +81,14 @@ class Hub(Section):
         return self.url if self.url is not None else _PRESETS[self.environment]
 
 
-class Database(Section):
+@dataclass(frozen=True, slots=True)
+class Database:
     """Where the data goes: `url`, which has no default."""
 
-    url: DatabaseUrl | None = Field(default=None, examples=["postgresql:///ingestor?host=/run/postgresql"])
+    url: Annotated[DatabaseUrl, "postgresql:///ingestor?host=/run/postgresql"] = None
     """PostgreSQL 15 or later; `dsn` is another name for it. To a remote host add sslmode=verify-full. A
     password is better kept in the systemd credential `database_password` or in `password_file`."""
-    password_file: AbsolutePath | None = Field(default=None, examples=["/etc/ingestor/database_password"])
+    password_file: Annotated[AbsolutePath, "/etc/ingestor/database_password"] = None
     """File that holds the database password, mode 0640 or stricter; goes before a password in the URL."""
     connect_deadline_seconds: Seconds = 5.0
     """For opening a connection."""
@@ -106,11 +98,12 @@ class Database(Section):
     """For one statement (statement_timeout)."""
     transaction_deadline_seconds: Seconds = 15.0
     """For a whole transaction."""
-    embedded_directory: AbsolutePath | None = Field(default=None, examples=["/var/lib/ingestor/postgres"])
+    embedded_directory: Annotated[AbsolutePath, "/var/lib/ingestor/postgres"] = None
     """Instead of `url`: a private Postgres, which is started here (needs the `demo` extra)."""
 
 
-class Snapshots(Section):
+@dataclass(frozen=True, slots=True)
+class Snapshots:
     """How often the whole state is requested, and when a request is repeated."""
 
     balances_interval_seconds: Seconds = 60.0
@@ -121,44 +114,48 @@ class Snapshots(Section):
     """For the hub's answer to one request."""
     retry_cap_seconds: Seconds = 30.0
     """Longest pause between two tries of a request that has failed."""
-    overdue_factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    overdue_factor: Factor = 2.0
     """A snapshot older than this many intervals is requested out of schedule."""
 
 
-class Inbox(Section):
+@dataclass(frozen=True, slots=True)
+class Inbox:
     """The one bounded queue between the connection to the hub and the writer."""
 
-    max_records: Count = 10_000
+    max_records: Records = 10_000
     """Most records in the queue while the database is slow or away."""
     max_bytes: Bytes = 32 * MIB
     """Most bytes in the queue while the database is slow or away."""
-    patience_seconds: Annotated[float, Field(ge=0, le=30)] = 5.0
+    patience_seconds: Patience = 5.0
     """How long reading from the hub waits for room in a full queue before records are dropped; what was
     dropped is recorded as a gap."""
 
 
-class Writer(Section):
+@dataclass(frozen=True, slots=True)
+class Writer:
     """How records are gathered into transactions."""
 
-    batch_max_records: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    batch_max_records: BatchRecords = 3000
     """Most records in one transaction."""
 
 
-class Sequence(Section):
+@dataclass(frozen=True, slots=True)
+class Sequence:
     """How the hub's sequence is read, and when a surprising number or an emptied list is accepted."""
 
     step: Step = Step.RISING
     """`rising`: a push may pass over numbers; `contiguous`: every number that a push passes over opens a
     gap."""
-    reset_confirmations: Annotated[int, Field(ge=2, le=10)] = 2
+    reset_confirmations: Observations = 2
     """Observations needed before a lower sequence starts a new epoch, the first one included."""
-    max_epochs_per_hour: Annotated[int, Field(ge=1, le=60)] = 3
+    max_epochs_per_hour: EpochsAnHour = 3
     """More resets than this within an hour are not followed until the hour has passed."""
-    mass_delete_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    mass_delete_share: Share = 0.5
     """A snapshot that drops a larger share of the assets, or all, needs a second one that says the same."""
 
 
-class Log(Section):
+@dataclass(frozen=True, slots=True)
+class Log:
     """What is written to standard error."""
 
     level: LogLevel = LogLevel.INFO
@@ -167,14 +164,16 @@ class Log(Section):
     """`auto`: console on a terminal, JSON elsewhere."""
 
 
-class Drain(Section):
+@dataclass(frozen=True, slots=True)
+class Drain:
     """How a stop ends."""
 
     deadline_seconds: Seconds = 8.0
     """After SIGTERM: for writing what has been received. Keep it below the unit's TimeoutStopSec."""
 
 
-class Settings(Section):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """All settings of one process, which serves one Hercle account."""
 
     account: AccountName = "main"

@@ -7,12 +7,10 @@ from functools import reduce
 from textwrap import wrap
 from typing import Any
 
-from pydantic import SecretStr
-
 from ingestor.config.keys import Key, all_keys, nearest, sections
 from ingestor.config.loading import Loaded
 from ingestor.config.model import Settings
-from ingestor.config.values import bad, mask_url
+from ingestor.config.values import Secret, bad, mask_url
 
 _WIDTH = 100
 
@@ -28,9 +26,10 @@ def example() -> str:
 
     def entry(name: str, key: Key) -> str:
         shown = f"{name} = {_toml(key.default)}"
-        if key.field.examples:
-            shown = f"# {name} = {_toml(key.field.examples[0])}"
-        return "\n" + _comment(f"{key.description} ({key.kind[:1].upper()}{key.kind[1:]}.)") + shown
+        if key.example is not None:
+            shown = f"# {name} = {_toml(key.example)}"
+        kind = key.kind.words
+        return "\n" + _comment(f"{key.description} ({kind[:1].upper()}{kind[1:]}.)") + shown
 
     return _HEAD + _document(entry, lambda section: "\n\n" + _comment(sections()[section].__doc__ or ""))
 
@@ -63,7 +62,7 @@ def explain(loaded: Loaded, name: str) -> str:
     rows = {
         "value": _toml(value_of(loaded.settings, key)),
         "origin": _one_line(loaded.origin(name)),
-        "kind": key.kind,
+        "kind": key.kind.words,
         "default": _toml(key.default),
         "variable": key.variable,
     }
@@ -94,8 +93,8 @@ def _toml(value: Any) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         return f"{value:_}" if value >= 10_000 else str(value)
-    if isinstance(value, SecretStr):
-        value = mask_url(value.get_secret_value())
+    if isinstance(value, Secret):
+        value = mask_url(value.text)
     value = str(value.value if isinstance(value, Enum) else value)
     # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -108,7 +108,7 @@ def database_password(settings: Settings, environ: Mapping[str, str] = os.enviro
     database, what = settings.database, "database password"
     source = _in_file(what, PASSWORD_CREDENTIAL, "database.password_file", database.password_file, environ)
     if source is None and database.url is not None:
-        inside = urlsplit(database.url.get_secret_value()).password
+        inside = urlsplit(database.url.text).password
         source = SecretSource(what, "database.url", unquote(inside)) if inside else None
     if source is not None:
         source.read()

@@ -1,7 +1,7 @@
 """Where values come from: the command line, the environment, one TOML file. Each keeps its origin.
 
-pydantic-settings is not used for this: its sources forget where a value came from, and pass over variables
-that they do not know. An operator needs both.
+No library for settings is used for this: they forget where a value came from, and pass over variables that
+they do not know. An operator needs both.
 """
 
 import re

@@ -20,7 +20,7 @@ class ExternalDatabase:
 
     @property
     def url(self) -> str:
-        """`postgresql+psycopg://…`, with the password, if any, as it is now: it may be rotated on disk.
+        """`postgresql://…`, with the password, if any, as it is now: it may be rotated on disk.
 
         Raises:
             BadConfiguration: the password can no longer be read.
@@ -69,4 +69,4 @@ def database_target(
     if database.embedded_directory is not None:
         return EmbeddedDatabase(database.embedded_directory)
     assert database.url is not None  # noqa: S101 - required above
-    return ExternalDatabase(database.url.get_secret_value(), database_password(settings, environ))
+    return ExternalDatabase(database.url.text, database_password(settings, environ))

@@ -2,29 +2,51 @@
 
 import ipaddress
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
-
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_core import PydanticCustomError
 
 from ingestor.domain.errors import BadConfiguration
 
 MIB = 1024 * 1024
 MASK = "********"
 
+_ACCOUNT = "^[a-z0-9_-]{1,32}$"
 _DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _DATABASE_EXAMPLE = "postgresql://user@host:5432/ingestor, or postgresql:///ingestor?host=/run/postgresql"
 _PASSWORD_IN_AUTHORITY = re.compile(r"(?<=://)([^/?#@:]*):([^/?#@]*)@")
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&])((?:ssl)?password)=[^&#]*", re.IGNORECASE)
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:]*)(?::([0-9]*))?")
+_HOST = r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:,]*)(:[0-9]*)?"
+_HOSTS = re.compile(f"{_HOST}(,{_HOST})*")
 _UNPRINTABLE = re.compile("[\x00-\x20\x7f]")
 
 
-def refusal(what: str, fix: str) -> PydanticCustomError:
-    """An error of one value that carries its own fix."""
-    return PydanticCustomError("refused", "{what}", {"what": what, "fix": fix})
+class Kind(NamedTuple):
+    """What a value must be."""
+
+    words: str
+    """For people, with its range."""
+    read: Callable[[Any], Any]
+    """What somebody gave, as TOML or as text, made a value of this kind. Raises Refused."""
+
+
+class Refused(Exception):
+    """A value is not of its kind. What it says never holds the value: it may be a secret put astray."""
+
+    def __init__(self, what: str, fix: str | None = None) -> None:
+        """`fix`: what to do; None where the kind and the default say it."""
+        super().__init__(what)
+        self.what, self.fix = what, fix
+
+
+@dataclass(frozen=True, repr=False)
+class Secret:
+    """A text that nothing prints by accident."""
+
+    text: str
 
 
 def bad(what: str, why: str, fix: str) -> BadConfiguration:
@@ -32,10 +54,58 @@ def bad(what: str, why: str, fix: str) -> BadConfiguration:
     return BadConfiguration(f"{what}\nwhy: {why}\nfix: {fix}")
 
 
-def _absolute(path: Path) -> Path:
-    path = path.expanduser() if str(path).startswith("~") else path
+def one_of(names: type[Enum]) -> Kind:
+    """The value of one of the members."""
+
+    def read(given: object) -> Enum:
+        try:
+            return names(given)
+        except ValueError:
+            raise Refused("there is no such choice") from None
+
+    return Kind("one of " + ", ".join(str(member.value) for member in names), read)
+
+
+def _number(kind: type[int] | type[float], low: str, most: int) -> Kind:
+    """`low` is `above N` or `of at least N`."""
+    least = float(low.rpartition(" ")[2])
+    words = f"{'whole number' if kind is int else 'number'} {low} and at most {most:_}"
+
+    def read(given: Any) -> int | float:
+        if isinstance(given, bool):  # would pass as the number 1
+            raise Refused("this is a switch (true or false), and no setting here is one", "give a value")
+        try:
+            value = kind(given)
+        except (TypeError, ValueError, OverflowError):
+            raise Refused(f"this is not a {words.partition(' ' + low)[0]}") from None
+        if not (isinstance(given, str) or value == given):
+            raise Refused("this is not a whole number")
+        if not least <= value <= most or (value == least and low.startswith("above")):
+            raise Refused("this is outside the range")
+        return value
+
+    return Kind(words, read)
+
+
+def _text(words: str, read: Callable[[str], Any]) -> Kind:
+    def read_text(given: object) -> Any:
+        if not isinstance(given, str | Path):
+            raise Refused("this is not text")
+        return read(str(given))
+
+    return Kind(words, read_text)
+
+
+def _account(text: str) -> str:
+    if not re.fullmatch(_ACCOUNT, text):
+        raise Refused("this cannot be the name of an account")
+    return text
+
+
+def _absolute(text: str) -> Path:
+    path = Path(text).expanduser() if text.startswith("~") else Path(text)
     if not path.is_absolute():
-        raise refusal("the path is relative, and a service has no working directory", "give the whole path")
+        raise Refused("the path is relative, and a service has no working directory", "give the whole path")
     return path
 
 
@@ -53,46 +123,41 @@ def _hub_url(url: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), None
     if parts.scheme not in {"https", "wss", "http", "ws"} or not host:
-        raise refusal("this is not an https or wss URL", "give the hub's address, e.g. https://host/path/v1")
+        raise Refused("this is not an https or wss URL", "give the hub's address, e.g. https://host/path/v1")
     if parts.scheme in {"http", "ws"} and not _is_loopback(host):
-        raise refusal(
+        raise Refused(
             f"{parts.scheme} would send the key unencrypted to {host}",
             "use https or wss; plain text is only for 127.0.0.1, ::1 and localhost",
         )
     if parts.query or parts.fragment or parts.username or parts.password or _UNPRINTABLE.search(url):
-        raise refusal(
+        raise Refused(
             "the address holds a user, a query, a fragment or white space",
             "give scheme, host and path only; the key has a place of its own (hub.key_file)",
         )
     return url.rstrip("/")
 
 
-def _database_url(secret: SecretStr) -> SecretStr:
-    """The URL as SQLAlchemy and libpq both read it: several hosts move from the authority to the options."""
-    scheme, separator, rest = secret.get_secret_value().partition("://")
+def _database_url(text: str) -> Secret:
+    """The URL as libpq reads it, one host or several."""
+    scheme, separator, rest = text.partition("://")
     if not separator or scheme not in _DATABASE_SCHEMES:
-        raise refusal("this is not a PostgreSQL URL", f"write it like {_DATABASE_EXAMPLE}")
+        raise Refused("this is not a PostgreSQL URL", f"write it like {_DATABASE_EXAMPLE}")
     authority, path, options = _parts(rest)
-    login, at, servers = authority.rpartition("@")
-    hosts = [_HOST_AND_PORT.fullmatch(server) for server in servers.split(",")]
+    login, _, servers = authority.rpartition("@")
     # A raw / ? # @ in a password would move the end of the host, and part of the password into plain sight.
-    if "@" in path + options or "@" in login or "#" in rest or not all(hosts):
-        raise refusal(
+    if "@" in path + options or "@" in login or "#" in rest or not _HOSTS.fullmatch(servers):
+        raise Refused(
             "user, password, host or port of the URL cannot be told apart",
             f"write it like {_DATABASE_EXAMPLE}, with special characters of the password %-encoded",
         )
     if re.search(r"[?&]password=", options, re.IGNORECASE):
-        raise refusal(
+        raise Refused(
             "the password stands among the URL's options",
             "write it as user:password@host, or better use database.password_file",
         )
     if _UNPRINTABLE.search(rest):
-        raise refusal("the URL holds white space or control characters", "remove or %-encode them")
-    if len(hosts) > 1:
-        names, ports = zip(*((host[1].strip("[]"), host[2] or "") for host in hosts if host), strict=True)
-        several = f"host={','.join(names)}" + (f"&port={','.join(ports)}" if any(ports) else "")
-        rest = f"{login}{at}{path or '/'}{options}{'&' if options else '?'}{several}"
-    return SecretStr(f"postgresql+psycopg://{rest}")
+        raise Refused("the URL holds white space or control characters", "remove or %-encode them")
+    return Secret(f"postgresql://{rest}")
 
 
 def _parts(rest: str) -> tuple[str, str, str]:
@@ -103,8 +168,7 @@ def _parts(rest: str) -> tuple[str, str, str]:
 
 
 def mask_url(url: str) -> str:
-    """The same URL for people: every password in it replaced, and without SQLAlchemy's name of the driver."""
-    url = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    """The same URL for people: every password in it replaced."""
     url = _PASSWORD_IN_AUTHORITY.sub(rf"\1:{MASK}@", url)
     return _PASSWORD_IN_QUERY.sub(rf"\1={MASK}", url)
 
@@ -117,10 +181,16 @@ def url_with_password(url: str, password: str) -> str:
     return f"{scheme}://{login.partition(':')[0]}:{password}@{host}{path}{options}"
 
 
-AccountName = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-HubUrl = Annotated[str, AfterValidator(_hub_url)]
-DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Bytes = Annotated[int, Field(ge=1024, le=1024 * MIB)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+AccountName = Annotated[str, _text(f"text that matches {_ACCOUNT}", _account)]
+AbsolutePath = Annotated[Path | None, _text("absolute path", _absolute)]
+HubUrl = Annotated[str | None, _text("URL", _hub_url)]
+DatabaseUrl = Annotated[Secret | None, _text("PostgreSQL URL", _database_url)]
+Seconds = Annotated[float, _number(float, "above 0", 86_400)]
+Patience = Annotated[float, _number(float, "of at least 0", 30)]
+Factor = Annotated[float, _number(float, "of at least 1", 100)]
+Share = Annotated[float, _number(float, "above 0", 1)]
+Bytes = Annotated[int, _number(int, "of at least 1024", 1024 * MIB)]
+Records = Annotated[int, _number(int, "of at least 1", 1_000_000)]
+BatchRecords = Annotated[int, _number(int, "of at least 1", 10_000)]
+Observations = Annotated[int, _number(int, "of at least 2", 10)]
+EpochsAnHour = Annotated[int, _number(int, "of at least 1", 60)]

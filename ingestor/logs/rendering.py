@@ -18,7 +18,7 @@ MAX_BYTES = 4096 - len("<6>\n")
 
 _LIMITS = (1024, 256, 64, 16)
 _FIRST = ("timestamp", "level", "event", "exception_type")
-_TRACES = ("exception", "stack")
+_TRACE = "exception"
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _MOST_ITEMS = 20
 _MARGIN = 256
@@ -60,7 +60,7 @@ class LineRenderer:
         return {
             self._text(name, 64): (
                 self._trace(str(event[name]), 2 * limit)
-                if name in _TRACES
+                if name == _TRACE
                 else self._harmless(event[name], limit)
             )
             for name in order
@@ -109,8 +109,8 @@ def for_people(*, colours: bool) -> Processor:
     )
 
     def render(logger: Any, method: str, event: EventDict) -> str:
-        for trace in event.keys() & _TRACES:
-            event[trace] = indent(event[trace], "    | ", lambda _: True)
+        if _TRACE in event:
+            event[_TRACE] = indent(event[_TRACE], "    | ", lambda _: True)
         return inner(logger, method, event)
 
     return render

@@ -55,19 +55,15 @@ def configure(
     terminal = stream is not None and stream.isatty()
     console = format == "console" or (format == "auto" and terminal)
     render = for_people(colours=terminal and "NO_COLOR" not in os.environ) if console else as_json()
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
     root = logging.getLogger()
     root.setLevel(level.upper())
     _handler(root, stream).setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _name_foreign_record],
+            foreign_pre_chain=[_name_foreign_record],
             processors=[
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _name_exception,
                 structlog.processors.format_exc_info,
@@ -81,7 +77,6 @@ def configure(
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -113,11 +108,12 @@ def _name_foreign_record(_: Any, __: str, event: MutableMapping[str, Any]) -> Mu
 
 def _name_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """The class as a fact of its own: it survives any shortening, and can be searched for."""
-    given = event.get("exc_info")
-    error = given[1] if isinstance(given, tuple) else given if isinstance(given, BaseException) else None
-    if error is None and given is True:
-        error = sys.exception()
-    if error is not None:
+    match event.get("exc_info"):
+        case True:
+            error = sys.exception()
+        case (_, error, _) | error:
+            pass
+    if isinstance(error, BaseException):
         event["exception_type"] = f"{type(error).__module__}.{type(error).__qualname__}"
     return event
 

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
+from ingestor.domain.decision import Outcome
 from ingestor.domain.requests import Command, RequestCause, RequestOutcome
 from ingestor.pipeline.rows import (
     ConfirmationRow,
     DeadLetterRow,
     GapRow,
     OutcomeRow,
+    RawEventRow,
     RequestRow,
     Row,
 )
@@ -54,22 +57,8 @@ Change = Row | Effect
 """Anything that applying an item can result in."""
 
 
-def _key(row: Row) -> tuple[object, ...] | None:
-    """The identity of a row that may be written at the beginning of something and again at its end."""
-    match row:
-        case GapRow():
-            return (GapRow, row.session_id, row.ordinal, row.position, row.kind, row.opened_at)
-        case RequestRow():
-            return (RequestRow, row.request_id)
-        case ConfirmationRow():
-            return (ConfirmationRow, row.session_id, row.ordinal, row.position, row.reason)
-        case DeadLetterRow():
-            return (DeadLetterRow, row.session_id, row.ordinal, row.position, row.received_at)
-        case _:
-            return None
-
-
 _REWRITTEN = (GapRow, RequestRow, ConfirmationRow, DeadLetterRow)
+"""What may be written at the beginning of something and again at its end; `key` names its identity."""
 
 
 class Batch:
@@ -94,7 +83,7 @@ class Batch:
                 rows[kind] = [change]
         for kind in _REWRITTEN:
             if kind in rows:
-                rows[kind] = list({_key(row): row for row in rows[kind]}.values())
+                rows[kind] = list({attrgetter(*kind.key)(row): row for row in rows[kind]}.values())
 
     def all(self, kind: type[_R]) -> Sequence[_R]:
         """The rows of one type."""
@@ -106,4 +95,6 @@ class Batch:
 
     def outcomes(self) -> Counter[str]:
         """Events by outcome."""
-        return Counter(row.outcome for row in self.all(OutcomeRow))
+        counted: Counter[str] = Counter(row.outcome for row in self.all(OutcomeRow))
+        repeats = sum(row.base_ordinal is not None for row in self.all(RawEventRow))
+        return counted + Counter({Outcome.DUPLICATE: repeats})

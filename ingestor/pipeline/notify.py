@@ -6,9 +6,16 @@ import structlog
 
 from ingestor.pipeline.batch import Batch, Notice, RequestAnswered, RequestFailed, SnapshotNeeded
 from ingestor.pipeline.request_scheduler import RequestScheduler
-from ingestor.pipeline.telemetry import LOG_EVENTS
 
 log = structlog.get_logger()
+
+LEVELS = {
+    "confirmation_resolved": "info",
+    "gap_ended": "info",
+    "stream_first_seen": "info",
+    "stream_degraded": "error",
+}
+"""Of the notices that are more or less than a warning."""
 
 
 def notify(batch: Batch, scheduler: RequestScheduler) -> None:
@@ -22,6 +29,6 @@ def notify(batch: Batch, scheduler: RequestScheduler) -> None:
             case SnapshotNeeded():
                 scheduler.request(effect.command, effect.cause)
             case Notice():
-                getattr(log, LOG_EVENTS[effect.event].level)(effect.event, **effect.facts)
+                getattr(log, LEVELS.get(effect.event, "warning"))(effect.event, **effect.facts)
             case _:
                 assert_never(effect)

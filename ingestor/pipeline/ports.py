@@ -17,11 +17,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The database's time, UTC, aware; never goes back."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds; never goes back."""
-        ...
 
 
 class ClockStep(NamedTuple):
@@ -39,11 +37,9 @@ class SynchronisedClock(Clock, Protocol):
     @property
     def offset_seconds(self) -> float | None:
         """The host's wall clock minus the database's; None before the first reading."""
-        ...
 
     def synchronise(self, database: datetime, sent: float, received: float) -> tuple[ClockStep, ...]:
         """Take a reading that was made between two moments of `monotonic`; gives the steps noticed by it."""
-        ...
 
 
 class LinkListener(Protocol):
@@ -51,23 +47,18 @@ class LinkListener(Protocol):
 
     def link_up(self, opened: SessionOpened) -> None:
         """The handshake is done. From the supervisor thread, before any record of the session."""
-        ...
 
     def records(self, records: Sequence[Record]) -> None:
         """All the records of one frame that are for the application, in order. From the receive thread."""
-        ...
 
     def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
         """A Completion arrived: without `error` the hub accepted the invocation. From the receive thread."""
-        ...
 
     def silent(self, session: UUID) -> None:
         """Nothing has come for half the receive deadline. From the supervisor thread."""
-        ...
 
     def link_down(self, closed: SessionClosed) -> None:
         """The session is over; no record of it follows. From the supervisor thread."""
-        ...
 
 
 class Hub(Protocol):
@@ -79,7 +70,6 @@ class Hub(Protocol):
         Raises:
             LinkDown: the session is not the live one, or the socket did not take the bytes.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +106,15 @@ class Store(Protocol):
 
     def open(self) -> State:
         """The state as of the last commit. Ends what a dead process left open."""
-        ...
 
     def prepare(self, batch: Batch) -> None:
         """Do what can be done while another batch is being written. Raises nothing."""
-        ...
 
     def write(self, batch: Batch) -> None:
         """Commit all of it or nothing."""
-        ...
 
     def holds(self, batch: Batch) -> bool:
         """Whether this batch has been committed."""
-        ...
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Store the heartbeat."""
-        ...

@@ -42,6 +42,7 @@ _REASONS = frozenset({RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.
 _AT_ONCE = 4
 """So many requests may follow each other without a pause; a reset needs three."""
 _UNREADABLE_ATTEMPTS = 5
+_LONGEST_TURN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class RequestScheduler:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="request scheduler", daemon=True)
         self.turned_at = clock.monotonic()
-        """Monotonic time of the last turn of its loop, which takes a second at most."""
+        """Monotonic time of the last turn of its loop, which takes `_LONGEST_TURN_SECONDS` at most."""
 
     def start(self) -> None:
         """Begin to send."""
@@ -288,23 +289,28 @@ class RequestScheduler:
 
     def _guard(self, now: float) -> None:
         """Send a request when the last answer is too old, whatever the schedule does."""
-        if self._session is None:
-            return
-        for command, interval in self._rules.interval_seconds.items():
-            history = self._history[command]
-            oldest = now - interval * self._rules.overdue_factor
-            busy = command in self._planned or any(
-                each.sent.command is command for each in self._open.values()
-            )
-            if history.answered_at is not None and history.answered_at < oldest and not busy:
-                history.answered_at = now  # the next reminder is due one whole period later
+        for command, due in self._overdue_at().items():
+            if due <= now:
+                self._history[command].answered_at = now  # the next reminder is due one whole period later
                 self._planned[command] = _Planned(RequestCause.OVERDUE, 1, now)
 
+    def _overdue_at(self) -> dict[Command, float]:
+        """When the last answer to each command will be too old, if nothing is planned or open for it."""
+        busy = {*self._planned, *(each.sent.command for each in self._open.values())}
+        return {
+            command: answered_at + interval * self._rules.overdue_factor
+            for command, interval in self._rules.interval_seconds.items()
+            if self._session is not None
+            and command not in busy
+            and (answered_at := self._history[command].answered_at) is not None
+        }
+
     def _seconds_until_due(self) -> float:
-        """Seconds until something is due; a turn for the guard at the latest."""
+        """Seconds until something is due; a turn to show that it can at the latest."""
         times = [planned.not_before for planned in self._planned.values()]
         times += [each.deadline for each in self._open.values() if not each.answered]
-        return max(0.001, min([1.0, *(at - self.turned_at for at in times)]))
+        times += self._overdue_at().values()
+        return max(0.001, min([_LONGEST_TURN_SECONDS, *(at - self.turned_at for at in times)]))
 
 
 def _answers(record: Record, request_id: str) -> bool:

@@ -1,11 +1,13 @@
 """The rows of one transaction, by type.
 
-The field names are the column names of schema `ingest`; the store adds the account, because one process has
-exactly one. The store decides which table a type belongs to, and what happens if its key exists already.
+The field names are the column names of schema `ingest`, and the field types say those of the columns; the
+store adds the account, because one process has exactly one. The store decides which table a type belongs to,
+and what happens if its key exists already.
 """
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -13,16 +15,24 @@ from msgspec import Struct
 from ingestor.domain.decision import Origin, Outcome
 from ingestor.domain.streams import Kind
 
+Int4 = Annotated[int, "int4"]
+"""A column of four bytes; whatever is counted in one has a limit below 2**31. Other numbers have eight."""
+
 
 class RawEventRow(Struct, frozen=True, gc=False):
-    """A record as received."""
+    """A record as received, or what it has that the record `base_ordinal` of its session has not. In that
+    case it is a duplicate, and has no row that says so.
+    """
 
     session_id: UUID
     ordinal: int
     received_at: datetime
-    size: int
+    size: Int4
     sha256: bytes | None
     raw: bytes
+    base_ordinal: int | None = None
+    head: Int4 | None = None
+    request_id: UUID | None = None
 
 
 class OutcomeRow(Struct, frozen=True, gc=False):
@@ -30,7 +40,7 @@ class OutcomeRow(Struct, frozen=True, gc=False):
 
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     received_at: datetime
     outcome: Outcome
     reason: str | None
@@ -38,9 +48,9 @@ class OutcomeRow(Struct, frozen=True, gc=False):
     request_id: str | None
     kind: Kind | None
     user_id: str | None
-    epoch: int | None
+    epoch: Int4 | None
     sequence: int | None
-    revision: int | None
+    revision: Int4 | None
 
 
 class VersionRow(Struct, frozen=True, gc=False):
@@ -49,12 +59,12 @@ class VersionRow(Struct, frozen=True, gc=False):
     kind: Kind
     user_id: str
     valid_from: datetime
-    epoch: int
+    epoch: Int4
     sequence: int
-    revision: int
+    revision: Int4
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     received_at: datetime
     deleted: bool
     origin: Origin
@@ -69,9 +79,9 @@ class BalanceRow(Struct, frozen=True, gc=False):
     user_id: str
     asset: str
     valid_from: datetime
-    epoch: int
+    epoch: Int4
     sequence: int
-    revision: int
+    revision: Int4
     available: Decimal
     allocated: Decimal
     reported: bool
@@ -85,7 +95,7 @@ class ExposureRow(Struct, frozen=True, gc=False):
     observed_at: datetime
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     current_exposure: Decimal | None
     max_exposure: Decimal | None
 
@@ -97,7 +107,7 @@ class ExposureTotalRow(Struct, frozen=True, gc=False):
     observed_at: datetime
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     base_currency: str | None
     total_current_exposure: Decimal | None
     total_max_exposure: Decimal | None
@@ -108,9 +118,9 @@ class PairRow(Struct, frozen=True, gc=False):
 
     name: str
     valid_from: datetime
-    epoch: int
+    epoch: Int4
     sequence: int
-    revision: int
+    revision: Int4
     asset: str
     currency: str
     min_size: Decimal | None
@@ -120,18 +130,14 @@ class PairRow(Struct, frozen=True, gc=False):
     listed: bool
 
 
-class SessionRow(Struct, frozen=True, gc=False):
-    """A session that begins in this batch, with all that the batch knows of it."""
+class _SessionPart(Struct, frozen=True, gc=False):
+    """What a batch holds of a session, whether or not that is stored already."""
 
     session_id: UUID
     opened_at: datetime
-    url: str
-    attempts: int
-    connection_errors: tuple[str, ...]
-    software_version: str
-    clock_offset_seconds: float | None
     committed_ordinal: int
     committed_records: int
+    """Of this batch; so are those that were dropped."""
     dropped_records: int
     last_received_at: datetime | None
     closed_at: datetime | None
@@ -142,27 +148,23 @@ class SessionRow(Struct, frozen=True, gc=False):
     detail: str | None
 
 
-class SessionProgressRow(Struct, frozen=True, gc=False):
+class SessionRow(_SessionPart, frozen=True, gc=False):
+    """A session that begins in this batch."""
+
+    url: str
+    attempts: Int4
+    connection_errors: tuple[str, ...]
+    software_version: str
+    clock_offset_seconds: float | None
+
+
+class SessionProgressRow(_SessionPart, frozen=True, gc=False):
     """What this batch adds to a session that is stored already; rejected unless it continues exactly
     there.
     """
 
-    session_id: UUID
-    opened_at: datetime
     first_ordinal: int
     """The first one that this batch adds; one above the stored one."""
-    committed_ordinal: int
-    committed_records: int
-    """To be added."""
-    dropped_records: int
-    """To be added."""
-    last_received_at: datetime | None
-    closed_at: datetime | None
-    last_heard_at: datetime | None
-    received: int | None
-    ending: str | None
-    cause: str | None
-    detail: str | None
 
 
 class WatermarkRow(Struct, frozen=True, gc=False):
@@ -170,19 +172,19 @@ class WatermarkRow(Struct, frozen=True, gc=False):
 
     kind: Kind
     user_id: str
-    epoch: int
+    epoch: Int4
     sequence: int
-    revision: int
+    revision: Int4
     content: bytes
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     valid_from: datetime
     confirmed_until: datetime
     deleted: bool
-    old_epoch: int | None
+    old_epoch: Int4 | None
     old_sequence: int | None
-    old_revision: int | None
+    old_revision: Int4 | None
 
 
 class EpochRow(Struct, frozen=True, gc=False):
@@ -190,12 +192,12 @@ class EpochRow(Struct, frozen=True, gc=False):
 
     kind: Kind
     user_id: str
-    epoch: int
+    epoch: Int4
     opened_at: datetime
     cause: str
     first_sequence: int
     previous_sequence: int | None
-    evidence: int
+    evidence: Int4
     """Answers that showed the lower counter."""
     first_evidence_session_id: UUID
     first_evidence_ordinal: int
@@ -210,9 +212,10 @@ class EpochRow(Struct, frozen=True, gc=False):
 class ConfirmationRow(Struct, frozen=True, gc=False):
     """A snapshot that needed confirmation; written when it came, completed when it was resolved."""
 
+    key: ClassVar = ("session_id", "ordinal", "position", "reason", "raised_at")
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     reason: str
     raised_at: datetime
     kind: Kind
@@ -228,27 +231,29 @@ class DeadLetterRow(Struct, frozen=True, gc=False):
     """An event that could not be applied; its bytes are in `raw_event`. Where the same cause comes up again
     while its gap is open, the row is written again with its count."""
 
+    key: ClassVar = ("session_id", "ordinal", "position", "received_at")
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     received_at: datetime
     stage: str
     reason: str
     detail: str
     subject: str | None
     software_version: str
-    occurrences: int
+    occurrences: Int4
     last_received_at: datetime
 
 
 class RequestRow(Struct, frozen=True, gc=False):
     """A request and its end so far; written when it is sent, completed when it has ended."""
 
-    request_id: str
+    key: ClassVar = ("request_id", "requested_at")
+    request_id: Annotated[str, "uuid"]
     requested_at: datetime
     command: str
     cause: str
-    attempt: int
+    attempt: Int4
     argument_form: str
     session_id: UUID
     outcome: str | None
@@ -260,9 +265,10 @@ class RequestRow(Struct, frozen=True, gc=False):
 class GapRow(Struct, frozen=True, gc=False):
     """A gap as it stands; written when it opens, completed as it ends."""
 
+    key: ClassVar = ("session_id", "ordinal", "position", "kind", "opened_at")
     session_id: UUID
     ordinal: int
-    position: int
+    position: Int4
     kind: str
     opened_at: datetime
     cause: str

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from ingestor.domain.events import Pair
 from ingestor.domain.gaps import Gap
-from ingestor.domain.records import SessionClosed, SessionOpened
+from ingestor.domain.records import Decoded, SessionClosed, SessionOpened
 from ingestor.domain.requests import RequestOutcome, RequestSent
-from ingestor.domain.streams import StreamKey, StreamState
+from ingestor.domain.streams import Kind, StreamKey, StreamState
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -48,6 +48,8 @@ class Stream(Struct, frozen=True, gc=False):
     exposure_total: ExposureTotal | None = None
     pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""
+    base: Decoded | None = None
+    """The last record of this version that was stored whole, in this process: what a repeat may refer to."""
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -96,3 +98,10 @@ class State(Struct, frozen=True):
     account_since: datetime | None = None
     """When this account was registered: the start of its first gap."""
     ever_connected: bool = False
+
+    @property
+    def newest_sequence(self) -> int | None:
+        """Of the balances: that of the user who was confirmed last."""
+        marks = [each.state.watermark for key, each in self.streams.items() if key.kind is Kind.BALANCES]
+        known = [mark for mark in marks if mark is not None]
+        return max(known, key=lambda mark: mark.confirmed_until).number.sequence if known else None

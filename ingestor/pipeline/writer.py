@@ -1,7 +1,7 @@
 """The writer: one thread that owns the ingest state, so nothing there needs a lock.
 
 Its loop is: take what has arrived, decode it, apply it, write it, and only then notify. It does not wait for
-a batch to fill: it takes what is there, so a single event is committed at once and a flood by the thousand.
+a batch to fill: it takes what is there, so a single event is committed at once and a flood by the thousands.
 In a flood it applies the next batch while the database works on the one before; if that one is not committed
 as it was applied, the next one is applied again.
 
@@ -46,10 +46,10 @@ _CONFLICTS = 5
 class WriterRules:
     """`[writer]` of the configuration."""
 
-    max_records: int = 1_000
+    max_records: int = 3_000
     max_bytes: int = 8 * 1024 * 1024
-    turn_seconds: float = 1.0
-    """An idle writer turns this often, to show that it can."""
+    turn_seconds: float = 5.0
+    """An idle writer turns this often, to show that it can; sooner, where a heartbeat is due."""
     heartbeat_seconds: float = 5.0
     retry_cap_seconds: float = 1.0
 
@@ -162,15 +162,17 @@ class Writer:
             self._committer.end()
 
     def _turn(self) -> bool:
+        finishing = self._finishing.is_set()  # asked first: whatever was put before it was set is taken below
         applied, self._ahead = self._ahead, None
         if applied is None:
-            items = self._take(self._rules.turn_seconds)
+            until_heartbeat = max(0.0, self._next_heartbeat - self._clock.monotonic())
+            items = self._take(min(self._rules.turn_seconds, until_heartbeat))
             applied = self._apply(self._state, items) if items else None
         self.progress.turned_at = self._clock.monotonic()
         if applied is not None:
             self._write(applied)
         self._heartbeat()
-        return applied is not None or not self._finishing.is_set()
+        return applied is not None or not finishing
 
     def _take(self, timeout: float) -> list[Decoded | Fact]:
         """The next items, decoded."""

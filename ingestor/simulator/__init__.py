@@ -20,8 +20,9 @@ no code with the client, so that both sides cannot share a misunderstanding.
 
 * `HubConfig`: every switch, with units; `AnswersIn`, `ArgumentForm`, `DataForm`, `HandlerForm` are what the
   vendor leaves open.
-* `Fault`, and `FaultSpec` for a fault's parameters; `GarbageKind`, `BodyKind` are values of `kind`.
-* `read_journal(path) -> Journal`: `records` (`SentRecord`), `connections`, `commands`, `faults`, `seeds`.
+* `Fault`, and `FaultSpec` for a fault's parameters.
+* `read_journal(path) -> Journal`: `records` (`SentRecord`), and `lines` by their kind: connections, commands,
+  faults and starts.
 * `serve(config, stop_event)`: a hub as a process of its own.
 """
 
@@ -35,18 +36,16 @@ if find_spec("aiohttp") is None:
     )
 
 from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
-from ingestor.simulator.faults import BodyKind, Fault, FaultSpec, GarbageKind
+from ingestor.simulator.faults import Fault, FaultSpec
 from ingestor.simulator.hub import SimulatedHub, serve
 from ingestor.simulator.journal import SentRecord, read_journal
 
 __all__ = [
     "AnswersIn",
     "ArgumentForm",
-    "BodyKind",
     "DataForm",
     "Fault",
     "FaultSpec",
-    "GarbageKind",
     "HandlerForm",
     "HubConfig",
     "SentRecord",

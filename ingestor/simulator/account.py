@@ -5,20 +5,21 @@ well within the precision of the context in which they are computed. Thread-safe
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from random import Random
 from typing import Final, NamedTuple
 
+import msgspec
+
 from ingestor.simulator.config import HubConfig
-from ingestor.simulator.exact_json import Json
 
 _EXACT: Final = Context(prec=60)
 _BASE_CURRENCY: Final = "EUR"
 _CENTS: Final = Decimal("0.00000001")
-_LARGEST_DEPOSIT: Final = Decimal(20000)
-"""In the base currency."""
+_MOST_EXPOSURE: Final = Decimal("2500000.00")
+_USER_ID: Final = "5f0c7a52-3a1e-4a5e-9d59-2b6f4f6e1d10"
 
 
 class _AssetType(NamedTuple):
@@ -37,7 +38,7 @@ _ASSETS: Final = {
     "SOL": _AssetType(9, Decimal("131.4"), Decimal("4100.000000001")),
     "MATIC": _AssetType(18, Decimal("0.41"), Decimal(0)),
 }
-_TRADED: Final = [name for name in _ASSETS if name != "MATIC"]
+_TRADED: Final = [name for name, kind in _ASSETS.items() if kind.opening]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +61,28 @@ class Snapshot:
     holdings: dict[str, Holding]
 
 
-def _pair(asset: str, currency: str, *limits: str) -> dict[str, Json]:
+def _number(amount: Decimal) -> msgspec.Raw:
+    """As a .NET `decimal` is written: in plain notation, with all its digits and trailing zeros."""
+    return msgspec.Raw(format(amount, "f").encode())
+
+
+def _pair(asset: str, currency: str, *limits: str) -> dict[str, object]:
     names = ("minSize", "maxSize", "minQuoteSize", "maxQuoteSize")
-    sizes = dict(zip(names, map(Decimal, limits), strict=True))
+    sizes = dict(zip(names, map(_number, map(Decimal, limits)), strict=True))
     return {"name": asset + currency, "asset": asset, "currency": currency, **sizes}
 
 
-_LISTED: Final = (
+_PAIRS: Final = (
     _pair("BTC", "USDT", "0.0001", "20", "15", "1200000.0"),
     _pair("ETH", "USDT", "0.001", "500", "15", "1000000"),
     _pair("BTC", "EUR", "0.0001", "20.0", "15", "1200000"),
     _pair("ETH", "EUR", "0.001", "500", "15", "1000000"),
     _pair("SOL", "USDT", "0.01", "10000", "15.00", "500000"),
     _pair("USDT", "EUR", "10", "2000000", "10", "2000000"),
-)
-_UNLISTED: Final = (
     _pair("SOL", "EUR", "0.01", "10000", "15", "500000"),
     _pair("MATIC", "USDT", "1", "2500000", "15", "250000"),
 )
+_FIRST_LISTED: Final = 6
 
 
 class Account:
@@ -93,8 +98,8 @@ class Account:
         self._holdings = {
             name: Holding(kind.opening, Decimal(0).scaleb(-kind.scale)) for name, kind in _ASSETS.items()
         }
-        self._pairs = {str(pair["name"]): pair for pair in _LISTED}
-        self._off_list = list(_UNLISTED)
+        self._listed = list(_PAIRS[:_FIRST_LISTED])
+        self._unlisted = list(_PAIRS[_FIRST_LISTED:])
         self._empty_balances = 0
         self._empty_pairs = 0
 
@@ -104,10 +109,10 @@ class Account:
             return self._sequence
 
     def change(self) -> Snapshot:
-        """One seeded move: a trade of two assets, an order placed or released, a deposit, a withdrawal."""
+        """One seeded move: a trade of two assets, an order placed or released, a deposit or withdrawal."""
         with self._lock, localcontext(_EXACT):
-            moves = (self._trade, self._order, self._deposit, self._withdraw)
-            self._rng.choices(moves, weights=(6, 2, 1, 1))[0]()
+            moves = (self._trade, self._order, self._transfer)
+            self._rng.choices(moves, weights=(6, 2, 2))[0]()
             self._step()
             return self._announce()
 
@@ -132,68 +137,63 @@ class Account:
     def read(self) -> Snapshot:
         """What GetBalances sees now."""
         with self._lock:
-            snapshot = Snapshot(self._sequence, {} if self._is_empty else dict(self._holdings))
+            empty = self._config.empty_account or self._empty_balances
+            snapshot = Snapshot(self._sequence, {} if empty else dict(self._holdings))
             if self._empty_balances:
                 self._empty_balances -= 1
                 if not self._empty_balances:  # what comes back is a change as well
                     self._step()
             return snapshot
 
-    def balances(self, snapshot: Snapshot) -> Json:
+    def balances(self, snapshot: Snapshot) -> dict[str, object]:
         """`snapshot` in the vendor's payload form."""
-        assets: list[Json] = []
-        exposure = Decimal(0)
-        for name, holding in snapshot.holdings.items():
-            row: dict[str, Json] = {
+        with localcontext(_EXACT):
+            worths = {
+                name: (holding.total * _ASSETS[name].price).quantize(_CENTS)
+                for name, holding in snapshot.holdings.items()
+            }
+            total = sum(worths.values(), Decimal(0))
+        rows = [
+            {
                 "name": name,
-                "available": holding.available,
-                "allocated": holding.allocated,
+                "available": _number(holding.available),
+                "allocated": _number(holding.allocated),
+                "currentExposure": _number(worths[name]),
+                "maxExposure": _number(_MOST_EXPOSURE),
             }
-            if self._config.exposure:
-                with localcontext(_EXACT):
-                    worth = (holding.total * _ASSETS[name].price).quantize(_CENTS)
-                    exposure += worth
-                row |= {"currentExposure": worth, "maxExposure": Decimal("2500000.00")}
-            assets.append(row)
-        payload: dict[str, Json] = {
-            "userId": self._config.user_id,
+            for name, holding in snapshot.holdings.items()
+        ]
+        return {
+            "userId": _USER_ID,
             "sequence": snapshot.sequence,
-            "assets": self._list(assets),
+            "assets": self._list(rows),
+            "baseCurrency": _BASE_CURRENCY,
+            "totalCurrentExposure": _number(total),
+            "totalMaxExposure": _number(2 * _MOST_EXPOSURE),
+            "deleted": False,
         }
-        if self._config.exposure:
-            payload |= {
-                "baseCurrency": _BASE_CURRENCY,
-                "totalCurrentExposure": exposure,
-                "totalMaxExposure": Decimal("5000000.00"),
-            }
-        return payload | {"deleted": False}
 
-    def pairs(self) -> Json:
+    def pairs(self) -> object:
         """What GetPairs sees now, in the vendor's payload form."""
         with self._lock:
             empty = self._config.empty_account or self._empty_pairs > 0
             self._empty_pairs = max(0, self._empty_pairs - 1)
-            return self._list([] if empty else list(self._pairs.values()))
+            return self._list([] if empty else list(self._listed))
 
     def change_pairs(self) -> None:
         """One seeded change of the list: new limits, a pair that appears, or one that goes."""
         with self._lock:
-            match self._rng.choices(("limits", "appear", "disappear"), weights=(4, 1, 1))[0]:
-                case "appear" if self._off_list:
-                    pair = self._off_list.pop(0)
-                    self._pairs[str(pair["name"])] = pair
-                case "disappear" if len(self._pairs) > len(_LISTED) // 2:
-                    self._off_list.append(self._pairs.pop(self._rng.choice(sorted(self._pairs))))
-                case _:
-                    name = self._rng.choice(sorted(self._pairs))
-                    largest = Decimal(self._rng.randint(10, 99999)).scaleb(-1)
-                    self._pairs[name] = {**self._pairs[name], "maxSize": largest}
+            kind = self._rng.choices(("limits", "appear", "disappear"), weights=(4, 1, 1))[0]
+            place = self._rng.randrange(len(self._listed))
+            if kind == "appear" and self._unlisted:
+                self._listed.append(self._unlisted.pop(0))
+            elif kind == "disappear" and len(self._listed) > _FIRST_LISTED // 2:
+                self._unlisted.append(self._listed.pop(place))
+            else:
+                largest = Decimal(self._rng.randint(10, 99999)).scaleb(-1)
+                self._listed[place] = {**self._listed[place], "maxSize": _number(largest)}
 
-    @property
-    def _is_empty(self) -> bool:
-        return self._config.empty_account or self._empty_balances > 0
-
-    def _list(self, rows: list[Json]) -> Json:
+    def _list(self, rows: Sequence[object]) -> object:
         return None if self._config.null_lists and not rows else rows
 
     def _step(self) -> None:
@@ -221,15 +221,10 @@ class Account:
         amount = -self._holdings[name].allocated or self._part_of(name)
         self._add(name, -amount, allocated=amount)
 
-    def _deposit(self) -> None:
-        name = self._rng.choice(list(_ASSETS))
-        kind = _ASSETS[name]
-        units = int((_LARGEST_DEPOSIT / kind.price).scaleb(kind.scale))
-        self._add(name, Decimal(self._rng.randint(1, units)).scaleb(-kind.scale))
-
-    def _withdraw(self) -> None:
-        name = self._rng.choice(list(_ASSETS))
-        self._add(name, -self._part_of(name))
+    def _transfer(self) -> None:
+        """Deposit or withdraw a part of an asset."""
+        name = self._rng.choice(_TRADED)
+        self._add(name, self._rng.choice((1, -1)) * self._part_of(name))
 
     def _part_of(self, name: str) -> Decimal:
         """Up to a tenth of what is available, on the asset's scale."""

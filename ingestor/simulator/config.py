@@ -64,8 +64,6 @@ class HubConfig:
     journal_fsync: bool = True
     """Force the journal to disk before each send; off, it is only handed to the kernel."""
 
-    user_id: str = "5f0c7a52-3a1e-4a5e-9d59-2b6f4f6e1d10"
-    """The account's `userId`."""
     changes_per_second: float = 0.0
     """Account changes per second; 0: only by `hub.account.change()`."""
     pair_change_interval_s: float = 0.0
@@ -80,24 +78,18 @@ class HubConfig:
     """No assets and no pairs at all."""
     null_lists: bool = False
     """Empty lists are written as null: `"assets": null`, and `"data": null` for pairs."""
-    exposure: bool = True
-    """Balances carry the exposure block."""
 
     push_balances: bool = True
     """Each account change is pushed to every connection unasked."""
     argument_form: ArgumentForm = ArgumentForm.POSITIONAL
     data_form: DataForm = DataForm.STRING
     handler_form: HandlerForm = HandlerForm.OBJECT
-    event_before_completion: bool = True
-    """An answer's event comes before its Completion, as measured at ASP.NET Core; nothing promises it."""
     answers_in: AnswersIn = AnswersIn.EVENT
     answer_lag_seconds: float = 0.0
     """An answer's content is that of the moment when the command arrived; it is sent so much later, and
     pushes overtake it."""
     answer_bytes: int = 0
     """Answers are padded to at least this size."""
-    one_connection_per_key: bool = False
-    """A new connection closes the older ones."""
 
     ping_interval_s: float = 15.0
     """A ping follows this many seconds of silence."""

@@ -20,7 +20,6 @@ from ingestor.simulator.journal import ChannelRecord, JournalWriter
 from ingestor.simulator.outbound import Closing, Frame, Outbound, Outgoing, Ready
 
 _BATCH = 256
-_REORDER_WAIT_S = 0.3
 _CLOSE_ANSWER_TIMEOUT_S = 1.0
 _SEND_TIMEOUT_S = 10.0
 """A client that does not drain its socket for this long is cut, as Kestrel does."""
@@ -203,7 +202,7 @@ class Connection:
 
     def _handle_received(self) -> bool:
         """False once the client has sent a Close record."""
-        records, self._received = protocol.split_records(self._received)
+        *records, self._received = self._received.split(protocol.RECORD_END)
         for record in [*records, self._received]:
             if len(record) > _MOST_RECORD_BYTES:
                 raise protocol.ProtocolViolation("a record above the size limit")
@@ -211,12 +210,12 @@ class Connection:
             match protocol.parse_client_record(record):
                 case protocol.Invocation() as call:
                     self._on_invocation(self, call)
-                case protocol.Signal.PING:
+                case protocol.PING_TYPE:
                     self._client_pinged = True
-                case protocol.Signal.CLOSE:
+                case protocol.CLOSE_TYPE:
                     self.enqueue(Closing("client", protocol.close()))
                     return False
-                case protocol.Signal.IGNORED:
+                case _:
                     pass
         return True
 
@@ -233,16 +232,12 @@ class Connection:
                     self._queue.task_done()
 
     async def _next_batch(self) -> list[Outgoing]:
-        """All that waits; pings, and reordered records that waited too long, come from here as well."""
-        waiting = self._outbound.waiting
+        """All that waits; after a silence a ping, which is not queued."""
         try:
-            async with asyncio.timeout(_REORDER_WAIT_S if waiting else self._config.ping_interval_s):
+            async with asyncio.timeout(self._config.ping_interval_s):
                 batch = [await self._queue.get()]
         except TimeoutError:
-            for item in self._outbound.release():
-                self._queue.put_nowait(item)
-            if not waiting:
-                await self._send(protocol.PING)
+            await self._send(protocol.PING)
             return []
         while len(batch) < _BATCH and not self._queue.empty():
             batch.append(self._queue.get_nowait())
@@ -266,8 +261,8 @@ class Connection:
             self._journal.handed(self.name, handed)
         return True
 
-    def _send_later(self, seconds: float, item: Ready) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._queue.put_nowait, item)
+    def _send_later(self, seconds: float, give: Callable[[], Ready]) -> None:
+        asyncio.get_running_loop().call_later(seconds, lambda: self._queue.put_nowait(give()))
 
     def _silenced(self) -> bool:
         """Nothing is sent, pings included; what would have been sent is lost."""

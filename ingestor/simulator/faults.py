@@ -42,7 +42,7 @@ class Fault(StrEnum):
     DELAY = "delay"
     """Later records overtake it. [seconds, default 0.5]"""
     GARBAGE = "garbage"
-    """The record is corrupted. [kind: a value of GarbageKind]"""
+    """The record ends in the middle."""
 
     COMMAND_SILENCE = "command_silence"
     """Neither event nor Completion. [target]"""
@@ -55,10 +55,10 @@ class Fault(StrEnum):
 
     NEGOTIATE_STATUS = "negotiate_status"
     """[status, headers, e.g. {"Retry-After": "7"}]"""
-    NEGOTIATE_BODY = "negotiate_body"
-    """Status 200 with a body that is no answer. [kind: a value of BodyKind]"""
+    NEGOTIATE_PAGE = "negotiate_page"
+    """Status 200 with a maintenance page."""
     NEGOTIATE_REDIRECT = "negotiate_redirect"
-    """[url; status 307 is an HTTP redirect, 200 is SignalR's own `{"url": …}`]"""
+    """By HTTP. [url, status, e.g. 307]"""
     NEGOTIATE_HANG = "negotiate_hang"
     UPGRADE_STATUS = "upgrade_status"
     """[status, headers]"""
@@ -87,37 +87,11 @@ class Fault(StrEnum):
 
 
 _RECORD_FAULTS: Final = {Fault.DROP, Fault.DUPLICATE, Fault.REORDER, Fault.DELAY, Fault.GARBAGE}
-_NAMING_STAGES: Final = (Stage.NEGOTIATE, Stage.UPGRADE, Stage.HANDSHAKE, Stage.COMMAND)
-
-
-def _stage_of(fault: Fault) -> Stage:
-    named = (stage for stage in _NAMING_STAGES if fault.startswith(f"{stage.value}_"))
-    return Stage.RECORD if fault in _RECORD_FAULTS else next(named, Stage.NOW)
-
-
-STAGE_OF: Final[Mapping[Fault, Stage]] = {fault: _stage_of(fault) for fault in Fault}
-
-
-class GarbageKind(StrEnum):
-    """How a record is corrupted."""
-
-    INVALID_JSON = "invalid_json"
-    BAD_UTF8 = "bad_utf8"
-    """In a text frame: many WebSocket clients end the connection over it, as RFC 6455 wants."""
-    TRUNCATED = "truncated"
-    NAN = "nan"
-    """Its first amount is NaN, which some JSON parsers take for a number."""
-
-
-class BodyKind(StrEnum):
-    """What a negotiate response of status 200 can contain instead of an answer."""
-
-    HTML = "html"
-    EMPTY = "empty"
-    HUGE = "huge"
-    """256 MiB of JSON that never ends."""
-    DRIP = "drip"
-    """One byte every half second, without end."""
+_STAGE_NAMES: Final = {stage.value: stage for stage in Stage}
+STAGE_OF: Final[Mapping[Fault, Stage]] = {
+    fault: Stage.RECORD if fault in _RECORD_FAULTS else _STAGE_NAMES.get(fault.partition("_")[0], Stage.NOW)
+    for fault in Fault
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +139,7 @@ class FaultQueue:
         self._on_fault = on_fault
         self._queue: list[_Queued] = []
         self.api_key = api_key
-        """What `{key}` in an error text stands for."""
+        """The bearer key that opens the hub from now on; `{key}` in an error text stands for it."""
         self.counts: Counter[Fault] = Counter()
         """How often each fault occurred."""
 
@@ -204,28 +178,6 @@ class FaultQueue:
         return None
 
 
-def corrupt(record: bytes, kind: str | None) -> bytes:
-    """`record` (without terminator) as garbage. Raises ValueError for an unknown kind."""
-    match GarbageKind(kind or GarbageKind.INVALID_JSON):
-        case GarbageKind.INVALID_JSON:
-            return record.replace(b":", b"=", 1)
-        case GarbageKind.BAD_UTF8:
-            return record[:-2] + b"\xff\xfe" + record[-2:]
-        case GarbageKind.TRUNCATED:
-            return record[: len(record) // 2]
-        case GarbageKind.NAN:
-            return _first_amount_as_nan(record)
-
-
-def _first_amount_as_nan(record: bytes) -> bytes:
-    for name in (b'available\\":', b'"available":', b'minSize\\":', b'"minSize":'):
-        head, found, tail = record.partition(name)
-        if found:
-            digits = len(tail) - len(tail.lstrip(b"-0123456789."))
-            return head + found + b"NaN" + tail[digits:]
-    return record[:-1] + b',"x":NaN}'
-
-
 _CUTS: Final = (
     FaultSpec(Fault.RST),
     FaultSpec(Fault.FIN),
@@ -237,7 +189,7 @@ _SINGLE_RECORDS: Final = (
     FaultSpec(Fault.REORDER),
     FaultSpec(Fault.DELAY, seconds=0.4),
     FaultSpec(Fault.DROP),
-    FaultSpec(Fault.GARBAGE, kind=GarbageKind.TRUNCATED),
+    FaultSpec(Fault.GARBAGE),
 )
 
 

@@ -6,13 +6,13 @@ and returns when it has happened.
 
 import asyncio
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Self, TypeVar
 
 from ingestor.simulator import protocol
 from ingestor.simulator.account import Account, Snapshot
-from ingestor.simulator.commands import PUSH_CLIENT_ID, balances_event
+from ingestor.simulator.commands import Methods
 from ingestor.simulator.config import PATH, HubConfig
 from ingestor.simulator.faults import STAGE_OF, Fault, FaultQueue, FaultSpec, Stage, misbehaviour
 from ingestor.simulator.journal import ChannelRecord, JournalWriter, changed
@@ -38,43 +38,43 @@ class SimulatedHub:
         self._journal = JournalWriter(self.config.journal_path, fsync=self.config.journal_fsync)
         self._changes = threading.Condition()
         self._faults = FaultQueue(self.config.api_key, self._journal_fault)
-        self._server = Server(self.config, self.account, self._faults, self._journal, self._notify)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._methods = Methods(self.account, self.config)
+        self._server = Server(self.config, self._methods, self._faults, self._journal, self._notify)
+        self.requests = self._server.requests
+        """HTTP requests since the start: `negotiate` and `upgrade`."""
+        self.targets_seen = self._server.targets_seen
+        """Hub methods called by anybody since the start, as they were written."""
+        self.fault_counts = self._faults.counts
+        """How often each fault occurred."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-hub", daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- start and stop ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Listen. Raises OSError if the port is taken."""
-        if self._thread is not None:
-            raise RuntimeError("this hub has been started before; make a new one")
-        self._journal.open()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-hub", daemon=True)
         self._thread.start()
         try:
             self._call(self._open())
         except OSError:
-            self._end_thread()
-            self._journal.close()
+            self.stop()
             raise
-
-    def stop(self) -> None:
-        """End all connections and the thread. Does nothing the second time."""
-        if self._loop is None or self._loop.is_closed():
-            return
-        self._call(self._close())
-        self._end_thread()
-        if self._server.errors:
-            raise RuntimeError("an internal error of the simulated hub") from self._server.errors[0]
-
-    def __enter__(self) -> Self:
-        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def stop(self) -> None:
+        """End all connections and the thread. Does nothing the second time."""
+        if self._loop.is_closed():
+            return
+        self._call(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CALL_TIMEOUT_S)
+        self._loop.close()
+        if self._server.errors:
+            raise RuntimeError("an internal error of the simulated hub") from self._server.errors[0]
 
     # --- its state ---------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class SimulatedHub:
     @property
     def api_key(self) -> str:
         """The bearer key that is accepted now."""
-        return self._server.api_key
+        return self._faults.api_key
 
     @property
     def listening(self) -> bool:
@@ -106,21 +106,6 @@ class SimulatedHub:
     def connections_seen(self) -> int:
         """The same, ended ones included."""
         return self._server.connections_seen
-
-    @property
-    def targets_seen(self) -> Counter[str]:
-        """Hub methods called by anybody since the start, as they were written."""
-        return Counter(self._server.targets_seen)
-
-    @property
-    def requests(self) -> Counter[str]:
-        """HTTP requests since the start: `negotiate` and `upgrade`."""
-        return Counter(self._server.requests)
-
-    @property
-    def fault_counts(self) -> Counter[Fault]:
-        """How often each fault occurred."""
-        return Counter(self._faults.counts)
 
     def wait_until(self, condition: Callable[["SimulatedHub"], bool], timeout_s: float = 10.0) -> bool:
         """Wait until `condition(hub)`, evaluated at each request, connection and command. False: too late."""
@@ -159,7 +144,7 @@ class SimulatedHub:
 
     def change_key(self, api_key: str) -> None:
         """Only `api_key` is accepted from now on; open connections stay."""
-        self._server.api_key = self._faults.api_key = api_key
+        self._faults.api_key = api_key
 
     def go_away(self) -> None:
         """As when the server's process is killed: connections end, and new ones are refused."""
@@ -176,9 +161,6 @@ class SimulatedHub:
     # --- in the loop -------------------------------------------------------------------------------------
 
     def _call(self, work: Coroutine[Any, Any, _T], timeout_s: float = _CALL_TIMEOUT_S) -> _T:
-        if self._loop is None or self._loop.is_closed():
-            work.close()
-            raise RuntimeError("the hub is not running")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
 
     async def _open(self) -> None:
@@ -274,7 +256,7 @@ class SimulatedHub:
     def _changed(self, snapshot: Snapshot) -> None:
         """The account's listener: any thread, under the account's lock, so `_pending` is in order."""
         self._pending.append(snapshot)
-        if self._loop is not None and not self._loop.is_closed():
+        if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._flush)
 
     def _flush(self, *, push: bool | None = None, records_per_frame: int = 1) -> None:
@@ -285,7 +267,7 @@ class SimulatedHub:
             snapshot = self._pending.popleft()
             if not push or not self._server.connections:
                 continue
-            frame.append(balances_event(snapshot, self.account, PUSH_CLIENT_ID, self.config))
+            frame.append(self._methods.balances(snapshot))
             if len(frame) == records_per_frame or not self._pending:
                 self._server.send_to_all(Frame(tuple(frame)))
                 frame.clear()
@@ -293,13 +275,6 @@ class SimulatedHub:
     def _notify(self) -> None:
         with self._changes:
             self._changes.notify_all()
-
-    def _end_thread(self) -> None:
-        if self._loop is None or self._thread is None:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CALL_TIMEOUT_S)
-        self._loop.close()
 
 
 def serve(

@@ -7,14 +7,12 @@ joins the two. Access keys are not written, but for an error text that a test le
 
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
-
-from ingestor.simulator.exact_json import Json
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class ChannelRecord:
     sequence: int | None = None
     client_id: str | None = None
     fault: str | None = None
-    argument: Json = None
+    argument: object = None
     """The envelope, or a list of one, that is the event's only argument."""
 
 
@@ -61,78 +59,43 @@ class SentRecord:
     """Its place (1, 2, 3 …) among all records handed to this connection's socket; None: it never was."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLine:
-    """A connection whose handshake was answered."""
-
-    connection: str
-    opened: str
-    closed: str | None = None
-    cause: str | None = None
-    """How it ended: `client`, `rst`, `fin`, `close`, `timeout`, `violation`, `went_away` …"""
-
-
-@dataclass(frozen=True, slots=True)
-class CommandLine:
-    """A command received."""
-
-    connection: str
-    time: str
-    target: str
-    """As the client wrote it."""
-    client_id: str | None
-    invocation_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class FaultLine:
-    """An occurrence of a fault, other than to a record."""
-
-    time: str
-    fault: str
-    parameters: dict[str, Any]
-    """Those that were set."""
-
-
 @dataclass(slots=True)
 class Journal:
     """A journal as read back."""
 
-    seeds: list[int] = field(default_factory=list)
-    switches: list[dict[str, Any]] = field(default_factory=list)
-    """What differed from the default configuration, for each start."""
     records: list[SentRecord] = field(default_factory=list)
-    connections: dict[str, ConnectionLine] = field(default_factory=dict)
-    commands: list[CommandLine] = field(default_factory=list)
-    faults: list[FaultLine] = field(default_factory=list)
+    lines: defaultdict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    """The other lines by their kind, in order, each with its `time`:
+
+    * `started`: seed, url, switches (what differs from the default configuration)
+    * `opened` and `closed`: connection, whose handshake was answered; cause of its end, such as `client`,
+      `rst`, `close`, `timeout`, `violation`, `went_away`
+    * `command`: connection, target as the client wrote it, client_id, invocation_id
+    * `fault`, other than of a record: fault, parameters that were set
+    """
 
 
 class JournalWriter:
-    """Appends lines. Not thread-safe: it belongs to the hub's event loop. It does nothing before
-    `open()`, after `close()`, and without a path."""
+    """Appends lines. Not thread-safe: it belongs to the hub's event loop. Does nothing without a path."""
 
     def __init__(self, path: Path | None, *, fsync: bool) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
+        self._file = None if path is None else path.open("ab")
         self._fsync = fsync
 
-    def open(self) -> None:
-        if self._path is not None:
-            self._file = self._path.open("ab")
-
     def close(self) -> None:
+        """The lines of what happens from now on are not written."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def write(self, kind: str, **values: object) -> None:
         """One line, on disk on return."""
-        self._write([{"kind": kind, "time": utc_now(), **values}])
+        self._write([{"kind": kind, "time": _now(), **values}])
 
     def records(self, connection: str, records: list[ChannelRecord]) -> None:
         """Records that are about to be sent; on return they are on disk."""
         if self._file is not None and records:
-            head = {"kind": "record", "connection": connection, "time": utc_now()}
+            head = {"kind": "record", "connection": connection, "time": _now()}
             self._write([head | _facts(record) for record in records])
 
     def handed(self, connection: str, numbers: list[int]) -> None:
@@ -166,9 +129,6 @@ def read_journal(path: Path) -> Journal:
     for text in path.read_bytes().split(b"\n")[:-1]:
         line = json.loads(text)
         match line.pop("kind"):
-            case "started":
-                journal.seeds.append(line["seed"])
-                journal.switches.append(line["switches"])
             case "record":
                 place[line["connection"], line["n"]] = len(journal.records)
                 journal.records.append(SentRecord(**line))
@@ -178,17 +138,8 @@ def read_journal(path: Path) -> Journal:
                     handed[name] += 1
                     index = place[name, n]
                     journal.records[index] = replace(journal.records[index], handed=handed[name])
-            case "opened":
-                journal.connections[line["connection"]] = ConnectionLine(line["connection"], line["time"])
-            case "closed":
-                name, closed, cause = line["connection"], line["time"], line["cause"]
-                journal.connections[name] = replace(journal.connections[name], closed=closed, cause=cause)
-            case "command":
-                journal.commands.append(CommandLine(**line))
-            case "fault":
-                journal.faults.append(FaultLine(**line))
             case kind:
-                raise ValueError(f"not a line of a hub's journal: {kind}")
+                journal.lines[kind].append(line)
     return journal
 
 
@@ -198,6 +149,5 @@ def changed(value: Any, usual: Any, *hidden: str) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names if getattr(value, name) != getattr(usual, name)}
 
 
-def utc_now() -> str:
-    """The time as the journal writes it."""
+def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ingestor.simulator.faults import Fault, FaultQueue, Stage, corrupt
+from ingestor.simulator.faults import Fault, FaultQueue, Stage
 from ingestor.simulator.journal import ChannelRecord
 from ingestor.simulator.protocol import RECORD_END
 
 _DELAY_S: Final = 0.5
+_REORDER_WAIT_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +52,19 @@ class Outbound:
     """Numbers, faults and reordered records of one connection."""
 
     def __init__(
-        self, faults: FaultQueue, silenced: Callable[[], bool], later: Callable[[float, Ready], None]
+        self,
+        faults: FaultQueue,
+        silenced: Callable[[], bool],
+        later: Callable[[float, Callable[[], Ready]], None],
     ) -> None:
         self._faults = faults
         self._silenced = silenced
         """Nothing is sent now."""
         self._later = later
-        """Sends a message after so many seconds."""
+        """Sends, after so many seconds, the message that is given then."""
         self._n = 0
         self._reordered: list[ChannelRecord] = []
-
-    @property
-    def waiting(self) -> bool:
-        """A reordered record waits for its successor."""
-        return bool(self._reordered)
-
-    def release(self) -> list[Ready]:
-        """What waited, as messages of their own."""
-        released = [_together([record]) for record in self._reordered]
-        self._reordered.clear()
-        return released
+        """They wait for their successor."""
 
     def prepare(self, frame: Frame, entries: list[ChannelRecord]) -> Ready:
         """Number the frame's records and apply faults; `entries` gains what must be journaled before."""
@@ -87,21 +81,22 @@ class Outbound:
             return []
         spec = self._faults.take(Stage.RECORD)
         fault = None if spec is None else spec.fault
-        if spec is not None and fault is Fault.GARBAGE:
-            record = replace(record, raw=corrupt(record.raw, spec.kind))
+        if fault is Fault.GARBAGE:
+            record = replace(record, raw=record.raw[: len(record.raw) // 2])
         numbered = self._enter(record, entries, None if fault is Fault.DUPLICATE else fault)
         if spec is not None and fault is Fault.DELAY:
-            self._later(_DELAY_S if spec.seconds is None else spec.seconds, _together([numbered]))
+            self._later(_DELAY_S if spec.seconds is None else spec.seconds, lambda: _together([numbered]))
         if fault is Fault.REORDER:
             self._reordered.append(numbered)
+            self._later(_REORDER_WAIT_S, lambda: _together(self._release()))
         if fault in {Fault.DROP, Fault.DELAY, Fault.REORDER}:
             return []
-        now = [numbered]
-        if fault is Fault.DUPLICATE:
-            now.append(self._enter(record, entries, fault))
-        now += self._reordered
-        self._reordered.clear()
-        return now
+        doubled = [self._enter(record, entries, fault)] if fault is Fault.DUPLICATE else []
+        return [numbered, *doubled, *self._release()]
+
+    def _release(self) -> list[ChannelRecord]:
+        released, self._reordered = self._reordered, []
+        return released
 
     def _enter(self, record: ChannelRecord, entries: list[ChannelRecord], fault: str | None) -> ChannelRecord:
         self._n += 1

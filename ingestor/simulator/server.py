@@ -15,14 +15,13 @@ from typing import Final
 from aiohttp import web
 
 from ingestor.simulator import protocol
-from ingestor.simulator.account import Account
-from ingestor.simulator.commands import answer, client_id_of
+from ingestor.simulator.commands import Methods, client_id_of
 from ingestor.simulator.config import PATH, HubConfig
 from ingestor.simulator.connection import Connection
-from ingestor.simulator.exact_json import Json, dumps
-from ingestor.simulator.faults import BodyKind, Fault, FaultQueue, FaultSpec, Stage
+from ingestor.simulator.faults import Fault, FaultQueue, FaultSpec, Stage
 from ingestor.simulator.journal import ChannelRecord, JournalWriter
-from ingestor.simulator.outbound import Closing, Frame, Ready
+from ingestor.simulator.outbound import Frame, Ready
+from ingestor.simulator.protocol import to_json
 
 HOST: Final = "127.0.0.1"
 
@@ -33,14 +32,12 @@ _PORT_TRIES: Final = 50
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_TRANSPORTS: Final[Json] = [
+_TRANSPORTS: Final = [
     {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
     {"transport": "ServerSentEvents", "transferFormats": ["Text"]},
     {"transport": "LongPolling", "transferFormats": ["Text", "Binary"]},
 ]
-_LOGIN_PAGE: Final = b"<!DOCTYPE html><html><body><h1>Scheduled maintenance</h1></body></html>"
-_HUGE_CHUNKS: Final = 4096
-_CHUNK: Final = b'{"connectionId":"' + b"x" * (64 * 1024 - 17)
+_MAINTENANCE_PAGE: Final = b"<!DOCTYPE html><html><body><h1>Scheduled maintenance</h1></body></html>"
 
 
 class Server:
@@ -49,13 +46,13 @@ class Server:
     def __init__(
         self,
         config: HubConfig,
-        account: Account,
+        methods: Methods,
         faults: FaultQueue,
         journal: JournalWriter,
         on_change: Callable[[], None],
     ) -> None:
         self._config = config
-        self._account = account
+        self._methods = methods
         self._faults = faults
         self._journal = journal
         self._on_change = on_change
@@ -70,8 +67,6 @@ class Server:
         self.connections_seen = 0
         self.first_connection = asyncio.Event()
         """Set from the first handshake on."""
-        self.api_key = config.api_key
-        """The bearer key that opens the hub from now on."""
         self.requests: Counter[str] = Counter()
         """HTTP requests: `negotiate`, `upgrade`."""
         self.targets_seen: Counter[str] = Counter()
@@ -100,9 +95,9 @@ class Server:
                 self._runner = None
 
     async def _open(self) -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route("*", PATH, self._guarded(self._upgrade))
-        app.router.add_route("*", f"{PATH}/negotiate", self._guarded(self._negotiate))
+        app = web.Application(middlewares=[self._keep_errors])
+        app.router.add_route("*", PATH, self._upgrade)
+        app.router.add_route("*", f"{PATH}/negotiate", self._negotiate)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()
         failure = OSError(f"no free port on {HOST}")
@@ -117,72 +112,57 @@ class Server:
         await runner.cleanup()
         raise failure
 
-    def send_to_all(self, item: Frame | Closing) -> None:
+    def send_to_all(self, item: Frame) -> None:
         for connection in self.connections:
             connection.enqueue(item)
 
     # --- HTTP --------------------------------------------------------------------------------------------
 
-    def _guarded(self, handler: _Handler) -> _Handler:
-        """`handler`, with its errors kept for `stop()` to raise: aiohttp would only log them."""
-
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            try:
-                return await handler(request)
-            except ConnectionError:  # the client left during the answer; nobody receives this one
-                return web.Response(status=499)
-            except Exception as error:
-                self.errors.append(error)
-                raise
-
-        return guarded
+    @web.middleware
+    async def _keep_errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Errors of ours, for `stop()` to raise: aiohttp would only log them."""
+        try:
+            return await handler(request)
+        except ConnectionError:  # the client left during the answer; nobody receives this one
+            return web.Response(status=499)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            self.errors.append(error)
+            raise
 
     def _authorized(self, request: web.Request) -> bool:
         """Bearer header, or the `access_token` that browsers must use for WebSockets."""
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             key = request.query.get("access_token", "")
-        return hmac.compare_digest(key.encode(), self.api_key.encode())
+        return hmac.compare_digest(key.encode(), self._faults.api_key.encode())
 
     async def _negotiate(self, request: web.Request) -> web.StreamResponse:
         self.requests["negotiate"] += 1
         self._on_change()
         spec = self._faults.take(Stage.NEGOTIATE)
         if spec is not None:
-            return await self._faulty_negotiate(request, spec)
+            return await _faulty_negotiate(spec)
         if not self._authorized(request):
             return web.Response(status=401)
         if request.method != "POST":
             return web.Response(status=405, headers={"Allow": "POST"})
         version = 1 if request.query.get("negotiateVersion", "0") not in {"", "0"} else 0
-        connection_id, token = _new_id(), _new_id()
-        body: dict[str, Json] = {"negotiateVersion": version, "connectionId": connection_id}
+        connection_id, token = token_urlsafe(16), token_urlsafe(16)  # of 22 characters, as ASP.NET Core makes
+        body: dict[str, object] = {"negotiateVersion": version, "connectionId": connection_id}
         if version:
             body["connectionToken"] = token
         self._ids.add(token if version else connection_id)
-        return _json({**body, "availableTransports": _TRANSPORTS})
-
-    async def _faulty_negotiate(self, request: web.Request, spec: FaultSpec) -> web.StreamResponse:
-        match spec.fault:
-            case Fault.NEGOTIATE_HANG:
-                await asyncio.Event().wait()  # until the client or the hub goes
-            case Fault.NEGOTIATE_REDIRECT if spec.status == 200:
-                return _json({"url": spec.url, "accessToken": "token-for-elsewhere"})
-            case Fault.NEGOTIATE_REDIRECT:
-                status = spec.status if spec.status in {301, 302, 303, 307, 308} else 307
-                return web.Response(status=status, headers={"Location": spec.url})
-            case Fault.NEGOTIATE_BODY:
-                return await _odd_body(request, BodyKind(spec.kind or BodyKind.HTML))
-            case _:
-                pass
-        return web.Response(status=spec.status, headers=spec.headers)
+        answer = to_json({**body, "availableTransports": _TRANSPORTS})
+        return web.Response(body=answer, content_type="application/json")
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         self.requests["upgrade"] += 1
         self._on_change()
         spec = self._faults.take(Stage.UPGRADE)
         if spec is not None and spec.fault is Fault.UPGRADE_HANG:
-            await asyncio.Event().wait()  # until the client or the hub goes
+            return await _hang()
         if spec is not None:
             return web.Response(status=spec.status, headers=spec.headers)
         if not self._authorized(request):
@@ -198,15 +178,13 @@ class Server:
     # --- WebSocket ---------------------------------------------------------------------------------------
 
     async def _host(self, request: web.Request) -> web.StreamResponse:
-        connection = Connection(_new_id(), self._config, self._faults, self._journal, self._invoked)
+        connection = Connection(token_urlsafe(16), self._config, self._faults, self._journal, self._invoked)
         try:
             if not await connection.open(request):
                 return connection.response
         except ConnectionError:  # the client left during its handshake, as it may
             return connection.response
         self._journal.write("opened", connection=connection.name)
-        if self._config.one_connection_per_key:
-            self.send_to_all(Closing("superseded", protocol.close()))
         self.connections.append(connection)
         self.first_connection.set()
         self.connections_seen += 1
@@ -228,7 +206,7 @@ class Server:
             invocation_id=call.invocation_id,
         )
         spec = self._faults.take(Stage.COMMAND, call.target)
-        records = answer(call, self._account, self._config, spec)
+        records = self._methods.answer(call, spec)
         self.targets_seen[call.target] += 1  # once the answer's content is fixed
         self._on_change()
         lag = self._config.answer_lag_seconds
@@ -243,26 +221,18 @@ def _send(connection: Connection, records: list[ChannelRecord | bytes]) -> None:
         connection.enqueue(Ready(record) if isinstance(record, bytes) else Frame((record,)))
 
 
-def _new_id() -> str:
-    """22 characters, as ASP.NET Core makes them; never the same again, whatever the seed."""
-    return token_urlsafe(16)
+async def _faulty_negotiate(spec: FaultSpec) -> web.StreamResponse:
+    match spec.fault:
+        case Fault.NEGOTIATE_HANG:
+            return await _hang()
+        case Fault.NEGOTIATE_REDIRECT:
+            return web.Response(status=spec.status, headers={"Location": spec.url})
+        case Fault.NEGOTIATE_PAGE:
+            return web.Response(body=_MAINTENANCE_PAGE, content_type="text/html")
+        case _:
+            return web.Response(status=spec.status, headers=spec.headers)
 
 
-def _json(body: Json) -> web.Response:
-    return web.Response(text=dumps(body), content_type="application/json")
-
-
-async def _odd_body(request: web.Request, kind: BodyKind) -> web.StreamResponse:
-    if kind is BodyKind.HTML:
-        return web.Response(body=_LOGIN_PAGE, content_type="text/html")
-    if kind is BodyKind.EMPTY:
-        return web.Response()
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    await response.prepare(request)
-    if kind is BodyKind.HUGE:
-        for _ in range(_HUGE_CHUNKS):
-            await response.write(_CHUNK)
-        return response
-    while True:
-        await response.write(b" ")
-        await asyncio.sleep(0.5)
+async def _hang() -> web.Response:
+    """No answer until the client or the hub goes."""
+    return await asyncio.Future()

@@ -77,16 +77,48 @@ CREATE TABLE ingest.raw_event (
     size integer NOT NULL,
     sha256 bytea,
     raw bytea NOT NULL,
+    base_ordinal bigint,
+    head integer,
+    request_id uuid,
     PRIMARY KEY (account, session_id, ordinal, received_at)
 );
-COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel, as received: the evidence for all the rest.';
+COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: the evidence for all the rest. A duplicate that repeats a stored record has only what differs, and no row in outcome; ingest.record and ingest.event_outcome show all of it.';
 COMMENT ON COLUMN ingest.raw_event.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.raw_event.session_id IS 'Session in which the record arrived.';
 COMMENT ON COLUMN ingest.raw_event.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.raw_event.received_at IS 'When its frame was complete.';
 COMMENT ON COLUMN ingest.raw_event.size IS 'Bytes on the wire.';
 COMMENT ON COLUMN ingest.raw_event.sha256 IS 'Digest of all bytes where raw holds only their head, because the record was too large.';
-COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received.';
+COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received; with base_ordinal, only those between what it shares with that record.';
+COMMENT ON COLUMN ingest.raw_event.base_ordinal IS 'The record is a duplicate and repeats this one of the same session and day (UTC), which has all its bytes here.';
+COMMENT ON COLUMN ingest.raw_event.head IS 'So many bytes at its beginning are those of that record; as many as are left of size are those at its end.';
+COMMENT ON COLUMN ingest.raw_event.request_id IS 'With base_ordinal: the request that it answers, whose id follows the head as text.';
+
+CREATE VIEW ingest.record AS
+SELECT
+    r.account,
+    r.session_id,
+    r.ordinal,
+    r.received_at,
+    r.size,
+    r.sha256,
+    CASE WHEN r.base_ordinal IS NULL THEN r.raw ELSE
+        begin.raw || substring(base.raw FROM length(base.raw) - (r.size - length(begin.raw)) + 1)
+    END AS raw
+FROM ingest.raw_event AS r
+LEFT JOIN ingest.raw_event AS base
+    ON base.account = r.account AND base.session_id = r.session_id AND base.ordinal = r.base_ordinal
+CROSS JOIN LATERAL (
+    SELECT substring(base.raw FOR r.head) || convert_to(coalesce(r.request_id::text, ''), 'UTF8') || r.raw AS raw
+) AS begin;
+COMMENT ON VIEW ingest.record IS 'Every record with its bytes exactly as received, whichever way they are stored.';
+COMMENT ON COLUMN ingest.record.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.record.session_id IS 'Session in which the record arrived.';
+COMMENT ON COLUMN ingest.record.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.record.received_at IS 'When its frame was complete.';
+COMMENT ON COLUMN ingest.record.size IS 'Bytes on the wire.';
+COMMENT ON COLUMN ingest.record.sha256 IS 'Digest of all bytes where raw holds only their head, because the record was too large.';
+COMMENT ON COLUMN ingest.record.raw IS 'The record''s bytes exactly as received.';
 
 CREATE TABLE ingest.outcome (
     account text NOT NULL,
@@ -105,7 +137,7 @@ CREATE TABLE ingest.outcome (
     revision integer,
     PRIMARY KEY (account, session_id, ordinal, position, received_at)
 );
-COMMENT ON TABLE ingest.outcome IS 'What became of each event: exactly one row for each.';
+COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -120,6 +152,34 @@ COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event na
 COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
 COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
+
+CREATE VIEW ingest.event_outcome AS
+SELECT
+    account, session_id, ordinal, position, received_at, outcome, reason, subject, request_id, kind, user_id, epoch,
+    sequence, revision
+FROM ingest.outcome
+UNION ALL
+SELECT
+    r.account, r.session_id, r.ordinal, base.position, r.received_at, 'duplicate', NULL, base.subject, r.request_id::text,
+    base.kind, base.user_id, NULL, CASE WHEN base.kind = 'balances' THEN base.sequence END, NULL
+FROM ingest.raw_event AS r
+JOIN ingest.outcome AS base
+    ON base.account = r.account AND base.session_id = r.session_id AND base.ordinal = r.base_ordinal;
+COMMENT ON VIEW ingest.event_outcome IS 'What became of each event: exactly one row for each.';
+COMMENT ON COLUMN ingest.event_outcome.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.event_outcome.session_id IS 'Session in which the event arrived.';
+COMMENT ON COLUMN ingest.event_outcome.ordinal IS 'Number of the record within the session, from 1.';
+COMMENT ON COLUMN ingest.event_outcome.position IS 'Index of the event within its record, from 0.';
+COMMENT ON COLUMN ingest.event_outcome.received_at IS 'Receipt of its record.';
+COMMENT ON COLUMN ingest.event_outcome.outcome IS 'applied, duplicate, stale, conflict, pending, quarantined or ignored (what was dropped has no row).';
+COMMENT ON COLUMN ingest.event_outcome.reason IS 'Why it was quarantined or ignored.';
+COMMENT ON COLUMN ingest.event_outcome.subject IS 'Subject of the envelope, as received.';
+COMMENT ON COLUMN ingest.event_outcome.request_id IS 'Correlation id in the envelope: the request that it answers, if any.';
+COMMENT ON COLUMN ingest.event_outcome.kind IS 'balances or pairs, where the event belongs to a stream.';
+COMMENT ON COLUMN ingest.event_outcome.user_id IS 'The hub''s user, where the event names one.';
+COMMENT ON COLUMN ingest.event_outcome.epoch IS 'Epoch of the version that the event became.';
+COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence that the event carries, or was given.';
+COMMENT ON COLUMN ingest.event_outcome.revision IS 'Revision of the version that the event became.';
 
 CREATE TABLE ingest.version (
     account text NOT NULL,
@@ -140,6 +200,11 @@ CREATE TABLE ingest.version (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision)
 );
+-- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
+-- a new version, none for the pushes of a hub that pushes every number.
+CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
+    INCLUDE (previous_confirmed_until, recorded_at)
+    WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
 COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
 COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
@@ -185,27 +250,6 @@ COMMENT ON COLUMN ingest.balance.available IS 'Free amount.';
 COMMENT ON COLUMN ingest.balance.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN ingest.balance.reported IS 'False: an earlier snapshot named the asset and this one does not, so it counts as 0.';
 
--- A loose index scan: one probe of the primary key per asset, however long the history is.
-CREATE VIEW ingest.known_asset AS
-WITH RECURSIVE known AS (
-    (SELECT account, user_id, asset FROM ingest.balance ORDER BY account, user_id, asset LIMIT 1)
-    UNION ALL
-    SELECT next.account, next.user_id, next.asset
-    FROM known
-    CROSS JOIN LATERAL (
-        SELECT b.account, b.user_id, b.asset
-        FROM ingest.balance AS b
-        WHERE (b.account, b.user_id, b.asset) > (known.account, known.user_id, known.asset)
-        ORDER BY b.account, b.user_id, b.asset
-        LIMIT 1
-    ) AS next
-)
-SELECT account, user_id, asset FROM known;
-COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A view of its own, since Citus needs another query for it.';
-COMMENT ON COLUMN ingest.known_asset.account IS 'Name of the account, from the configuration.';
-COMMENT ON COLUMN ingest.known_asset.user_id IS 'The hub''s user.';
-COMMENT ON COLUMN ingest.known_asset.asset IS 'Name of the asset, as received.';
-
 CREATE TABLE ingest.exposure (
     account text NOT NULL,
     user_id text NOT NULL,
@@ -216,6 +260,7 @@ CREATE TABLE ingest.exposure (
     position integer NOT NULL,
     current_exposure numeric,
     max_exposure numeric,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, user_id, asset, observed_at, session_id, ordinal, position),
     CONSTRAINT exposure_current_exposure_finite_check CHECK (current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
     CONSTRAINT exposure_max_exposure_finite_check CHECK (max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
@@ -230,6 +275,7 @@ COMMENT ON COLUMN ingest.exposure.ordinal IS 'Number of the record within the se
 COMMENT ON COLUMN ingest.exposure.position IS 'Index of the event within its record, from 0.';
 COMMENT ON COLUMN ingest.exposure.current_exposure IS 'Exposure in the base currency.';
 COMMENT ON COLUMN ingest.exposure.max_exposure IS 'Limit of the exposure in the base currency.';
+COMMENT ON COLUMN ingest.exposure.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE TABLE ingest.exposure_total (
     account text NOT NULL,
@@ -241,6 +287,7 @@ CREATE TABLE ingest.exposure_total (
     base_currency text,
     total_current_exposure numeric,
     total_max_exposure numeric,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, user_id, observed_at, session_id, ordinal, position),
     CONSTRAINT exposure_total_total_current_exposure_finite_check CHECK (total_current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
     CONSTRAINT exposure_total_total_max_exposure_finite_check CHECK (total_max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
@@ -255,6 +302,7 @@ COMMENT ON COLUMN ingest.exposure_total.position IS 'Index of the event within i
 COMMENT ON COLUMN ingest.exposure_total.base_currency IS 'Currency of the exposure figures.';
 COMMENT ON COLUMN ingest.exposure_total.total_current_exposure IS 'Exposure of the whole account.';
 COMMENT ON COLUMN ingest.exposure_total.total_max_exposure IS 'Limit of the exposure of the whole account.';
+COMMENT ON COLUMN ingest.exposure_total.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE TABLE ingest.pair (
     account text NOT NULL,
@@ -360,6 +408,32 @@ COMMENT ON COLUMN ingest.watermark.valid_from IS 'Since when this version holds.
 COMMENT ON COLUMN ingest.watermark.confirmed_until IS 'When the hub last sent the same: until then nothing had changed.';
 COMMENT ON COLUMN ingest.watermark.deleted IS 'The hub flagged the whole balance record as deleted.';
 
+-- A loose index scan in each stream: one probe of the primary key per asset, however long the history is.
+CREATE VIEW ingest.known_asset AS
+SELECT w.account, w.user_id, known.asset
+FROM ingest.watermark AS w
+CROSS JOIN LATERAL (
+    WITH RECURSIVE known AS (
+        (SELECT b.asset FROM ingest.balance AS b WHERE b.account = w.account AND b.user_id = w.user_id ORDER BY b.asset LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT b.asset
+            FROM ingest.balance AS b
+            WHERE b.account = w.account AND b.user_id = w.user_id AND b.asset > known.asset
+            ORDER BY b.asset
+            LIMIT 1
+        )
+        FROM known
+        WHERE known.asset IS NOT NULL
+    )
+    SELECT asset FROM known WHERE asset IS NOT NULL
+) AS known
+WHERE w.kind = 'balances';
+COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A view of its own, since Citus needs another query for it.';
+COMMENT ON COLUMN ingest.known_asset.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.known_asset.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN ingest.known_asset.asset IS 'Name of the asset, as received.';
+
 CREATE TABLE ingest.gap (
     account text NOT NULL,
     session_id uuid NOT NULL,
@@ -388,6 +462,13 @@ CREATE TABLE ingest.gap (
     PRIMARY KEY (account, session_id, ordinal, position, kind, opened_at)
 );
 CREATE INDEX gap_account_missed_from_idx ON ingest.gap (account, missed_from);
+-- Which gaps hold a moment? Written with a gap and its end only.
+CREATE INDEX gap_balances_during_idx ON ingest.gap
+    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(balances_confirmed_at, 'infinity'))))
+    WHERE 'balances' = ANY (touches);
+CREATE INDEX gap_pairs_during_idx ON ingest.gap
+    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))))
+    WHERE 'pairs' = ANY (touches);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
 COMMENT ON TABLE ingest.gap IS 'Every interval in which we may have missed something, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
@@ -431,6 +512,8 @@ CREATE TABLE ingest.confirmation (
     resolved_by_ordinal bigint,
     PRIMARY KEY (account, session_id, ordinal, position, reason, raised_at)
 );
+CREATE INDEX confirmation_during_idx ON ingest.confirmation
+    USING gist (tstzrange(raised_at, greatest(raised_at, coalesce(resolved_at, 'infinity'))));
 CREATE INDEX confirmation_open_idx ON ingest.confirmation (account) WHERE resolution IS NULL;
 COMMENT ON TABLE ingest.confirmation IS 'Snapshots that needed confirmation before they were applied: suspected resets, conflicts, emptied lists.';
 COMMENT ON COLUMN ingest.confirmation.account IS 'Name of the account, from the configuration.';
@@ -449,7 +532,7 @@ COMMENT ON COLUMN ingest.confirmation.resolved_by_ordinal IS 'Ordinal of the eve
 
 CREATE TABLE ingest.request (
     account text NOT NULL,
-    request_id text NOT NULL,
+    request_id uuid NOT NULL,
     requested_at timestamptz NOT NULL,
     command text NOT NULL,
     cause text NOT NULL,
@@ -461,10 +544,8 @@ CREATE TABLE ingest.request (
     answer_ordinal bigint,
     error text,
     recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (account, request_id, requested_at)
+    PRIMARY KEY (account, requested_at, request_id)
 );
-CREATE INDEX request_account_requested_at_idx ON ingest.request (account, requested_at);
-CREATE INDEX request_open_idx ON ingest.request (account) WHERE outcome IS NULL;
 COMMENT ON TABLE ingest.request IS 'Every request to the hub: why, when, and how it ended.';
 COMMENT ON COLUMN ingest.request.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.request.request_id IS 'Correlation id, sent as ClientId and echoed by the hub.';

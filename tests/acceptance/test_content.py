@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.conftest import Query
@@ -136,12 +136,12 @@ def test_one_bad_event_among_a_thousand(
     quiet_hub.send_raw(END.join(good(n) for n in range(GOOD // 2 + 3, GOOD + 1)) + END)
     eventually(lambda: ingestor.picture().records >= before + GOOD + 1, within=20)
 
-    assert sql("SELECT count(*) FROM ingest.outcome WHERE user_id = 'content' AND outcome = 'applied'") == [
-        (GOOD,)
-    ]
+    assert sql(
+        "SELECT count(*) FROM ingest.event_outcome WHERE user_id = 'content' AND outcome = 'applied'"
+    ) == [(GOOD,)]
     (bad,) = sql(
-        "SELECT o.outcome, o.reason, r.raw FROM ingest.outcome AS o "
-        "JOIN ingest.raw_event AS r USING (account, session_id, ordinal, received_at) "
+        "SELECT o.outcome, o.reason, r.raw FROM ingest.event_outcome AS o "
+        "JOIN ingest.record AS r USING (account, session_id, ordinal, received_at) "
         "WHERE o.outcome IN ('quarantined', 'ignored')"
     )
     assert (bad[0], bad[1], bytes(bad[2])) == (outcome, reason, record)

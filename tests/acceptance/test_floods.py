@@ -73,7 +73,7 @@ def test_a_ten_megabyte_frame_of_small_records(
     with capsys.disabled():
         print(f"\none frame of {len(frame) / MIB:.1f} MiB: peak memory {_peak(daemon):.0f} MiB")
 
-    assert sql("SELECT count(*) FROM ingest.outcome WHERE user_id = 'content'") == [(30_000,)]
+    assert sql("SELECT count(*) FROM ingest.event_outcome WHERE user_id = 'content'") == [(30_000,)]
     assert sql("SELECT count(*) FROM ingest.session") == [(1,)]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ingestor import __version__
-from ingestor.adapters.postgres.migrate import REVISION
+from ingestor.adapters.postgres.schema import REVISION
 from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import ACCOUNT, ROOT, Daemon, command, environment

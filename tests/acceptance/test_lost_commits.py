@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.clusters import (
     copy_data,

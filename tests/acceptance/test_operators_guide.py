@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from ingestor.adapters.embedded_postgres.binaries import find_binaries
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from tests.support.daemon import ROOT
 from tests.support.postgres import BINARIES, libpq_url, postgres_directory, server_under_test
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
-from ingestor.simulator import BodyKind, Fault, SimulatedHub
+from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.waiting import eventually
 
@@ -96,7 +96,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "403": (on_return(Fault.NEGOTIATE_STATUS, status=403), "http_403"),
     "404 at the upgrade": (on_return(Fault.UPGRADE_STATUS, status=404), "http_404"),
     "503": (on_return(Fault.NEGOTIATE_STATUS, status=503), "http_503"),
-    "HTML": (on_return(Fault.NEGOTIATE_BODY, kind=BodyKind.HTML), "not_json"),
+    "HTML": (on_return(Fault.NEGOTIATE_PAGE), "not_json"),
     "hanging negotiate": (on_return(Fault.NEGOTIATE_HANG), "timeout_negotiate"),
     "hanging upgrade": (on_return(Fault.UPGRADE_HANG), "timeout_upgrade"),
     "handshake error": (on_return(Fault.HANDSHAKE_ERROR, error="no"), "handshake_error"),

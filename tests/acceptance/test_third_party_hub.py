@@ -83,7 +83,7 @@ def test_a_restart_of_a_hub_that_is_not_ours_costs_one_gap_and_nothing_else(
         ("link_lost", cause),
         ("clean", "stopped"),
     ]
-    assert sql("SELECT outcome, count(*) FROM ingest.outcome GROUP BY outcome ORDER BY 2") == [
+    assert sql("SELECT outcome, count(*) FROM ingest.event_outcome GROUP BY outcome ORDER BY 2") == [
         ("duplicate", 1),
         ("applied", 5),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
@@ -54,5 +54,5 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)
     hub.restart(after=0.0)
-    eventually(lambda: ingestor.picture().link == "negotiating" and "negotiate deadline" in running())
-    assert running() == documented("while connecting", "while negotiating", "once one was due")
+    eventually(lambda: ingestor.picture().link == "negotiating" and "hub connector" in running())
+    assert running() == documented("while connecting", "once one was due")

@@ -14,10 +14,10 @@ class ContentDiffers(Exception):
 
 _QUESTIONS = """
     WITH s AS (SELECT session_id FROM ingest.session WHERE account = 'main' AND opened_at >= %(since)s),
-    r AS (SELECT raw, session_id, ordinal, received_at FROM ingest.raw_event JOIN s USING (session_id)
+    r AS (SELECT raw, session_id, ordinal, received_at FROM ingest.record JOIN s USING (session_id)
           WHERE account = 'main'),
     o AS (SELECT session_id, ordinal, position, outcome, sequence, kind
-          FROM ingest.outcome JOIN s USING (session_id) WHERE account = 'main'),
+          FROM ingest.event_outcome JOIN s USING (session_id) WHERE account = 'main'),
     b AS (SELECT available, allocated FROM ingest.balance WHERE account = 'main' AND user_id = %(user)s)
     SELECT
       (SELECT count(*) FROM r) AS records,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.benchmarks import runs
+from tests.benchmarks import day, idle, runs
 from tests.benchmarks.check import ContentDiffers
 from tests.benchmarks.daemon import PROGRAM, DaemonFailed, environment
 from tests.benchmarks.figures import Results
@@ -13,7 +13,6 @@ from tests.benchmarks.runs import Bed, Latency, Pace, Throughput
 from tests.benchmarks.stored import name_of, stored
 
 MIB = 2**20
-ALL_ASSETS = 1_000
 Group = Callable[[Bed, "Sizes", Results], None]
 
 
@@ -30,6 +29,8 @@ class Sizes:
     memory: tuple[int, ...] = (100_000, 500_000, 1_000_000)
     backlog: int = 8_000
     backlog_hold_seconds: float = 2.0
+    idle_seconds: float = 20.0
+    idle_day_seconds: int = day.DAY
     stored: tuple[int, ...] = (1_000_000, 10_000_000)
     stored_flat: int = 30_000
     stored_rounds: int = 3
@@ -45,6 +46,8 @@ QUICK = Sizes(
     memory=(6_000, 30_000, 60_000),
     backlog=4_000,
     backlog_hold_seconds=0.5,
+    idle_seconds=5.0,
+    idle_day_seconds=4 * day.HOUR,
     stored=(100_000,),
     stored_flat=10_000,
     stored_rounds=1,
@@ -108,10 +111,17 @@ def variety(bed: Bed, sizes: Sizes, results: Results) -> None:
     for name, assets, load in (
         ("daemon_3_assets", 3, Load(sizes.flat)),
         ("daemon_20_records_a_frame", ASSETS, Load(sizes.flat, records_per_frame=20)),
-        ("daemon_all_change", ASSETS, Load(sizes.flat // 2, changes=ALL_ASSETS)),
-        ("daemon_fat_all_change", 50, Load(sizes.fat // 4, changes=ALL_ASSETS)),
     ):
-        results.add(f"{name}.events_per_s", _flat(bed, load, assets).per_second, "1/s")
+        _note(results, name, _flat(bed, load, assets))
+
+
+def all_change(bed: Bed, sizes: Sizes, results: Results) -> None:
+    """Report only: each amount differs from the event before, so nothing is spared."""
+    for name, assets, events in (
+        ("daemon_all_change", ASSETS, sizes.flat // 2),
+        ("daemon_fat_all_change", 50, sizes.fat // 4),
+    ):
+        _note(results, name, _flat(bed, Load(events, all_amounts=True), assets))
 
 
 def latency(bed: Bed, sizes: Sizes, results: Results) -> None:
@@ -171,6 +181,24 @@ def start(bed: Bed, sizes: Sizes, results: Results) -> None:
     results.round = 0
 
 
+def process(bed: Bed, sizes: Sizes, results: Results) -> None:
+    """What a daemon costs that has nothing to do, and a look at its account."""
+    found = idle.measure(bed, sizes.idle_seconds)
+    results.add("idle_rss_mib", found.resident / MIB, "MiB")
+    results.add("wakeups_per_s", found.wakeups_per_second, "1/s")
+    for number, seconds in enumerate(found.status_seconds):
+        results.round = -number  # not of a round, but several values
+        results.add("status_seconds", seconds, "s")
+    results.round = 0
+
+
+def idle_day(bed: Bed, sizes: Sizes, results: Results) -> None:
+    """What a day costs on disk on which nothing happens; and one on which nothing but the exposure moves."""
+    for name, moves in (("bytes_per_idle_day", False), ("bytes_per_idle_day_exposure", True)):
+        stored = day.measure(bed, exposure_moves=moves, seconds=sizes.idle_day_seconds)
+        results.add(name, stored * day.DAY / sizes.idle_day_seconds, "B")
+
+
 def growth(bed: Bed, sizes: Sizes, results: Results) -> None:
     """The same stream into databases that hold a long history of the same account."""
     directory = bed.home / "stored"
@@ -204,7 +232,10 @@ IN_EACH_ROUND: dict[str, Group] = {
 ONCE: dict[str, Group] = {
     "ceiling": ceiling,
     "variety": variety,
+    "all_change": all_change,
     "start": start,
+    "process": process,
+    "idle": idle_day,
     "backlog": backlog,
     "memory": memory,
     "growth": growth,

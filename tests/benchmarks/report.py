@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.benchmarks.figures import TARGETS, Results
+from tests.benchmarks.figures import FIGURE_TARGETS, TARGETS, Results
 
 
 def as_json(results: Results, facts: dict[str, object]) -> dict[str, object]:
@@ -24,18 +24,19 @@ def write(path: Path, content: dict[str, object]) -> None:
 
 
 def table(results: Results) -> str:
-    """Figures, then ratios with what they must reach and what is aimed at."""
+    """Figures, then what has a target, with what it must reach and what is aimed at."""
     lines = [f"{'figure':44} {'median':>10} {'min':>10} {'max':>10}   n"]
     for name, figure in sorted(results.figures().items()):
         lines.append(f"{name:44} {_row(figure)}   {figure['n']} {figure['unit']}")
-    lines += ["", f"{'ratio':44} {'median':>10} {'min':>10} {'max':>10}   n {'must':>7} {'aim':>6}  reached"]
-    ratios = results.ratios()
-    for name, target in TARGETS.items():
+    head = f"{'with a target':44} {'median':>10} {'min':>10} {'max':>10}   n {'must':>7} {'aim':>6}  reached"
+    lines += ["", head]
+    known = results.ratios() | results.figures()
+    for name, target in (TARGETS | FIGURE_TARGETS).items():
         sign = "<=" if target.lower_is_better else ">="
         bounds = f"{sign}{target.must:>5g} {target.aim:>6g}"
-        if name in ratios:
-            reached = target.reached(float(ratios[name]["median"]))
-            lines.append(f"{target.text:44} {_row(ratios[name])}   {ratios[name]['n']} {bounds}  {reached}")
+        if name in known:
+            reached = target.reached(float(known[name]["median"]))
+            lines.append(f"{target.text:44} {_row(known[name])}   {known[name]['n']} {bounds}  {reached}")
         else:
             lines.append(f"{target.text:44} {'no figure':>32}     {bounds}")
     lines += ["", *(f"PROBLEM {problem}" for problem in results.problems)]

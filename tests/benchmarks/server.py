@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from tests.support.postgres import create_database, drop_database
 
 MUST_BE_ON = ("fsync", "synchronous_commit", "full_page_writes")
 STATED = (*MUST_BE_ON, "wal_level", "wal_sync_method", "shared_buffers", "max_wal_size", "checkpoint_timeout")
@@ -47,7 +48,7 @@ class Server:
 
     def migrate(self, upgrade: list[str], environment: dict[str, str]) -> None:
         """Make the database that `fresh` clones, by the command line that users have for it."""
-        url = self._postgres.create_database(MIGRATED)
+        url = create_database(self._postgres, MIGRATED)
         done = subprocess.run(
             upgrade,
             env={**environment, "INGESTOR_DATABASE__URL": url},
@@ -63,11 +64,11 @@ class Server:
         """A new database; returns its name."""
         self._number += 1
         name = f"run_{self._number}"
-        self._postgres.create_database(name, template="template1" if template == EMPTY else template)
+        create_database(self._postgres, name, template="template1" if template == EMPTY else template)
         return name
 
     def drop(self, database: str) -> None:
-        self._postgres.drop_database(database)
+        drop_database(self._postgres, database)
 
     def run(self, dsn: str, statements: str) -> None:
         """Execute without arguments, in one transaction."""

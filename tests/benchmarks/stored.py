@@ -14,6 +14,7 @@ import psycopg
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from tests.benchmarks.server import MIGRATED, Server
+from tests.support.postgres import create_database
 
 LOADING = {
     "wal_level": "minimal",
@@ -92,7 +93,7 @@ def stored(
         server.migrate(upgrade, home)
         for size in sizes:
             name = name_of(size)
-            postgres.create_database(name, template=MIGRATED)
+            create_database(postgres, name, template=MIGRATED)
             _fill(server.dsn(name), size)
     os.sync()
     with EmbeddedPostgres(directory) as postgres:

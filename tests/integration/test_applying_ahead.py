@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,8 +22,8 @@ from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
-from ingestor.app import upgrade_database
-from ingestor.domain.decode import decoded
+from ingestor.app.database import upgrade_database
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import Fatal, IngestorError, LinkDown, OutcomeUnknown
 from ingestor.domain.limits import Limits
 from ingestor.domain.records import Record
@@ -98,7 +97,7 @@ class Writing:
             heartbeat,
             WriterRules(max_records=BATCH, heartbeat_seconds=3600, retry_cap_seconds=0.05),
             Rules(),
-            partial(decoded, limits=limits),
+            Decoder(limits).decoded,
         )
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
@@ -109,7 +108,7 @@ class Writing:
         return self.sql("SELECT epoch, sequence, revision FROM ingest.watermark")
 
     def outcomes(self) -> dict[str, int]:
-        return dict(self.sql("SELECT outcome, count(*) FROM ingest.outcome GROUP BY outcome"))
+        return dict(self.sql("SELECT outcome, count(*) FROM ingest.event_outcome GROUP BY outcome"))
 
 
 def snapshot(ordinal: int, **assets: str) -> Record:

@@ -20,7 +20,7 @@ from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
-from ingestor.app import upgrade_database
+from ingestor.app.database import upgrade_database
 from ingestor.domain.errors import RowRejected, TooSlow, WatermarkConflict
 from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.rows import BalanceRow

@@ -17,7 +17,7 @@ import pytest
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming, backend_pid
 from ingestor.adapters.postgres.deadline import DeadlineGuard
-from ingestor.adapters.postgres.session import DatabaseSession, driver
+from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.domain.errors import OutcomeUnknown, Transient
 from tests.support.fake_server import FakeServer, logged_in
@@ -74,10 +74,10 @@ def session(empty_database: str) -> Iterator[DatabaseSession]:
 
 def test_a_server_that_freezes_before_it_is_told_to_roll_back_is_cut_off(session: DatabaseSession) -> None:
     with session.use() as connection:
-        backend = backend_pid(driver(connection))
+        backend = backend_pid(connection)
     try:
         with pytest.raises(OutcomeUnknown), session.use() as connection:  # noqa: PT012 - one transaction
-            driver(connection).execute("BEGIN")
+            connection.execute("BEGIN")
             os.kill(backend, signal.SIGSTOP)
             raise OverflowError("a value that cannot be encoded, met while the server stops answering")
     finally:

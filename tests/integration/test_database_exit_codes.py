@@ -7,12 +7,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import database, upgrade_database
+from ingestor.app.database import database, upgrade_database
 from ingestor.config import Environment, Hub, Settings
 from ingestor.config.model import Database
+from ingestor.config.values import Secret
 from ingestor.domain.errors import Transient
 from tests.integration.test_database_session import run, session_at
 from tests.support.daemon import command, environment
@@ -123,6 +123,25 @@ def test_a_real_server_gives_the_same_codes(protected: str) -> None:
         assert done.returncode == code, (url, done.stderr)
 
 
+def test_a_server_that_takes_no_writes_can_be_looked_at(
+    durable_postgres: Callable[[], EmbeddedPostgres],
+) -> None:
+    server = durable_postgres()
+    url = server.ensure_database("readable")
+    upgrade_database(url)
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        admin.execute("SELECT pg_reload_conf()")
+    env = environment(NOBODY_LISTENS, url, "a-key")
+
+    looks = {words: command(*words, env=env) for words in (("status",), ("db", "status"), ("check",))}
+
+    assert [each.returncode for each in looks.values()] == [1, 0, 69]
+    assert "problem   the database takes no writes" in looks["status",].stdout
+    assert "database takes no writes (this host is read-only)" in looks["check",].stdout
+    assert command("db", "upgrade", env=env).returncode == 69
+
+
 def test_a_rotated_password_file_is_read_at_the_next_connect(protected: str, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("first")
@@ -130,7 +149,7 @@ def test_a_rotated_password_file_is_read_at_the_next_connect(protected: str, tmp
     settings = Settings(
         account="rotating",
         hub=Hub(environment=Environment.CUSTOM, url=NOBODY_LISTENS),
-        database=Database(url=SecretStr(protected), password_file=file),
+        database=Database(url=Secret(protected), password_file=file),
     )
     with database(settings) as address, session_at(address) as session:
         run(session, "ALTER ROLE keeper PASSWORD 'second'")

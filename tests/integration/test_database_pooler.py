@@ -5,7 +5,7 @@ import threading
 import psycopg
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.domain.errors import BadConfiguration
 from ingestor.simulator import HubConfig, SimulatedHub

@@ -6,14 +6,15 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import text
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.postgres import connecting
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming, backend_pid
-from ingestor.adapters.postgres.session import DatabaseSession, driver
+from ingestor.adapters.postgres.reading import value
+from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.domain.errors import BadConfiguration, Fatal, IngestorError, RowRejected, TooSlow, Transient
-from tests.support.postgres import libpq_url
+from tests.support.postgres import drop_database, libpq_url
 
 SETTINGS = {
     "client_encoding": "UTF8",
@@ -37,7 +38,7 @@ UNKIND = {
     "TimeZone": "Asia/Kathmandu",
     "search_path": "nowhere",
     "lock_timeout": "0",
-    "statement_timeout": "1",
+    "statement_timeout": "10",
     "idle_in_transaction_session_timeout": "1",
     "idle_session_timeout": "1000",
     "default_transaction_isolation": "serializable",
@@ -55,20 +56,17 @@ def session_at(address: Address, timing: DatabaseTiming | None = None) -> Iterat
 
 def shown(session: DatabaseSession, names: dict[str, str]) -> dict[str, str]:
     with session.use() as connection:
-        return {
-            name: connection.execute(text("SELECT current_setting(:name)"), {"name": name}).scalar_one()
-            for name in names
-        }
+        return {name: value(connection, "SELECT current_setting($1)", name) for name in names}
 
 
 def pid(session: DatabaseSession) -> int:
     with session.use() as connection:
-        return backend_pid(driver(connection))
+        return backend_pid(connection)
 
 
 def run(session: DatabaseSession, statement: str) -> None:
     with session.use() as connection:
-        driver(connection).execute(statement.encode())
+        connection.execute(statement.encode())
 
 
 @contextmanager
@@ -92,14 +90,14 @@ def test_settings_of_role_or_database_do_not_reach_the_session(
     name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(libpq_url(empty_database))["dbname"]))
     target = sql.SQL("ROLE picky") if where == "role" else sql.SQL("DATABASE {}").format(name)
     with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
-        for setting, value in UNKIND.items():
+        for setting, kind in UNKIND.items():
             change = sql.SQL("ALTER {} SET {} = {}")
-            admin.execute(change.format(target, sql.Identifier(setting), sql.Literal(value)))
+            admin.execute(change.format(target, sql.Identifier(setting), sql.Literal(kind)))
     with session_at(empty_database.replace("//postgres@", f"//{role}@")) as session:
         assert shown(session, SETTINGS) == SETTINGS
         with session.use() as connection:
-            assert connection.scalar(text("SELECT 'Ü'")) == "Ü"
-            assert str(connection.scalar(text("SELECT interval '1 day 2 hours'"))) == "1 day, 2:00:00"
+            assert value(connection, "SELECT 'Ü'") == "Ü"
+            assert str(value(connection, "SELECT interval '1 day 2 hours'")) == "1 day, 2:00:00"
 
 
 def test_settings_of_the_cluster_do_not_reach_the_session(
@@ -141,7 +139,7 @@ def test_a_database_that_is_not_utf8_is_rejected(
         ):
             pass
     finally:
-        postgres_server.drop_database(name)
+        drop_database(postgres_server, name)
 
 
 def test_options_of_the_url_are_joined(empty_database: str) -> None:
@@ -156,6 +154,18 @@ def test_options_of_the_url_are_joined(empty_database: str) -> None:
         }
         assert shown(session, wanted) == wanted
         assert shown(session, SETTINGS) == SETTINGS
+
+
+def test_a_server_that_cannot_watch_its_clients_is_used_all_the_same(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server on Windows rejects any value, as every server does this one."""
+    name = "client_connection_check_interval"
+    with session_at(empty_database) as session:
+        assert shown(session, {name: ""}) == {name: "2s"}
+    monkeypatch.setattr(connecting, "_SOME_PLATFORMS_ONLY", (name, "-1"))
+    with session_at(empty_database) as session:
+        assert shown(session, SETTINGS | {name: "0"}) == SETTINGS | {name: "0"}
 
 
 @pytest.mark.parametrize(
@@ -260,10 +270,10 @@ def test_whether_a_row_or_the_server_is_at_fault_is_told_by_a_write_elsewhere(
 ) -> None:
     raising = f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = 'no'; END $$"
     with session_at(empty_database) as session:
-        session.writes = lambda connection: connection.execute(text("SELECT pg_current_xact_id()"))
+        session.writes = lambda connection: connection.execute("SELECT pg_current_xact_id()")
         with pytest.raises(RowRejected):
             run(session, raising)
-        session.writes = lambda connection: connection.execute(text(raising))
+        session.writes = lambda connection: connection.execute(raising.encode())
         with pytest.raises(Transient):
             run(session, raising)
 

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app import Ingestor, upgrade_database
+from ingestor.app.database import upgrade_database
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Inbox, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.test_content import END, balances, good
@@ -98,7 +99,7 @@ def test_a_row_that_the_database_rejects_costs_itself_only(hub: SimulatedHub, da
         eventually(lambda: ingestor.picture().records >= before + 500, within=20)
         eventually(lambda: look(database, "SELECT 1 FROM ingest.watermark WHERE sequence = 499"))
 
-    outcomes = "SELECT outcome, count(*) FROM ingest.outcome WHERE user_id = 'content' GROUP BY 1"
+    outcomes = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE user_id = 'content' GROUP BY 1"
     assert look(database, outcomes) == [("applied", 499)]
     assert look(database, "SELECT reason, stage FROM ingest.dead_letter") == [
         ("rejected_by_database", "store")

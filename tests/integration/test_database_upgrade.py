@@ -8,12 +8,12 @@ import pytest
 from psycopg import sql
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.adapters.postgres.migrate import REVISION, require_schema
-from ingestor.app import schema_at, upgrade_database
+from ingestor.adapters.postgres.schema import REVISION, require_schema
+from ingestor.app.database import schema_at, upgrade_database
 from ingestor.domain.errors import BadConfiguration, SchemaMismatch
 from tests.integration.test_database_session import pid, session_at
 from tests.support.daemon import command, environment
-from tests.support.postgres import libpq_url
+from tests.support.postgres import drop_database, libpq_url
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def owner(postgres_server: EmbeddedPostgres, empty_database: str) -> Iterator[st
         name = str(psycopg.conninfo.conninfo_to_dict(libpq_url(empty_database))["dbname"])
         admin.execute("CREATE ROLE modest LOGIN")
         yield empty_database.replace("//postgres@", "//modest@")
-        postgres_server.drop_database(name)
+        drop_database(postgres_server, name)
         admin.execute("DROP ROLE modest")
 
 

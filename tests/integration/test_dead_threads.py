@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.waiting import eventually
@@ -19,7 +19,7 @@ END: dict[str, Callable[[Ingestor], object]] = {
     "writer": lambda ingestor: ingestor._inbox.put(NOTHING_KNOWN),
     "committer": lambda ingestor: ingestor._writer._committer._batches.put(NOTHING_KNOWN),
     "scheduler": lambda ingestor: _break(ingestor._schedule._scheduler),
-    "database deadline": lambda ingestor: ingestor._store._session._guard._stop.set(),
+    "database deadline": lambda ingestor: ingestor._store._session._guard.close(),
 }
 """What ends each thread from within. Not an exception sent from outside: while one waits for a thread that
 sleeps, Python 3.11 under a tracer (coverage) gets nowhere in any other."""

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.app import Ingestor, wiring
+from ingestor.app import wiring
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.daemon import command, environment

@@ -3,13 +3,12 @@
 import threading
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.pool import NullPool
 
 from ingestor.adapters.postgres.loading import load_state
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings
 from ingestor.domain.gaps import Confirmed, Gap, GapKind
 from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened
@@ -30,19 +29,18 @@ from tests.support.batches import (
     make_store,
     moved,
 )
+from tests.support.postgres import libpq_url
 from tests.support.rows import Query, account, stream
 from tests.support.waiting import eventually
 
 
 @pytest.fixture
-def connection(database: str) -> Iterator[Connection]:
-    engine = create_engine(database, poolclass=NullPool)
-    with engine.connect() as connection:
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(libpq_url(database), autocommit=True) as connection:
         yield connection
-    engine.dispose()
 
 
-def test_the_state_after_a_restart_is_that_before_it(database: str, connection: Connection) -> None:
+def test_the_state_after_a_restart_is_that_before_it(database: str, connection: psycopg.Connection) -> None:
     with SimulatedHub(HubConfig(seed=3, changes_per_second=50)) as hub:
         settings = Settings(account="main", hub=Hub(environment=Environment.CUSTOM, url=hub.url))
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
@@ -52,7 +50,7 @@ def test_the_state_after_a_restart_is_that_before_it(database: str, connection: 
         hub.settle()
         eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
         ingestor.stop(10.0)
-        before = ingestor.state()
+        before = ingestor._writer.state
     loaded, environment = load_state(connection, "main")
 
     assert environment == "custom"
@@ -75,7 +73,7 @@ def test_the_state_after_a_restart_is_that_before_it(database: str, connection: 
 
 @pytest.mark.parametrize("way", [1, 300])
 def test_a_session_without_an_end_is_found_with_how_far_it_came(
-    way: int, database: str, connection: Connection
+    way: int, database: str, connection: psycopg.Connection
 ) -> None:
     store = make_store(database)
     store.open()
@@ -93,7 +91,7 @@ def test_a_session_without_an_end_is_found_with_how_far_it_came(
     assert state.ended == (EndedSession(OpenSession(began, 2 + way, at(2 + way)), closed),)
 
 
-def test_an_open_gap_is_found_as_it_was(database: str, connection: Connection) -> None:
+def test_an_open_gap_is_found_as_it_was(database: str, connection: psycopg.Connection) -> None:
     whole = Gap(
         kind=GapKind.SEQUENCE_SKIP,
         session=SESSION,
@@ -135,7 +133,7 @@ def test_an_open_gap_is_found_as_it_was(database: str, connection: Connection) -
     assert load_state(connection, "main")[0].gaps == (whole, lasting)
 
 
-def test_a_stamp_later_than_now_is_loaded_as_now(connection: Connection, sql: Query) -> None:
+def test_a_stamp_later_than_now_is_loaded_as_now(connection: psycopg.Connection, sql: Query) -> None:
     """Else the state of a clock that was ahead would outlive every confirmation until then."""
     account(sql)
     stream(sql, age="-1 hour")
@@ -150,7 +148,7 @@ def test_a_stamp_later_than_now_is_loaded_as_now(connection: Connection, sql: Qu
     assert 10 <= (now - stamps["another"].confirmed_until).total_seconds() < 15
 
 
-def test_loading_reads_no_more_rows_than_there_are_assets(connection: Connection, sql: Query) -> None:
+def test_loading_reads_no_more_rows_than_there_are_assets(connection: psycopg.Connection, sql: Query) -> None:
     """Shown by the server's own count of rows read, on two hundred thousand stored ones."""
     account(sql)
     stream(sql)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingestor.app import Ingestor
+from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.domain.streams import ConfirmationReason
 from ingestor.simulator import Fault, HubConfig, SimulatedHub

@@ -6,28 +6,35 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
+import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Dialect, Engine, MetaData, Table, create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 import ingestor
 from ingestor.adapters.postgres.dictionary import dictionary
-from ingestor.adapters.postgres.migrate import REVISION, schema_state, scripts, upgrade
-from ingestor.adapters.postgres.tables import SCHEMA, metadata
-from ingestor.app import schema_at, upgrade_database
+from ingestor.adapters.postgres.schema import REVISION, schema_state, scripts
+from ingestor.adapters.postgres.statements import CHANGES, HEARTBEAT_VALUES, columns
+from ingestor.app.database import schema_at, upgrade_database
+from ingestor.pipeline.rows import SessionProgressRow
 from tests.support.daemon import ROOT, surroundings
+from tests.support.postgres import libpq_url
+from tests.support.rows import Query
 
 DATA = Path(ingestor.__file__).parent / "DATA.md"
 MARKER = "<!-- generated: python -m ingestor.adapters.postgres.dictionary URL -->\n\n"
 
 
 @pytest.fixture
-def engine(database: str) -> Iterator[Engine]:
-    made = create_engine(database, poolclass=NullPool)
-    yield made
-    made.dispose()
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(libpq_url(database), autocommit=True) as connection:
+        yield connection
 
 
 def test_the_revision_the_software_writes_to_is_the_only_head() -> None:
@@ -68,35 +75,53 @@ def test_an_upgrade_leaves_logging_as_it_was(empty_database: str) -> None:
     assert not logger.disabled
 
 
-def shape(table: Table, dialect: Dialect) -> list[tuple[object, ...]]:
-    """Name, type, key and nullability of each column, in order."""
-    return [
-        (
-            each.name,
-            each.type.compile(dialect),
-            each.primary_key,
-            each.nullable and not each.primary_key,
+ADDED_BY_SQL = {"account": "text", "recorded_at": "timestamptz"}
+OF_THE_GUARDS = {"first_ordinal", "old_epoch", "old_sequence", "old_revision"}
+"""Fields that say what must be stored before; no columns."""
+
+
+@pytest.mark.parametrize("row", CHANGES, ids=lambda row: row.__name__)
+def test_the_columns_of_a_row_are_those_of_its_table(row: type[Any], sql: Query) -> None:
+    """Names, types and whether null may stand there."""
+    name = re.sub("(?<!^)([A-Z])", r"_\1", row.__name__.removesuffix("Row")).lower()
+    found = {
+        column: (type_, required)
+        for column, type_, required in sql(
+            "SELECT attname, replace(format_type(atttypid, NULL), 'character varying', 'text'), attnotnull "
+            "FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            f"ingest.{name.removesuffix('_progress')}",
         )
-        for each in table.columns
-    ]
+    }
+    hints = get_type_hints(row)
+    given = {
+        column: (sql("SELECT format_type(%s::regtype, NULL)", type_)[0][0], not _optional(hints.get(column)))
+        for column, type_ in (ADDED_BY_SQL | columns(row)).items()
+        if column in found or column not in {*ADDED_BY_SQL, *OF_THE_GUARDS}
+    }
+    if row is SessionProgressRow:
+        assert given.items() <= found.items()
+    else:
+        assert given == found
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(engine: Engine) -> None:
-    found = MetaData(schema=SCHEMA)
-    found.reflect(engine)
-    expected = {name: shape(table, engine.dialect) for name, table in metadata.tables.items()}
+def _optional(hint: object) -> bool:
+    return NoneType in get_args(hint)
 
-    assert {
-        name: shape(table, engine.dialect) for name, table in found.tables.items() if "alembic" not in name
-    } == expected
+
+def test_the_heartbeat_has_a_value_for_each_column(sql: Query) -> None:
+    heartbeat = sql(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'ingest.heartbeat'::regclass AND attnum > 0"
+    )
+
+    assert {name for (name,) in heartbeat} == {*HEARTBEAT_VALUES, "heartbeat_at"}
 
 
 def test_every_key_begins_with_the_account_and_that_of_a_table_that_grows_holds_a_time(
-    engine: Engine,
+    sql: Query,
 ) -> None:
     """So that tables can be distributed by account and partitioned by time."""
     one_row_a_stream_or_less = {"account", "epoch", "heartbeat", "watermark"}
-    keys = text("""
+    keys = """
         SELECT c.relname, array_agg(a.attname::text ORDER BY k.position),
                bool_or(a.atttypid = 'timestamptz'::regtype)
         FROM pg_constraint AS p
@@ -105,18 +130,17 @@ def test_every_key_begins_with_the_account_and_that_of_a_table_that_grows_holds_
         JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number
         WHERE p.contype = 'p' AND c.relnamespace = 'ingest'::regnamespace AND c.relname <> 'alembic_version'
         GROUP BY c.relname
-    """)
-    with engine.connect() as connection:
-        rows = connection.execute(keys).all()
+    """
+    rows = sql(keys)
 
-    assert len(rows) == len(metadata.tables)
-    for table, columns, has_time in rows:
-        assert columns[0] == "account", table
+    assert rows
+    for table, key, has_time in rows:
+        assert key[0] == "account", table
         assert has_time or table in one_row_a_stream_or_less, table
 
 
-def test_every_table_view_column_and_function_has_a_comment(engine: Engine) -> None:
-    silent = text("""
+def test_every_table_view_column_and_function_has_a_comment(sql: Query) -> None:
+    silent = """
         SELECT n.nspname || '.' || c.relname || coalesce('.' || a.attname, '')
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -131,49 +155,41 @@ def test_every_table_view_column_and_function_has_a_comment(engine: Engine) -> N
         UNION ALL
         SELECT nspname FROM pg_namespace
         WHERE nspname IN ('ingest', 'report') AND obj_description(oid, 'pg_namespace') IS NULL
-    """)
-    with engine.connect() as connection:
-        assert connection.execute(silent).scalars().all() == []
+    """
+    assert sql(silent) == []
 
 
-def test_a_schema_from_the_future_is_known_as_newer(engine: Engine) -> None:
+def test_a_schema_from_the_future_is_known_as_newer(connection: psycopg.Connection) -> None:
     """Invariant I19."""
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE ingest.alembic_version SET version_num = '9999'"))
-    with engine.connect() as connection:
-        state = schema_state(connection)
+    connection.execute("UPDATE ingest.alembic_version SET version_num = '9999'")
+    state = schema_state(connection)
 
     assert state.newer
     assert not state.fits
 
 
-def test_down_and_up_again_leaves_the_same_schema(engine: Engine) -> None:
-    from alembic import command  # noqa: PLC0415 - only here
-    from alembic.config import Config  # noqa: PLC0415 - only here
-
-    before = dictionary(engine)
+def test_down_and_up_again_leaves_the_same_schema(database: str, connection: psycopg.Connection) -> None:
+    before = dictionary(connection)
     config = Config()
     config.set_main_option("script_location", str(scripts()))
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
+    with create_engine(database, poolclass=NullPool).connect() as given:
+        config.attributes["connection"] = given
         command.downgrade(config, "base")
-        connection.commit()
-    with engine.connect() as connection:
-        upgrade(connection)
+        given.commit()
+    upgrade_database(database)
 
-    assert dictionary(engine) == before
+    assert dictionary(connection) == before
 
 
-def test_the_dictionary_is_current(engine: Engine) -> None:
+def test_the_dictionary_is_current(connection: psycopg.Connection) -> None:
     """Renew it by the command that stands in its marker."""
-    assert DATA.read_text().partition(MARKER)[2] == dictionary(engine)
+    assert DATA.read_text().partition(MARKER)[2] == dictionary(connection)
 
 
-def test_the_example_queries_run(engine: Engine) -> None:
+def test_the_example_queries_run(sql: Query) -> None:
     questions = DATA.read_text().partition("<!-- queries")[2].partition("## Words")[0]
     queries = re.findall(r"```sql\n(.*?)```", questions + (ROOT / "README.md").read_text(), re.DOTALL)
 
     assert len(queries) == 9
-    with engine.connect() as connection:
-        for query in queries:
-            connection.exec_driver_sql(query)
+    for query in queries:
+        sql(query)

@@ -280,7 +280,7 @@ def request(sql: Query, command_: str, outcome: str | None, error: str | None = 
         sql,
         "request",
         account=ACCOUNT,
-        request_id=("gen_random_uuid()::text",),
+        request_id=SOME_ID,
         requested_at=("clock_timestamp()",),
         command=command_,
         cause="schedule",

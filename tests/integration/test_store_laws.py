@@ -27,6 +27,8 @@ from tests.support.items import balances, envelope, invocation, pairs
 from tests.support.rows import Query
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
+MINE, B, P, LATE, B2, P2, P3 = (str(UUID(int=number)) for number in range(7))
+"""Ids of requests."""
 BROKEN = invocation(envelope("account.balances.snapshot", "not JSON"))
 
 
@@ -39,22 +41,20 @@ def exposed(sequence: int, **block: object) -> bytes:
 def first_life(feed: Feed) -> list[Batch]:
     """A session in which most of what can happen happens."""
     return [
-        feed.apply(feed.opened(None, "dns"), feed.requested("b"), feed.requested("p", Command.GET_PAIRS)),
+        feed.apply(feed.opened(None, "dns"), feed.requested(B), feed.requested(P, Command.GET_PAIRS)),
         feed.apply(
-            feed.received(balances(5, {"BTC": "0.50", "ETH": 2}, client_id="b")),
-            feed.received(pairs(["AAAUSDT", "BBBUSDT"], client_id="p")),
+            feed.received(balances(5, {"BTC": "0.50", "ETH": 2}, client_id=B)),
+            feed.received(pairs(["AAAUSDT", "BBBUSDT"], client_id=P)),
         ),
         feed.apply(
             feed.received(exposed(7, currentExposure=3)), feed.received(BROKEN), feed.received(BROKEN)
         ),
         feed.apply(feed.received(pairs(["AAAUSDT"])), feed.dropped(3)),
-        feed.apply(feed.requested("late"), feed.ended("late"), feed.received(balances(7, {"BTC": 9}))),
+        feed.apply(feed.requested(LATE), feed.ended(LATE), feed.received(balances(7, {"BTC": 9}))),
         feed.apply(feed.closed(), feed.opened(OTHER), feed.received(balances(1, user_id="user-2"))),
-        feed.apply(feed.requested("b2"), feed.received(balances(8, {"BTC": 1}, client_id="b2"))),
-        feed.apply(
-            feed.requested("p2", Command.GET_PAIRS), feed.received(pairs(["AAAUSDT"], client_id="p2"))
-        ),
-        feed.apply(feed.received(BROKEN), feed.requested("p3", Command.GET_PAIRS), feed.ended("p3")),
+        feed.apply(feed.requested(B2), feed.received(balances(8, {"BTC": 1}, client_id=B2))),
+        feed.apply(feed.requested(P2, Command.GET_PAIRS), feed.received(pairs(["AAAUSDT"], client_id=P2))),
+        feed.apply(feed.received(BROKEN), feed.requested(P3, Command.GET_PAIRS), feed.ended(P3)),
     ]
 
 
@@ -77,7 +77,7 @@ def feed(store: Store) -> Feed:
 
 
 def next_batch(feed: Feed) -> Batch:
-    return feed.apply(feed.received(balances(2)), feed.requested("mine"))
+    return feed.apply(feed.received(balances(2)), feed.requested(MINE))
 
 
 def advanced(batch: Batch, **values: Any) -> Batch:
@@ -121,7 +121,7 @@ def test_an_older_batch_is_held_too_and_a_later_one_is_not(store: Store, feed: F
 def test_a_batch_without_sessions_is_never_said_to_be_held_and_may_be_stored_twice(
     store: Store, feed: Feed
 ) -> None:
-    batch = feed.apply(feed.requested("mine"))
+    batch = feed.apply(feed.requested(MINE))
     store.write(batch)
 
     assert not store.holds(batch)
@@ -229,7 +229,7 @@ def _lasting(state: State) -> object:
         watermark = stream.state.watermark
         assert watermark is not None
         watermark = replace(watermark, arrival=0, content=Content.stored(watermark.content.digest))
-        streams[key] = replace(stream, state=StreamState(watermark, epochs=stream.state.epochs))
+        streams[key] = replace(stream, state=StreamState(watermark, epochs=stream.state.epochs), base=None)
     gaps = [
         replace(gap, arrival=0, last_occurred_at=gap.last_occurred_at or gap.opened_at) for gap in state.gaps
     ]
@@ -268,4 +268,4 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, bytes | memoryview):
         return bytes(value)
-    return str(value) if isinstance(value, str) else value
+    return str(value) if isinstance(value, str | UUID) else value

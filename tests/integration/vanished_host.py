@@ -17,7 +17,7 @@ import psycopg
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession, driver
+from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.domain.errors import IngestorError
 from tests.support.postgres import libpq_url, postgres_directory
 from tests.support.waiting import eventually
@@ -35,9 +35,9 @@ def hold_and_ask(url: str, holding: threading.Event) -> None:
         url, DatabaseTiming(statement_seconds=60, transaction_seconds=60), DatabaseClock()
     )
     with suppress(IngestorError), session.use() as connection:
-        driver(connection).execute("SELECT pg_advisory_lock(1)")
+        connection.execute("SELECT pg_advisory_lock(1)")
         holding.set()
-        driver(connection).execute("SELECT pg_sleep(1), repeat('x', 100)")
+        connection.execute("SELECT pg_sleep(1), repeat('x', 100)")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from ingestor.domain.errors import TooSlow, Transient
 from ingestor.domain.records import Record
 from ingestor.domain.streams import Kind, StreamKey
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.rows import GapRow, OutcomeRow, RawEventRow, SessionRow, VersionRow, WatermarkRow
+from ingestor.pipeline.rows import GapRow, RawEventRow, SessionRow, VersionRow, WatermarkRow
 from tests.support.fake_store import FakeStore
 from tests.support.feed import USER
 from tests.support.items import balances
@@ -116,7 +116,7 @@ def test_everything_that_was_received_is_stored_once_or_lies_in_a_gap(
 
     stored = {(row.session_id, row.ordinal) for row in store.rows(RawEventRow)}
     assert stored <= {(record.session, record.ordinal) for record in received}
-    assert {(row.session_id, row.ordinal) for row in store.rows(OutcomeRow)} == stored
+    assert {(row.session_id, row.ordinal) for row in store.outcomes()} == stored
     gaps = store.rows(GapRow)
     # Of a session that is over, and whose end or whose beginning was lost with no later commit that leans on
     # it, nobody here knows any more. The next start ends what is open, with a gap to its name.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
-from ingestor.simulator import BodyKind, Fault, GarbageKind, read_journal
+from ingestor.simulator import Fault, read_journal
 from ingestor.simulator.faults import STAGE_OF, FaultQueue, FaultSpec, Stage, misbehaviour
 from tests.simulator.conftest import StartHub
 from tests.simulator.test_server import closing_code
@@ -60,38 +60,26 @@ def test_a_swapped_record_without_a_successor_comes_all_the_same(start_hub: Star
         assert wire.sequence() == 101
 
 
-@pytest.mark.parametrize("kind", GarbageKind)
-def test_garbage_is_one_bad_record_between_good_ones(start_hub: StartHub, kind: GarbageKind) -> None:
+def test_garbage_is_one_bad_record_between_good_ones(start_hub: StartHub) -> None:
     hub = start_hub()
     with join(hub) as wire:
-        hub.inject(Fault.GARBAGE, kind=kind)
+        hub.inject(Fault.GARBAGE)
         changes(hub, 2)
-        spoilt = wire.record()
         with pytest.raises(ValueError, match=r"."):
-            strictly(spoilt)
+            json.loads(wire.record())
         assert wire.sequence() == 102
-
-
-def strictly(record: bytes) -> None:
-    """Raises ValueError unless record and data are JSON as RFC 8259 has it."""
-
-    def reject(name: str) -> None:
-        raise ValueError(name)
-
-    envelope = json.loads(record, parse_constant=reject)["arguments"][0]
-    json.loads(envelope["data"], parse_constant=reject)
 
 
 def test_an_internal_error_of_the_hub_is_raised_by_stop(start_hub: StartHub) -> None:
     hub = start_hub()
     with join(hub) as wire:
-        hub.inject(Fault.GARBAGE, kind="no such kind")
+        hub.inject(Fault.DELAY, seconds="no number")
         changes(hub, 1)
         with pytest.raises(ConnectionClosed):
             wire.frame()
     with pytest.raises(RuntimeError, match="internal error") as raised:
         hub.stop()
-    assert isinstance(raised.value.__cause__, ValueError)
+    assert isinstance(raised.value.__cause__, TypeError)
 
 
 def test_an_unknown_parameter_is_an_error_at_once(start_hub: StartHub) -> None:
@@ -263,30 +251,13 @@ def test_negotiation_can_fail_with_a_status(start_hub: StartHub, status: int) ->
 def test_negotiation_can_answer_something_else(start_hub: StartHub) -> None:
     hub = start_hub()
     url, key = f"{hub.url}/negotiate", hub.config.api_key
-    hub.inject(Fault.NEGOTIATE_BODY, kind=BodyKind.HTML)
+    hub.inject(Fault.NEGOTIATE_PAGE)
     status, body, headers = post(url, key)
     assert (status, headers["Content-Type"]) == (200, "text/html")
     assert body.startswith(b"<!DOCTYPE html>")
-    hub.inject(Fault.NEGOTIATE_BODY, kind=BodyKind.EMPTY)
-    assert post(url, key)[:2] == (200, b"")
-    hub.inject(Fault.NEGOTIATE_REDIRECT, url="http://127.0.0.1:9/elsewhere")
+    hub.inject(Fault.NEGOTIATE_REDIRECT, url="http://127.0.0.1:9/elsewhere", status=307)
     status, _, headers = post(url, key)
     assert (status, headers["Location"]) == (307, "http://127.0.0.1:9/elsewhere")
-    hub.inject(Fault.NEGOTIATE_REDIRECT, url="http://127.0.0.1:9/elsewhere", status=200)
-    assert json.loads(post(url, key)[1])["url"] == "http://127.0.0.1:9/elsewhere"
-
-
-@pytest.mark.parametrize(("kind", "at_least"), [(BodyKind.HUGE, 1 << 20), (BodyKind.DRIP, 1)])
-def test_a_negotiation_body_can_be_endless(start_hub: StartHub, kind: BodyKind, at_least: int) -> None:
-    hub = start_hub()
-    hub.inject(Fault.NEGOTIATE_BODY, kind=kind)
-    with socket.create_connection(("127.0.0.1", hub.port), timeout=5) as raw:
-        raw.sendall(
-            b"POST /ExecutionLiveServer/v1/negotiate HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
-        )
-        got = b""
-        while len(got.partition(b"\r\n\r\n")[2]) < at_least:
-            got += raw.recv(1 << 16)
 
 
 def test_negotiation_and_upgrade_can_hang(start_hub: StartHub) -> None:
@@ -376,7 +347,7 @@ def test_commands_can_fail_for_some_seconds_and_then_not(
             refused += 1
         assert time.monotonic() >= until
     assert hub.fault_counts[fault] == refused > 1
-    lines = [(one.fault, one.parameters) for one in read_journal(journal_path).faults]
+    lines = [(one["fault"], one["parameters"]) for one in read_journal(journal_path).lines["fault"]]
     assert lines == [(fault, {"seconds": 0.5})] * refused
 
 
@@ -418,7 +389,7 @@ def test_an_error_can_echo_the_key_and_its_fault_is_journaled_without(
     with dial(hub, key="echoed-key") as wire:
         wire.send(HANDSHAKE)
         assert wire.json() == {"error": "no: echoed-key"}
-    assert [one.fault for one in read_journal(journal_path).faults] == [
+    assert [one["fault"] for one in read_journal(journal_path).lines["fault"]] == [
         "command_completion_error",
         "close",
         "handshake_error",

@@ -19,12 +19,13 @@ def test_the_simulated_hubs_switches_reach_it(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as running:
         assert running.stdout is not None
         assert running.stdout.readline().startswith(b"hub ")
-        eventually(lambda: read_journal(journal).faults)
+        eventually(lambda: read_journal(journal).lines["fault"])
         running.terminate()
         assert running.wait(10) == 0
-    read = read_journal(journal)
-    assert [(one.fault, one.parameters) for one in read.faults] == [("sequence_reset", {"sequence": 7})]
-    (switches,) = read.switches
+    lines = read_journal(journal).lines
+    faults_seen = [(one["fault"], one["parameters"]) for one in lines["fault"]]
+    assert faults_seen == [("sequence_reset", {"sequence": 7})]
+    (started,) = lines["started"]
     expected = {
         "sequence_step_random": 3,
         "answers_in": "both",
@@ -36,4 +37,4 @@ def test_the_simulated_hubs_switches_reach_it(tmp_path: Path) -> None:
             [60.0, "handshake_error", {"error": "bad key {key}"}],
         ],
     }
-    assert expected.items() <= switches.items()
+    assert expected.items() <= started["switches"].items()

@@ -82,14 +82,14 @@ def test_connections_commands_and_faults_have_their_lines_and_the_key_has_none(
         assert hub.wait_until(lambda one: one.connections == 0)
     hub.stop()
     journal = read_journal(journal_path)
-    assert journal.seeds == [77]
-    assert journal.switches == [{"seed": 77, "journal_fsync": False}]
-    (connection,) = journal.connections.values()
-    assert connection.cause == "rst"
-    assert connection.closed is not None
-    (command,) = journal.commands
-    assert (command.target, command.client_id, command.invocation_id) == ("GetPairs", "id-1", "9")
-    assert [one.fault for one in journal.faults] == ["rst"]
+    (started,) = journal.lines["started"]
+    assert (started["seed"], started["switches"]) == (77, {"seed": 77, "journal_fsync": False})
+    (opened,), (closed,) = journal.lines["opened"], journal.lines["closed"]
+    assert opened["connection"] == closed["connection"]
+    assert closed["cause"] == "rst"
+    (command,) = journal.lines["command"]
+    assert (command["target"], command["client_id"], command["invocation_id"]) == ("GetPairs", "id-1", "9")
+    assert [one["fault"] for one in journal.lines["fault"]] == ["rst"]
     assert b"very-secret" not in journal_path.read_bytes()
     assert "very-secret" not in repr(hub.config)
 
@@ -97,7 +97,9 @@ def test_connections_commands_and_faults_have_their_lines_and_the_key_has_none(
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "torn.jsonl"
     path.write_bytes(b'{"kind":"started","time":"t","seed":3,"switches":{},"url":"u"}\n{"kind":"rec')
-    assert read_journal(path).seeds == [3]
+    journal = read_journal(path)
+    assert [one["seed"] for one in journal.lines["started"]] == [3]
+    assert journal.records == []
 
 
 def test_a_killed_hub_leaves_a_journal_that_covers_all_that_was_received(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def gap(**more: Any) -> GapRow:
 def request(**more: Any) -> RequestRow:
     """A request that has been sent."""
     values: dict[str, Any] = dict.fromkeys(RequestRow.__struct_fields__) | {
-        "request_id": "request-1",
+        "request_id": "00000000-0000-4000-8000-000000000001",
         "requested_at": START,
         "command": "GetBalances",
         "cause": "schedule",

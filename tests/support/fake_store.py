@@ -47,6 +47,7 @@ from ingestor.pipeline.state import (
     Stream,
 )
 from tests.support.items import EPOCH
+from tests.support.repeats import Place, bytes_of, outcomes_of
 
 _EVENT = ("session_id", "ordinal", "position")
 _NUMBER = ("epoch", "sequence", "revision")
@@ -178,6 +179,14 @@ class FakeStore:
         """The rows of a table, in the order of their keys."""
         with self._lock:
             return [row for _, row in sorted(self._tables[kind].items(), key=lambda item: repr(item[0]))]
+
+    def records(self) -> dict[Place, bytes]:
+        """The bytes of every record, by session and ordinal."""
+        return bytes_of(self.rows(RawEventRow))
+
+    def outcomes(self) -> list[OutcomeRow]:
+        """The outcome of every event, also of those that have no row for it."""
+        return outcomes_of(self.rows(RawEventRow), self.rows(OutcomeRow))
 
     @property
     def commits(self) -> int:

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from ingestor.domain.decode import decoded
-from ingestor.domain.limits import DEFAULT_LIMITS, Limits
+from ingestor.domain.decision import Outcome
+from ingestor.domain.decode import Decoder
+from ingestor.domain.limits import DEFAULT_LIMITS
 from ingestor.domain.records import (
     AnswerReceived,
     Decoded,
@@ -37,7 +38,7 @@ from ingestor.domain.requests import (
 from ingestor.domain.streams import Kind, StreamKey
 from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.batch import Batch, Notice, SnapshotNeeded
-from ingestor.pipeline.rows import GapRow, OutcomeRow
+from ingestor.pipeline.rows import GapRow, OutcomeRow, RawEventRow
 from ingestor.pipeline.state import State, Stream
 from tests.support.items import SESSION, at
 
@@ -53,7 +54,7 @@ class Feed:
     session: UUID = SESSION
     ordinal: int = 0
     seconds: float = 0.0
-    limits: Limits = DEFAULT_LIMITS
+    decoder: Decoder = field(default_factory=lambda: Decoder(DEFAULT_LIMITS))
     commands: dict[str, Command] = field(default_factory=dict)
 
     def apply(self, *items: Item) -> Batch:
@@ -63,7 +64,7 @@ class Feed:
 
     def decoded(self, items: Iterable[Item]) -> list[Decoded | Fact]:
         """The items as the writer applies them."""
-        return [decoded(item, self.limits) if isinstance(item, Record) else item for item in items]
+        return [self.decoder.decoded(item) if isinstance(item, Record) else item for item in items]
 
     # --- what has become of it ---
 
@@ -150,7 +151,11 @@ class Feed:
 
 def outcomes(batch: Batch) -> list[str]:
     """What became of each event, in order."""
-    return [row.outcome.value for row in batch.all(OutcomeRow)]
+    refers = [row for row in batch.all(RawEventRow) if row.base_ordinal is not None]
+    said = {(row.session_id, row.ordinal): [Outcome.DUPLICATE.value] for row in refers}
+    for row in batch.all(OutcomeRow):
+        said.setdefault((row.session_id, row.ordinal), []).append(row.outcome.value)
+    return [each for row in batch.all(RawEventRow) for each in said[row.session_id, row.ordinal]]
 
 
 def needed(batch: Batch) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.hub.link import HubLink, LinkLimits, LinkTiming
+from ingestor.adapters.hub.link import HubLink
+from ingestor.adapters.hub.options import LinkLimits, LinkOptions, LinkTiming, tls_context
 from ingestor.domain.records import Record, SessionClosed, SessionOpened
 from ingestor.pipeline.ports import LinkListener
 
@@ -106,17 +107,10 @@ def make_link(
     ca_file: Path | None = None,
 ) -> HubLink:
     """A link with quick timing that has not been started."""
-    return HubLink(
-        url,
-        key,
-        listener,
-        DatabaseClock(),
-        timing or quick(),
-        limits or LinkLimits(),
-        Random(7),
-        negotiation=negotiation,
-        ca_file=ca_file,
+    options = LinkOptions(
+        url, key, negotiation, tls_context(ca_file), timing or quick(), limits or LinkLimits()
     )
+    return HubLink(options, listener, DatabaseClock(), Random(7))
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def judge(journal: Path, database: str, account: str, *, commits_lost: bool = Fa
     """
     sent = [record for record in read_journal(journal).records if record.handed is not None]
     with psycopg.connect(database) as connection:
-        raw = connection.execute("SELECT raw FROM ingest.raw_event WHERE account = %s", (account,)).fetchall()
+        raw = connection.execute("SELECT raw FROM ingest.record WHERE account = %s", (account,)).fetchall()
         gaps: list[tuple[datetime, datetime]] = connection.execute(
             "SELECT missed_from, coalesce(missed_until, now()) FROM ingest.gap WHERE account = %s", (account,)
         ).fetchall()

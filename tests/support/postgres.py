@@ -40,15 +40,30 @@ def server_under_test(
     return EmbeddedPostgres(directory, durable=durable, settings=settings or {}, binaries=BINARIES)
 
 
+def create_database(server: EmbeddedPostgres, name: str, *, template: str = "template1") -> str:
+    """A copy of `template`, to which nobody may be connected; gives SQLAlchemy's URL."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+    return server.url(name)
+
+
+def drop_database(server: EmbeddedPostgres, name: str) -> None:
+    """Whoever is connected to it."""
+    statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
+
+
 @contextmanager
 def fresh_database(server: EmbeddedPostgres, *, template: str = "template1") -> Iterator[str]:
     """A database of its own, dropped afterwards whoever is still connected; gives SQLAlchemy's URL."""
     name = f"test_{next(_numbers)}"
-    server.create_database(name, template=template)
+    create_database(server, name, template=template)
     try:
         yield server.url(name)
     finally:
-        server.drop_database(name)
+        drop_database(server, name)
 
 
 def database_template(server: EmbeddedPostgres, migrate: Callable[[str], None]) -> str:
@@ -57,7 +72,7 @@ def database_template(server: EmbeddedPostgres, migrate: Callable[[str], None]) 
     `migrate` gets SQLAlchemy's URL and must have closed its connections when it returns.
     """
     name = f"template_{next(_numbers)}"
-    migrate(server.create_database(name))
+    migrate(create_database(server, name))
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         connection.execute(
             # Not even autovacuum connects now, so a clone never finds its template in use.

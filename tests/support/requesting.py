@@ -16,13 +16,11 @@ from uuid import UUID
 
 from typing_extensions import override
 
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import LinkDown
 from ingestor.domain.limits import DEFAULT_LIMITS
 from ingestor.domain.records import (
-    Decoded,
     Fact,
-    Item,
     Record,
     SessionClosed,
     SessionEnd,
@@ -132,6 +130,7 @@ class Middle:
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
+        self.decoder = Decoder(DEFAULT_LIMITS)
         self.hub = FakeHub(self.clock)
         self.inbox = Inbox(self.limits)
         self.scheduler = RequestScheduler(
@@ -201,7 +200,8 @@ class Middle:
     def write(self) -> None:
         """What the writer does, if the database is there."""
         while self.writing and (items := self.inbox.take(1_000, 1_000_000, 0.0)):
-            self.state, batch = fold(self.state, [_decoded(item) for item in items], self.apply_rules)
+            decoded = [self.decoder.decoded(item) if isinstance(item, Record) else item for item in items]
+            self.state, batch = fold(self.state, decoded, self.apply_rules)
             self.batches.append(batch)
             notify(batch, self.scheduler)
 
@@ -241,7 +241,3 @@ class Middle:
         return [
             each for each in self.facts if isinstance(each, RequestEnded) and each.request_id == request_id
         ]
-
-
-def _decoded(item: Item) -> Decoded | Fact:
-    return decoded(item, DEFAULT_LIMITS) if isinstance(item, Record) else item

@@ -8,14 +8,14 @@ from uuid import uuid4
 
 from typing_extensions import override
 
-from ingestor.domain.decode import decoded
+from ingestor.domain.decode import Decoder
 from ingestor.domain.limits import DEFAULT_LIMITS
-from ingestor.domain.records import Decoded, Item, Record
+from ingestor.domain.records import Item, Record
 from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
-from ingestor.pipeline.rows import OutcomeRow, RawEventRow, SessionRow
+from ingestor.pipeline.rows import RawEventRow, SessionRow
 from ingestor.pipeline.writer import Writer, WriterRules
 from tests.support.fake_store import FakeStore
 from tests.support.feed import Feed
@@ -60,7 +60,7 @@ class Writing:
             heartbeat,
             rules or WriterRules(max_records=10, turn_seconds=0.0),
             Rules(),
-            decode,
+            Decoder(DEFAULT_LIMITS).decoded,
         )
         self.abandon = self.writer._abandon = Abandon(self.clock)
         self.feed = Feed()
@@ -87,7 +87,7 @@ class Writing:
         return sorted(row.ordinal for row in self.store.rows(RawEventRow))
 
     def outcomes(self) -> list[str]:
-        rows = sorted(self.store.rows(OutcomeRow), key=lambda row: (row.session_id, row.ordinal))
+        rows = sorted(self.store.outcomes(), key=lambda row: (row.session_id, row.ordinal))
         return [row.outcome.value for row in rows]
 
     def session(self) -> SessionRow:
@@ -101,11 +101,6 @@ class Writing:
         assert row.committed_ordinal == self.feed.ordinal
         assert row.committed_records + row.dropped_records == self.feed.ordinal
         assert row.committed_records == len(self.ordinals())
-
-
-def decode(record: Record) -> Decoded:
-    """With the default limits, as the writer does."""
-    return decoded(record, DEFAULT_LIMITS)
 
 
 def heartbeat() -> Heartbeat:

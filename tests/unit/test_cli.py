@@ -57,20 +57,43 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
 
 
-@pytest.mark.parametrize("option", ["--version", "--help"])
-def test_version_and_help_import_no_library_but_click(option: str) -> None:
+def imported_by(*arguments: str) -> set[str]:
+    """The packages that this command line has imported when it ends."""
     code = (
         "import sys\n"
-        f"sys.argv = ['ingestor', {option!r}]\n"
+        f"sys.argv = {['ingestor', *arguments]!r}\n"
         "from ingestor.__main__ import main\n"
         "try:\n    main()\n"
         "finally:\n    print('\\nMODULES', *sorted({name.partition('.')[0] for name in sys.modules}))\n"
     )
     done = process("-c", code)
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.partition("MODULES")[2].split())
+    return set(done.stdout.partition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_no_library_but_click(option: str) -> None:
+    loaded = imported_by(option)
     assert "click" in loaded
     assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("command", "needed", "spared"),
+    [
+        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"sqlalchemy", "alembic", "rich"}),
+        ("status", {"psycopg"}, {"sqlalchemy", "alembic", "rich", "signalrcore", "apscheduler"}),
+        ("db", {"psycopg"}, {"sqlalchemy", "rich", "signalrcore", "apscheduler", "websockets"}),
+    ],
+)
+def test_a_command_imports_what_it_needs_and_no_more(
+    command: str, needed: set[str], spared: set[str]
+) -> None:
+    """The tools of migrations and of a terminal would be a third of an idle daemon's memory, and half the
+    time of a look."""
+    loaded = imported_by(command, "--help")
+    assert needed <= loaded
+    assert not loaded & spared
 
 
 def test_the_module_runs_and_tells_its_version() -> None:

@@ -1,11 +1,11 @@
 """Settings: which source wins, what is rejected, and what the error says."""
 
 import re
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, make_url
 
 import ingestor
 from ingestor.config import Environment, Settings, load
@@ -269,7 +269,7 @@ def test_a_server_and_a_private_postgres_exclude_each_other() -> None:
 def test_dsn_is_another_name_for_url_but_not_beside_it() -> None:
     url = load(environ={"INGESTOR_DATABASE__DSN": "postgres://u@h/d"}).settings.database.url
     assert url is not None
-    assert url.get_secret_value() == "postgresql+psycopg://u@h/d"
+    assert url.text == "postgresql://u@h/d"
     both = {"INGESTOR_DATABASE__DSN": "postgres://u@h/d", "INGESTOR_DATABASE__URL": "postgres://u@h/d"}
     assert "given twice" in rejected(environ=both)
 
@@ -283,20 +283,16 @@ def test_dsn_is_another_name_for_url_but_not_beside_it() -> None:
         ("postgresql://h1,h2/d", (None, None, ["h1", "h2"], None)),
     ],
 )
-def test_several_hosts_are_understood_by_libpq_and_sqlalchemy(
+def test_several_hosts_are_understood_by_libpq(
     given: str, read: tuple[str | None, str | None, list[str], list[str] | None]
 ) -> None:
     url = load(overrides={"database.url": given}, environ={}).settings.database.url
     assert url is not None
-    libpq = psycopg.conninfo.conninfo_to_dict(url.get_secret_value().replace("+psycopg", ""))
-    _, parsed = create_engine(url.get_secret_value()).dialect.create_connect_args(
-        make_url(url.get_secret_value())
-    )
-    for way in (libpq, parsed):
-        port = str(way.get("port") or "").split(",")
-        login = (way.get("user"), way.get("password"))
-        assert (*login, str(way["host"]).split(","), port if any(port) else None) == read
-        assert way["dbname"] == "d"
+    known = psycopg.conninfo.conninfo_to_dict(url.text)
+    port = str(known.get("port") or "").split(",")
+    login = (known.get("user"), known.get("password"))
+    assert (*login, str(known["host"]).split(","), port if any(port) else None) == read
+    assert known["dbname"] == "d"
 
 
 @pytest.mark.parametrize(
@@ -322,8 +318,8 @@ def test_settings_that_contradict_each_other_are_all_named_at_once() -> None:
 def test_settings_are_frozen_and_show_no_password() -> None:
     settings = load(environ={"INGESTOR_DATABASE__URL": "postgresql://u:canary-pw@h/d"}).settings
     assert "canary" not in repr(settings)
-    with pytest.raises(ValueError, match="frozen"):
-        settings.account = "other"
+    with pytest.raises(FrozenInstanceError):
+        settings.account = "other"  # type: ignore[misc]
 
 
 def test_every_setting_is_used_by_somebody() -> None:

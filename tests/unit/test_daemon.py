@@ -5,6 +5,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +15,8 @@ from ingestor.domain.errors import Fatal
 
 
 class Threads:
-    """A `daemon.Daemon` whose turns are what the test says; nothing real gets stuck on demand."""
+    """What `daemon.run` uses of an `Ingestor`. Its turns are what the test says: nothing real gets stuck on
+    demand."""
 
     def __init__(self) -> None:
         self.ages = {"writer": 0.1, "link": 0.2}
@@ -60,12 +62,13 @@ def threads(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Iterator
     running = Threads()
     codes: list[int] = []
     notifier = Notifier(manager.getsockname())
-    thread = threading.Thread(target=lambda: codes.append(daemon.run(running, notifier, 1.0, stop)))
+    thread = threading.Thread(
+        target=lambda: codes.append(daemon.run(cast("Any", running), notifier, 1.0, stop))
+    )
     thread.start()
     yield running
     stop.set()
     thread.join(5)
-    notifier.close()
     assert codes == [0]
     assert running.stopped
 
@@ -110,6 +113,5 @@ def test_a_dead_thread_ends_it_after_a_drain(manager: socket.socket) -> None:
     running.ended = "link"
     notifier = Notifier(manager.getsockname())
     with pytest.raises(Fatal, match="link thread has ended"):
-        daemon.run(running, notifier, 1.0, threading.Event())
-    notifier.close()
+        daemon.run(cast("Any", running), notifier, 1.0, threading.Event())
     assert running.stopped

@@ -16,8 +16,8 @@ import pytest
 from ingestor.cli.exits import Exit
 from ingestor.config import Settings
 from ingestor.config.secrets import KEY_CREDENTIAL, PASSWORD_CREDENTIAL
-from ingestor.pipeline.telemetry import LOG_EVENTS
 from tests.support.daemon import command, surroundings
+from tests.support.log_events import LOG_EVENTS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GUIDE = (DEPLOY / "README.md").read_text()

@@ -42,7 +42,6 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         handler.close()
     sys.excepthook, threading.excepthook, sys.unraisablehook = before[1:]
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture
@@ -74,13 +73,12 @@ def fail(message: str) -> NoReturn:
 
 def test_a_record_is_one_json_object_with_time_level_event_and_facts(stream: io.StringIO) -> None:
     logs.configure(stream=stream)
-    structlog.contextvars.bind_contextvars(session="s1")
     log().info("batch_written", records=3, share=0.5, none=None)
     parsed = record(stream)
     assert list(parsed)[:3] == ["timestamp", "level", "event"]
     assert str(parsed["timestamp"]).endswith("Z")
     assert (parsed["level"], parsed["event"], parsed["logger"]) == ("info", "batch_written", "test")
-    assert (parsed["records"], parsed["share"], parsed["none"], parsed["session"]) == (3, 0.5, None, "s1")
+    assert (parsed["records"], parsed["share"], parsed["none"]) == (3, 0.5, None)
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

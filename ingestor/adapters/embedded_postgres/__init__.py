@@ -24,8 +24,7 @@ two locks, and `postgres-X.Y/` when the binaries had to be copied to where that 
 """
 
 from ingestor.adapters.embedded_postgres.binaries import AUTO, SYSTEM, WHEEL, find_binaries
-from ingestor.adapters.embedded_postgres.locks import DirectoryInUse, remove_leftovers
-from ingestor.adapters.embedded_postgres.pid_file import address_of_running
+from ingestor.adapters.embedded_postgres.directory import DirectoryInUse, address_of_running, remove_leftovers
 from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, StartFailed, has_data
 
 __all__ = [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ingestor.adapters.embedded_postgres.locks import OWNER
+from ingestor.adapters.embedded_postgres.directory import OWNER
 from ingestor.domain.errors import BadConfiguration
 
 NOBODY = "nobody"

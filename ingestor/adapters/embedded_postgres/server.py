@@ -17,15 +17,22 @@ from psycopg import sql
 
 from ingestor.adapters.embedded_postgres.account import Account, choose_account, take_over
 from ingestor.adapters.embedded_postgres.binaries import AUTO, find_binaries, version_of, within_reach
-from ingestor.adapters.embedded_postgres.locks import OWNER, SERVER, sign, take_lock
-from ingestor.adapters.embedded_postgres.pid_file import address, forget_stale, is_ready
+from ingestor.adapters.embedded_postgres.directory import (
+    OWNER,
+    POLL_SECONDS,
+    SERVER,
+    address,
+    forget_stale,
+    is_ready,
+    sign,
+    take_lock,
+)
 from ingestor.domain.errors import BadConfiguration, Fatal
 
 PORT = "5432"  # only names the socket file; always given, lest a PGPORT changes one side of it
 LONGEST_SOCKET_PATH = 103  # bytes: the limit is 107 on Linux, 103 on macOS
 START_SECONDS = 60  # crash recovery included
 STOP_SECONDS = 20
-POLL_SECONDS = 0.01
 LOG_TAIL_BYTES = 2000
 LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
@@ -106,28 +113,13 @@ class EmbeddedPostgres:
 
     def ensure_database(self, database: str = "ingestor") -> str:
         """Create the database unless it exists; gives its `url`."""
-        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-            self.create_database(database)
+        create = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database))
+        with (
+            contextlib.suppress(psycopg.errors.DuplicateDatabase),
+            psycopg.connect(self.dsn("postgres"), autocommit=True) as connection,
+        ):
+            connection.execute(create)
         return self.url(database)
-
-    def create_database(self, database: str, *, template: str = "template1") -> str:
-        """Create a database as a copy of `template`, to which nobody may be connected; gives its `url`.
-
-        Raises:
-            psycopg.errors.DuplicateDatabase: it exists.
-        """
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        self._administer(statement.format(sql.Identifier(database), sql.Identifier(template)))
-        return self.url(database)
-
-    def drop_database(self, database: str) -> None:
-        """Drop the database if it exists, whoever is connected to it."""
-        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        self._administer(statement.format(sql.Identifier(database)))
-
-    def _administer(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(statement)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -167,20 +159,20 @@ class EmbeddedPostgres:
 
     def _start(self) -> None:
         binaries = find_binaries(self._binaries)
-        version = version_of(binaries)
+        version, major = version_of(binaries)
         account = choose_account(self.data)
         take_over(self.directory, account)
         sign(self._lock(OWNER, wait_seconds=0))
         # The server of a killed predecessor may be on its way down, as long as its watcher allows.
         lock = self._lock(SERVER, wait_seconds=STOP_SECONDS + 5)
-        binaries = within_reach(binaries, account, self.directory / f"postgres-{version.full}")
+        binaries = within_reach(binaries, account, self.directory / f"postgres-{version}")
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_name("server.log.1"))
         if not (self.data / "PG_VERSION").exists():
             self._initialise(binaries, account, lock)
-        if (of := (self.data / "PG_VERSION").read_text().strip()) != str(version.major):
+        if (of := (self.data / "PG_VERSION").read_text().strip()) != str(major):
             raise BadConfiguration(
-                f"{self.data} was made by Postgres {of}, but {binaries} is {version.full}: "
+                f"{self.data} was made by Postgres {of}, but {binaries} is {version}: "
                 f"use the programs of {of}, or another directory"
             )
         forget_stale(self._pid_file)

@@ -2,9 +2,9 @@
 
 signalrcore 1.0.2 is used as a one-shot connection: one object per attempt, never restarted, and never
 reconnecting by itself (decision 0002). `link` supervises attempts by the table in `states`; `attempt` is
-one of them. `tcp` is its TCP or TLS connection, over which `negotiate` and `upgrade` open a WebSocket;
-`messages` and `websocket` read and write it with the `websockets` library (decision 0009). `protocol`
-splits messages into hub records, and `connection` puts these parts into signalrcore. `causes` names what
-can fail and `advice` what to do about it; `watch` looks after a live session; `retry` and `losses` decide
-when to try again.
+one of them. `tcp` is its TCP or TLS connection, over which `negotiate` gets a token and `websocket` opens a
+WebSocket; `messages` and `websocket` read and write it with the `websockets` library (decision 0009).
+`protocol` splits messages into hub records, and `connection` puts these parts into signalrcore. `causes`
+names what can fail and what to do about it. `retry` says when to try again, and `losses` which setting may
+be to blame.
 """

@@ -4,6 +4,7 @@ import queue
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -18,10 +19,10 @@ from ingestor.adapters.hub.tcp import SocketConnection
 from ingestor.adapters.hub.websocket import OneShotWebSocket
 from ingestor.domain.errors import IngestorError
 from ingestor.domain.records import Record
-from ingestor.domain.requests import Command
 from ingestor.domain.scrub import scrub
 from ingestor.pipeline.ports import Clock, LinkListener
 
+_REASON_SECONDS = 0.5
 _MOST_CLEANED = 10_000
 """More characters than are kept of any text of the hub."""
 
@@ -55,8 +56,9 @@ class Attempt:
         self._ended = False
         self._tcp: SocketConnection | None = None
         self._socket: OneShotWebSocket | None = None
-        self._connection: OneShotConnection | None = None
-        self._receiver = Receiver(
+        self.connection: OneShotConnection
+        """There from the upgrade on."""
+        self.receiver = Receiver(
             self.session,
             self._clock.now,
             options.limits,
@@ -69,24 +71,33 @@ class Attempt:
     def start(self) -> None:
         self._connector.start()
 
-    @property
-    def heard_at(self) -> datetime | None:
-        """When the last whole hub record was received: bytes after it may be half a record."""
-        return self._receiver.heard_at
-
-    def handshake_done(self) -> None:
-        """The hub has accepted the handshake: commands may follow."""
-        self._live().handshake_done()
-        self.up_since = self._clock.monotonic()
+    def next_event(self, seconds: float) -> LinkEvent | None:
+        """What happened next; None if nothing did for so long. Raises how it ended: LinkFailure, or a bug."""
+        try:
+            said = self.events.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if isinstance(said, LinkFailure) and said.cause == LinkCause.SEND_FAILED:
+            # The receive thread may be about to report why the hub accepts nothing any more.
+            with suppress(queue.Empty):
+                reason = self.events.get(timeout=_REASON_SECONDS)
+                asked = isinstance(reason, LinkFailure) and reason.cause == LinkCause.STOPPED
+                said = said if asked else reason
+        if isinstance(said, BaseException):
+            raise said
+        return said
 
     def ping(self) -> None:
-        """Send a keep-alive ping. Raises OSError."""
-        self._live().ping()
+        """Send a keep-alive ping."""
+        try:
+            self.connection.ping()
+        except OSError as error:
+            self.send_failed(error)
         self.pings += 1
 
-    def request(self, command: Command, request_id: str, arguments: list[object]) -> None:
-        """Send one command. Raises OSError."""
-        self._live().request(command, request_id, arguments)
+    def send_failed(self, error: OSError) -> None:
+        """The hub did not take a message: the link is down."""
+        self.events.put(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
 
     def clean(self, text: str) -> str:
         """A text of the hub without this attempt's key, and without what looks like a credential."""
@@ -131,11 +142,6 @@ class Attempt:
         if self._tcp is not None:
             self._tcp.close()
         return [each for each in (self._connector, receiver) if each is not None and each.is_alive()]
-
-    def _live(self) -> OneShotConnection:
-        if self._connection is None:
-            raise OSError("not connected")
-        return self._connection
 
     # --- in the connector thread ---
 
@@ -189,10 +195,10 @@ class Attempt:
     def _start(self, target: Target) -> None:
         tcp = self._new_connection(target.url)
         self._socket = OneShotWebSocket(
-            tcp, target, self._options, self._receiver, self._note_received, self.events.put
+            tcp, target, self._options, self.receiver, self._note_received, self.events.put
         )
-        self._connection = OneShotConnection(target.url, self._options.tls, self._socket)
-        self._connection.start()
+        self.connection = OneShotConnection(self._socket)
+        self.connection.start()
 
     def _new_connection(self, url: str) -> SocketConnection:
         """The next TCP connection of this attempt; the one before it is over. Raises LinkFailure once cut."""
@@ -208,7 +214,7 @@ class Attempt:
 
     def _note_received(self) -> None:
         self.received_at = self._clock.monotonic()
-        self._receiver.received()
+        self.receiver.received()
 
     def _handshake_answered(self) -> None:
         self.events.put(LinkEvent.HANDSHAKE_ANSWERED)
@@ -217,30 +223,26 @@ class Attempt:
             raise LinkFailure(LinkCause.STOPPED)
 
     def _deliver(self, records: Sequence[Record]) -> None:
-        with self._gate:
-            if self._muted:
-                return  # the session has been closed without them: they count as never received
-            self.last_delivered_ordinal = records[-1].ordinal
-            self.delivering = True  # our own back-pressure must not look like the hub's silence
-        try:
-            self._listener.records(records)
-        finally:
-            self._delivered()
+        self._report(lambda: self._listener.records(records), records[-1].ordinal)
 
     def _complete(self, request_id: str, error: str | None) -> None:
+        self.answered |= error is None
+        text = None if error is None else self.clean(error)
+        self._report(
+            lambda: self._listener.completed(self.session, request_id, text), self.last_delivered_ordinal
+        )
+
+    def _report(self, tell: Callable[[], None], last_ordinal: int) -> None:
         with self._gate:
             if self._muted:
-                return
-            self.delivering = True
-        self.answered |= error is None
+                return  # the session has been closed without it: its records count as never received
+            self.last_delivered_ordinal = last_ordinal
+            self.delivering = True  # our own back-pressure must not look like the hub's silence
         try:
-            self._listener.completed(self.session, request_id, None if error is None else self.clean(error))
+            tell()
         finally:
-            self._delivered()
-
-    def _delivered(self) -> None:
-        self.received_at = self._clock.monotonic()
-        self.delivering = False
+            self.received_at = self._clock.monotonic()
+            self.delivering = False
 
 
 def _uuid7(now: datetime) -> UUID:

@@ -1,11 +1,17 @@
-"""Why an attempt failed or a session ended: names from a fixed list, so that gap rows can be grouped."""
+"""Why an attempt failed or a session ended, and what an operator can do about it.
 
+The causes are names from a fixed list, so that gap rows can be grouped.
+"""
+
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from http.client import HTTPMessage, RemoteDisconnected
 
 from typing_extensions import override
+from websockets.datastructures import Headers
 
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
 _SHOWN_BODY = 200
@@ -91,13 +97,26 @@ class LinkFailure(Exception):
         return replace(self, detail=clean(self.detail))
 
 
-class Headers(Protocol):
-    """HTTP headers, whichever library read them."""
+# The first that fits counts, so the special ones stand before the general one.
+_CAUSES = (
+    (ssl.SSLEOFError, LinkCause.EOF),
+    (ssl.SSLZeroReturnError, LinkCause.EOF),
+    (ssl.SSLError, LinkCause.TLS),
+    (socket.gaierror, LinkCause.DNS),
+    (ConnectionRefusedError, LinkCause.REFUSED),
+    (RemoteDisconnected, LinkCause.EOF),
+    (ConnectionResetError, LinkCause.RESET),
+    (BrokenPipeError, LinkCause.RESET),
+    (OSError, LinkCause.UNREACHABLE),
+)
 
-    def get(self, name: str, /) -> str | None: ...
+
+def cause_of(error: Exception) -> LinkCause:
+    """The cause that an error of the socket, of TLS or of HTTP stands for."""
+    return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), LinkCause.NOT_JSON)
 
 
-def http_failure(step: Step, status: int, headers: Headers, body: bytes) -> LinkFailure:
+def http_failure(step: Step, status: int, headers: HTTPMessage | Headers, body: bytes) -> LinkFailure:
     """What an HTTP status other than success says.
 
     Args:
@@ -125,3 +144,53 @@ def _seconds(retry_after: str | None) -> float | None:
     if retry_after is None or not retry_after.strip().isdecimal():
         return None
     return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
+
+
+_MAINTENANCE = "the hub has maintenance on Wednesday mornings, UTC"
+_NOT_HUB = (
+    "something before the hub answers (a proxy, a firewall, or a block of this machine's address): "
+    "check hub.url and the network path"
+)
+_PROXY = "check that a proxy before the hub passes `Upgrade` and `Connection` on"
+_BY_CAUSE: dict[str, str] = {
+    LinkCause.DNS: "the name of the host is unknown: check hub.url and this machine's DNS",
+    LinkCause.TLS: "the certificate is not trusted: check the clock, hub.url and hub.ca_file",
+    LinkCause.NO_KEY: "the key cannot be read: see the line `key` of `ingestor check`",
+    LinkCause.REFUSED: f"nobody listens at this address: check hub.url; {_MAINTENANCE}",
+    LinkCause.NO_WEBSOCKETS: "this software speaks WebSockets only: check hub.url, or ask Hercle",
+    LinkCause.NEGOTIATE_ERROR: "the hub does not accept the connection, for the reason that it gives",
+    LinkCause.REDIRECT: "set hub.url to the address that the hub has moved to",
+    LinkCause.NOT_JSON: f"what answers is not a SignalR hub: check hub.url; {_MAINTENANCE}",
+    LinkCause.UPGRADE_REFUSED: f"what answers is not a WebSocket server: check hub.url; {_PROXY}",
+    LinkCause.HANDSHAKE_ERROR: "the hub does not accept the SignalR handshake, for the reason that it gives",
+}
+_BY_STATUS: dict[int | tuple[int, Step | None], str] = {
+    401: "the hub refuses the key: check that it belongs to hub.environment and has not expired",
+    403: "the key may not open this hub: check its permissions and your KYC state",
+    404: "there is no hub at this address: check hub.url or hub.environment",
+    (404, Step.NEGOTIATE): "the hub has no negotiate page here: check hub.url, or set hub.negotiate to auto",
+    (405, Step.NEGOTIATE): "this address takes no negotiate request: check hub.url",
+    (404, Step.UPGRADE_WITH_TOKEN): (
+        "the hub does not know the connection that it has just negotiated: a load balancer sends the two "
+        "requests to different servers, and must keep them together"
+    ),
+    429: "the hub limits connections or requests: see that nothing else connects with this key; the daemon "
+    "tries again by itself",
+}
+
+
+def advice(failure: LinkFailure) -> str:
+    """What can be done about a failed attempt: one sentence, without the hub's own words."""
+    if failure.before_hub:
+        return _NOT_HUB
+    if not failure.cause.startswith("http_"):
+        return _BY_CAUSE.get(failure.cause, f"check the network path; {_MAINTENANCE}")
+    status, step = int(failure.cause.removeprefix("http_")), failure.step
+    known = _BY_STATUS.get((status, step)) or _BY_STATUS.get(status)
+    if known is not None:
+        return known
+    if status >= 500:
+        return f"the hub, or a gateway before it, fails; the daemon tries again by itself ({_MAINTENANCE})"
+    if step is Step.NEGOTIATE:
+        return "the hub does not understand the negotiate request: check hub.url"
+    return f"the address answers as a web server and opens no WebSocket: {_PROXY}"

@@ -1,23 +1,30 @@
-"""signalrcore's hub connection, used once: with our socket and our protocol, and without its reconnecting."""
-
-import ssl
+"""signalrcore's hub connection, used once: with our socket, without its negotiate and its reconnecting."""
 
 from signalrcore.hub.base_hub_connection import BaseHubConnection
 from signalrcore.hub.errors import HubConnectionError
 from signalrcore.messages.ping_message import PingMessage
+from signalrcore.protocol.json_hub_protocol import JsonHubProtocol
 from signalrcore.transport.base_transport import TransportState
 from signalrcore.transport.websockets.websocket_transport import WebsocketTransport
 
-from ingestor.adapters.hub.protocol import HubProtocol
 from ingestor.adapters.hub.websocket import OneShotWebSocket
 from ingestor.domain.requests import Command
+
+
+class _Protocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyped
+    """The library's protocol without its copy of the HTTP headers in each invocation."""
+
+    def encode(self, message: object) -> str:
+        vars(message).pop("headers", None)
+        return f"{self.encoder.encode(message)}{self.record_separator}"
 
 
 class _Transport(WebsocketTransport):  # type: ignore[misc] # the library is untyped
     """The library's transport around our socket."""
 
-    def __init__(self, socket: OneShotWebSocket, **signalrcore: object) -> None:
-        super().__init__(**signalrcore)
+    def __init__(self, socket: OneShotWebSocket) -> None:
+        # Version 1, said explicitly: the library's own choice is 0, which older hubs refuse.
+        super().__init__(url=socket.url, protocol=_Protocol(version=1))
         self._socket = socket
 
     def create_client(self) -> OneShotWebSocket:
@@ -32,25 +39,13 @@ class _Transport(WebsocketTransport):  # type: ignore[misc] # the library is unt
 class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library is untyped
     """Started once; ended by cutting the connection under `socket`. `invoke` is for `request` alone."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext, socket: OneShotWebSocket) -> None:
-        # Headers would be repeated in every message; our socket knows its own.
-        common = {"url": url, "headers": {}, "skip_negotiation": True, "ssl_context": tls}
-        super().__init__(**common)
-        self.protocol = HubProtocol()
-        self.transport = _Transport(
-            socket,
-            **common,
-            protocol=self.protocol,
-            on_open=lambda: None,
-            on_close=lambda: None,
-            on_reconnect=lambda: None,
-            on_message=lambda _: None,
-        )
+    def __init__(self, socket: OneShotWebSocket) -> None:
+        super().__init__(url=socket.url, headers={})
+        self.transport = _Transport(socket)
 
-    def start(self) -> bool:
+    def start(self) -> None:
         """Connect, upgrade and send the handshake. Raises LinkFailure."""
-        started: bool = self.transport.start()
-        return started
+        self.transport.start()
 
     def handshake_done(self) -> None:
         """The hub has accepted the handshake: invocations may follow."""

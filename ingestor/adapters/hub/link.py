@@ -6,12 +6,10 @@ must be, and counted. Each attempt reports to the supervisor through its own que
 old one have no effect.
 """
 
-import queue
 import threading
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from random import Random
+from typing import NoReturn
 from uuid import UUID
 
 import structlog
@@ -20,44 +18,33 @@ from ingestor.adapters.hub.address import require_safe, shown
 from ingestor.adapters.hub.attempt import Attempt
 from ingestor.adapters.hub.causes import LinkCause, LinkFailure
 from ingestor.adapters.hub.losses import HINTS, Losses
-from ingestor.adapters.hub.options import LinkLimits, LinkOptions, LinkTiming, tls_context
+from ingestor.adapters.hub.options import LinkOptions
 from ingestor.adapters.hub.retry import Retry
 from ingestor.adapters.hub.states import LinkEvent, LinkState, LinkStatus, after
-from ingestor.adapters.hub.watch import watch
 from ingestor.domain.errors import LinkDown
 from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened
 from ingestor.domain.requests import ArgumentForm, Command
 from ingestor.pipeline.ports import Clock, LinkListener
 
-__all__ = ["HubLink", "LinkLimits", "LinkStatus", "LinkTiming"]
-
 log = structlog.get_logger()
 
 _JOIN_SECONDS = 1.0
+_LONGEST_TURN_SECONDS = 2.0
+"""What happens in the session ends a turn at once. A machine that was suspended is awake for so long before
+its dead link is noticed."""
 
 
 class HubLink:
     """`ports.Hub`, and the thread behind it. `start` and `stop` once."""
 
-    def __init__(  # noqa: PLR0913 - how to get to the hub, and whom to tell
-        self,
-        url: str,
-        key: Callable[[], str],
-        listener: LinkListener,
-        clock: Clock,
-        timing: LinkTiming,
-        limits: LinkLimits,
-        rng: Random,
-        *,
-        negotiation: str = "auto",
-        ca_file: Path | None = None,
-    ) -> None:
-        require_safe(url)
-        self._options = LinkOptions(url, key, negotiation, tls_context(ca_file), timing, limits)
-        self._timing = timing
+    def __init__(self, options: LinkOptions, listener: LinkListener, clock: Clock, rng: Random) -> None:
+        """Raises BadConfiguration for an address to which the key may not be sent."""
+        require_safe(options.url)
+        self._options = options
+        self._timing = options.timing
         self._listener = listener
         self._clock = clock
-        self._retry = Retry(timing, rng)
+        self._retry = Retry(options.timing, rng)
         self._losses = Losses()
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -70,7 +57,8 @@ class HubLink:
         self._next_attempt_at: float | None = None
         self._last_heard_at: datetime | None = None
         self._abandoned: list[threading.Thread] = []
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
+        """What ended the thread, if it was not asked to."""
         self._thread = threading.Thread(target=self._run, name="link supervisor", daemon=True)
         self.turned_at = clock.monotonic()
         """Monotonic time at which the supervisor last came round, waiting or not."""
@@ -100,11 +88,6 @@ class HubLink:
         return self._thread.is_alive()
 
     @property
-    def failure(self) -> BaseException | None:
-        """What ended the thread, if it was not asked to."""
-        return self._failure
-
-    @property
     def state(self) -> LinkStatus:
         """How things stand."""
         now = self._clock.monotonic()
@@ -117,7 +100,7 @@ class HubLink:
                 generation=self._generation,
                 session=None if live is None else live.session,
                 failure=self._last_failure if live is None else None,
-                last_heard_at=(attempt and attempt.heard_at) or self._last_heard_at,
+                last_heard_at=(attempt and attempt.receiver.heard_at) or self._last_heard_at,
                 attempts=self._attempts,
                 abandoned_threads=sum(thread.is_alive() for thread in self._abandoned),
                 next_attempt_in_seconds=None if due is None else max(0.0, due - now),
@@ -132,9 +115,9 @@ class HubLink:
             raise LinkDown("that session is over")
         arguments: list[object] = [request_id] if form is ArgumentForm.POSITIONAL else [[request_id]]
         try:
-            attempt.request(command, request_id, arguments)
+            attempt.connection.request(command, request_id, arguments)
         except OSError as error:
-            attempt.events.put(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
+            attempt.send_failed(error)
             raise LinkDown(str(error)) from None
 
     # --- the supervisor ---
@@ -145,7 +128,7 @@ class HubLink:
                 self._live()
             self._enter(LinkEvent.STOP)
         except BaseException as error:  # noqa: BLE001 - kept for the main thread, which ends the process with it
-            self._failure = error
+            self.failure = error
 
     def _live(self) -> None:
         """One generation: connect, watch, tear down, and wait before the next."""
@@ -157,9 +140,8 @@ class HubLink:
                 self._state, LinkEvent.START if self._state is LinkState.IDLE else LinkEvent.DUE
             )
         if self._stop.is_set():
-            attempt.events.put(
-                LinkFailure(LinkCause.STOPPED)
-            )  # `stop` may have looked before this attempt was there
+            # It may have looked for an attempt before this one was there.
+            attempt.events.put(LinkFailure(LinkCause.STOPPED))
         try:
             failure = self._follow(attempt)
             self._enter(LinkEvent.STOP if failure.cause == LinkCause.STOPPED else LinkEvent.FAILED)
@@ -176,45 +158,22 @@ class HubLink:
         timing = self._timing
         attempt.start()
         try:
-            for event, seconds, cause in (
-                (LinkEvent.NEGOTIATED, timing.negotiate_seconds + 1.0, LinkCause.TIMEOUT_NEGOTIATE),
+            for event, seconds, late in (
+                (LinkEvent.NEGOTIATED, timing.negotiate_seconds, LinkCause.TIMEOUT_NEGOTIATE),
                 (LinkEvent.UPGRADED, timing.start_seconds, LinkCause.TIMEOUT_UPGRADE),
                 (LinkEvent.HANDSHAKE_ANSWERED, timing.handshake_seconds, LinkCause.TIMEOUT_HANDSHAKE),
             ):
-                self._await(attempt, event, seconds, cause)
+                if attempt.next_event(seconds) is None:
+                    return LinkFailure(late, f"not within {seconds:g} s")
                 self._enter(event)
             self._announce(attempt)
-            watch(attempt, self._listener, self._clock, timing, self._turned)
+            self._watch(attempt)
         except LinkFailure as failure:
             return failure
 
-    def _wait(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
-        """The pause before the next attempt; ends early at `stop`, or once there is a new key."""
-        pause = self._retry.pause(failure, attempt.key, lived_seconds=lived, answered=attempt.answered)
-        due = self._clock.monotonic() + pause
-        with self._lock:
-            self._next_attempt_at = due
-        watches_key = failure.refuses_key or failure.cause == LinkCause.NO_KEY
-        while (left := due - self._clock.monotonic()) > 0:
-            self._turned()
-            if self._stop.wait(min(left, self._timing.key_check_seconds)):
-                return
-            if watches_key and attempt.key_has_changed():
-                log.info("hub_key_changed")
-                return
-
-    def _await(self, attempt: Attempt, event: LinkEvent, seconds: float, late: LinkCause) -> None:
-        try:
-            said = attempt.events.get(timeout=seconds)
-        except queue.Empty:
-            raise LinkFailure(late, f"not within {seconds:g} s") from None
-        if isinstance(said, BaseException):
-            raise said
-        if said is not event:
-            raise LinkFailure(LinkCause.BAD_FRAME, f"{said} came before {event}")
-
     def _announce(self, attempt: Attempt) -> None:
-        attempt.handshake_done()
+        attempt.connection.handshake_done()
+        attempt.up_since = self._clock.monotonic()
         self._retry.opened(attempt.key)
         with self._lock:
             opened = SessionOpened(
@@ -230,6 +189,29 @@ class HubLink:
         self._listener.link_up(opened)
         attempt.opened.set()
 
+    def _watch(self, attempt: Attempt) -> NoReturn:
+        """Send pings and notice silence until the session is over. Raises LinkFailure, or a bug."""
+        timing = self._timing
+        next_ping = self._clock.monotonic() + timing.ping_seconds
+        was_silent, pause = False, 0.0
+        while True:
+            self._turned()
+            attempt.next_event(pause)
+            now = self._clock.monotonic()
+            if now >= next_ping:
+                next_ping = now + timing.ping_seconds
+                attempt.ping()
+            seconds = 0.0 if attempt.delivering else now - attempt.received_at
+            if seconds > timing.receive_seconds:
+                raise LinkFailure(LinkCause.SILENT, f"nothing received for {seconds:.0f} s")
+            is_silent = seconds > timing.receive_seconds / 2
+            if is_silent and not was_silent:
+                # A hub that has nothing to say answers; a dead one does not.
+                self._listener.silent(attempt.session)
+            was_silent = is_silent
+            until_silent = timing.receive_seconds * (1.0 if is_silent else 0.5) - seconds
+            pause = max(0.0, min(_LONGEST_TURN_SECONDS, next_ping - now, until_silent))
+
     def _tear_down(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
         failure = failure.cleaned(attempt.clean)
         clean = failure.cause == LinkCause.STOPPED
@@ -238,7 +220,7 @@ class HubLink:
         abandoned = attempt.end(_JOIN_SECONDS, lambda: not self._stop.is_set())
         with self._lock:
             self._attempt = None
-            self._last_heard_at = attempt.heard_at or self._last_heard_at
+            self._last_heard_at = attempt.receiver.heard_at or self._last_heard_at
             self._abandoned = [thread for thread in (*self._abandoned, *abandoned) if thread.is_alive()]
             self._last_failure = None if clean else failure
             if not clean and attempt.up_since is None and failure.cause not in self._connection_errors:
@@ -260,13 +242,28 @@ class HubLink:
             SessionClosed(
                 session=attempt.session,
                 closed_at=now,
-                last_heard_at=attempt.heard_at or now,
+                last_heard_at=attempt.receiver.heard_at or now,
                 received=attempt.last_delivered_ordinal,
                 end=SessionEnd.CLEAN if clean else SessionEnd.LINK_LOST,
                 cause=failure.cause,
                 detail=detail,
             )
         )
+
+    def _wait(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
+        """The pause before the next attempt; ends early at `stop`, or once there is a new key."""
+        pause = self._retry.pause(failure, attempt.key, lived_seconds=lived, answered=attempt.answered)
+        due = self._clock.monotonic() + pause
+        with self._lock:
+            self._next_attempt_at = due
+        watches_key = failure.refuses_key or failure.cause == LinkCause.NO_KEY
+        while (left := due - self._clock.monotonic()) > 0:
+            self._turned()
+            if self._stop.wait(min(left, self._timing.key_check_seconds)):
+                return
+            if watches_key and attempt.key_has_changed():
+                log.info("hub_key_changed")
+                return
 
     def _note_loss(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
         suspect = self._losses.add(
@@ -277,9 +274,7 @@ class HubLink:
             ping_seconds=self._timing.ping_seconds,
         )
         if suspect is not None:
-            log.warning(
-                "link_lost_repeatedly", cause=failure.cause, setting=suspect.value, hint=HINTS[suspect]
-            )
+            log.warning("link_lost_repeatedly", cause=failure.cause, setting=suspect, hint=HINTS[suspect])
 
     def _turned(self) -> None:
         self.turned_at = self._clock.monotonic()

@@ -1,26 +1,19 @@
 """The sessions that were lost lately: how many, and whether one of our settings explains it."""
 
 from collections import deque
-from enum import StrEnum
 
 from ingestor.adapters.hub.causes import LinkCause
 
 _HOUR_SECONDS = 3600.0
 _ENOUGH = 3
+_FEW = 1
+"""Pings: ASP.NET Core's hub begins to watch for a client's silence with the first one."""
 _ENDED_BY_HUB = {LinkCause.EOF, LinkCause.RESET, LinkCause.CLOSED_BY_HUB}
 
-
-class Suspect(StrEnum):
-    """A setting that does not fit the hub."""
-
-    RECEIVE_DEADLINE = "hub.receive_deadline_seconds"
-    PING_INTERVAL = "hub.ping_interval_seconds"
-
-
+RECEIVE_DEADLINE, PING_INTERVAL = "hub.receive_deadline_seconds", "hub.ping_interval_seconds"
 HINTS = {
-    Suspect.RECEIVE_DEADLINE: "the hub is silent for longer than this; if it pings less often, raise it",
-    Suspect.PING_INTERVAL: "the hub ended these sessions before our first ping; if it drops silent clients, "
-    "lower it",
+    RECEIVE_DEADLINE: "the hub is silent for longer than this; if it pings less often, raise it",
+    PING_INTERVAL: "the hub ended these sessions before our second ping; lower it if silence is why",
 }
 
 
@@ -29,12 +22,12 @@ class Losses:
 
     def __init__(self) -> None:
         self._times: deque[float] = deque(maxlen=10_000)
-        self._suspect: Suspect | None = None
+        self._suspect: str | None = None
         self._in_a_row = 0
 
     def add(
         self, now: float, cause: str, *, lived_seconds: float, pings: int, ping_seconds: float
-    ) -> Suspect | None:
+    ) -> str | None:
         """Note a loss; gives the setting to name, if several losses in a row point to it.
 
         Args:
@@ -45,12 +38,12 @@ class Losses:
         self._times.append(now)
         suspect = None
         if cause == LinkCause.SILENT:
-            suspect = Suspect.RECEIVE_DEADLINE
-        elif cause in _ENDED_BY_HUB and pings == 0 and lived_seconds > ping_seconds / 10:
-            suspect = Suspect.PING_INTERVAL
-        self._in_a_row = self._in_a_row + 1 if suspect is self._suspect else 1
+            suspect = RECEIVE_DEADLINE
+        elif cause in _ENDED_BY_HUB and pings <= _FEW and lived_seconds > (pings + 0.1) * ping_seconds:
+            suspect = PING_INTERVAL
+        self._in_a_row = self._in_a_row + 1 if suspect == self._suspect else 1
         self._suspect = suspect
-        return suspect if suspect is not None and self._in_a_row % _ENOUGH == 0 else None
+        return suspect if self._in_a_row % _ENOUGH == 0 else None
 
     def count(self, now: float) -> int:
         """How many there were within the last hour."""

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -42,6 +42,13 @@ class LinkLimits:
     """What is kept of a message or record above its limit, beside its SHA-256."""
 
 
+def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Trusts this file's authorities instead of the system's, if there is one."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
     """What every attempt needs to know."""
@@ -49,15 +56,8 @@ class LinkOptions:
     url: str
     key: Callable[[], str]
     """Read anew for each attempt, so that a rotated key needs no restart."""
-    negotiation: str
+    negotiation: str = "auto"
     """`always`, `never`, or `auto`: without, where the hub has no such page."""
-    tls: ssl.SSLContext
-    timing: LinkTiming
-    limits: LinkLimits
-
-
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Trusts this file's authorities instead of the system's, if there is one."""
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    tls: ssl.SSLContext = field(default_factory=tls_context)
+    timing: LinkTiming = LinkTiming()
+    limits: LinkLimits = LinkLimits()

@@ -12,7 +12,6 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from signalrcore.protocol.json_hub_protocol import JsonHubProtocol
 
 from ingestor.adapters.hub.causes import LinkCause, LinkFailure
 from ingestor.adapters.hub.messages import Oversized
@@ -27,51 +26,32 @@ _STREAM_ITEM, _COMPLETION, _CLOSE = 2, 3, 7
 _OWN_TYPES = range(2, 10)
 """Everything but an invocation: stream items, completions, pings, Close, acks."""
 _NULL = msgspec.Raw(b"null")
-_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
-class HubProtocol(JsonHubProtocol):  # type: ignore[misc] # the library is untyped
-    """What signalrcore writes: version 1, said explicitly, and no credentials inside messages."""
-
-    def __init__(self) -> None:
-        super().__init__(version=1)
-
-    def encode(self, message: object) -> str:
-        """One record. signalrcore would copy the Authorization header into each invocation."""
-        vars(message).pop("headers", None)
-        return f"{self.encoder.encode(message)}{self.record_separator}"
-
-
-class _Handshake(msgspec.Struct):
-    error: str | None = None
-    type: int | None = None
-    """Not part of an answer: it identifies a message that came too early."""
-
-
-class _Outer(msgspec.Struct, rename="camel"):
+class _Envelope(msgspec.Struct, rename="camel"):
     """What the link needs of a record; msgspec skips the rest without building it."""
 
-    type: int
+    type: int | None = None
+    """Missing in the answer to the handshake, and in what is no hub message."""
     invocation_id: str | None = None
     error: str | None = None
     allow_reconnect: bool | None = None
     result: msgspec.Raw = _NULL
     item: msgspec.Raw = _NULL
 
-
-_handshake = msgspec.json.Decoder(_Handshake).decode
-_outer = msgspec.json.Decoder(_Outer).decode
-
-
-def _carries_value(outer: _Outer) -> bool:
-    value = outer.item if outer.type == _STREAM_ITEM else outer.result
-    return outer.type in {_STREAM_ITEM, _COMPLETION} and bytes(value) != b"null"
+    @property
+    def carries_value(self) -> bool:
+        value = {_STREAM_ITEM: self.item, _COMPLETION: self.result}.get(self.type or 0, _NULL)
+        return bytes(value) != b"null"
 
 
-def _read(piece: bytes) -> _Outer | None:
+_decode = msgspec.json.Decoder(_Envelope).decode
+
+
+def _read(piece: bytes) -> _Envelope | None:
     try:
-        return _outer(piece)
-    except _UNREADABLE:
+        return _decode(piece)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
 
 
@@ -169,12 +149,9 @@ class Receiver:
 
     def _read_handshake(self, frame: bytes) -> bytes:
         head, _, rest = frame.partition(_END)
-        try:
-            answer = _handshake(head)
-        except _UNREADABLE:
-            raise LinkFailure(
-                LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is unreadable"
-            ) from None
+        answer = _read(head)
+        if answer is None:
+            raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is unreadable")
         if answer.error:
             raise LinkFailure(LinkCause.HANDSHAKE_ERROR, answer.error[:200])
         if answer.type is not None:
@@ -189,22 +166,18 @@ class Receiver:
         if piece.startswith(_INVOCATION_HEAD):
             self._record(piece)
             return
-        outer = _read(piece)
-        if outer is None:
-            self._record(piece)  # the writer will say what is wrong with it
+        read = _read(piece)
+        if read is None or read.type not in _OWN_TYPES or read.carries_value:
+            self._record(piece)  # the writer will say what is wrong with it, if anything
+        if read is None:
             return
-        if _carries_value(outer):
-            self._record(piece)
-        if outer.type == _COMPLETION and outer.invocation_id is not None:
+        if read.type == _COMPLETION and read.invocation_id is not None:
             self.flush()  # in the order in which it came
-            self._on_completion(outer.invocation_id, outer.error)
-        elif outer.type == _CLOSE:
-            again = "" if outer.allow_reconnect is None else f", allowReconnect {outer.allow_reconnect}"
-            raise LinkFailure(
-                LinkCause.CLOSED_BY_HUB, f"Close record{again}: {outer.error or 'no error'}"[:200]
-            )
-        elif outer.type not in _OWN_TYPES:
-            self._record(piece)
+            self._on_completion(read.invocation_id, read.error)
+        elif read.type == _CLOSE:
+            again = "" if read.allow_reconnect is None else f", allowReconnect {read.allow_reconnect}"
+            text = f"Close record{again}: {read.error or 'no error'}"
+            raise LinkFailure(LinkCause.CLOSED_BY_HUB, text[:200])
 
     def _record(self, piece: bytes) -> None:
         if len(piece) > self._limits.record_bytes:

@@ -1,26 +1,32 @@
-"""signalrcore's WebSocket client, with what RFC 6455 asks for and a daemon needs.
+"""signalrcore's WebSocket client, with what a daemon and RFC 6455 need, by the `websockets` library.
 
 It replaces the parts that cost the connection or the process: pings are answered, whatever they carry, also
 between fragments; the answer to the upgrade is checked, and bytes behind it are kept; messages are limited
 in size. One lock orders all senders.
 """
 
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
 from signalrcore.transport.websockets.websocket_client import WebSocketClient
+from websockets.client import ClientProtocol
+from websockets.exceptions import WebSocketException
 from websockets.frames import OP_CLOSE, OP_PING, OP_PONG, OP_TEXT, Frame, Opcode
+from websockets.http11 import Response
+from websockets.streams import StreamReader
+from websockets.uri import parse_uri
 
-from ingestor.adapters.hub.causes import LinkCause, LinkFailure
+from ingestor.adapters.hub.causes import LinkCause, LinkFailure, cause_of, http_failure
 from ingestor.adapters.hub.messages import MessageReader
-from ingestor.adapters.hub.negotiate import Target, cause_of
+from ingestor.adapters.hub.negotiate import Target
 from ingestor.adapters.hub.options import LinkOptions
 from ingestor.adapters.hub.protocol import Receiver
 from ingestor.adapters.hub.states import LinkEvent
 from ingestor.adapters.hub.tcp import SocketConnection
-from ingestor.adapters.hub.upgrade import upgrade
 
+_CHUNK = 64 * 1024
 _GOODBYE_SECONDS = 0.2
 _NO_CODE = 1005
 """RFC 6455's number for a close frame without a code."""
@@ -63,7 +69,7 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         """Open and upgrade. Raises LinkFailure."""
         try:
             sock = self._tcp.open(self._timing.start_seconds)
-            self._behind_upgrade = upgrade(sock, self._target)
+            self._behind_upgrade = _upgrade(sock, self._target)
             self._tcp.establish()
         except TimeoutError:
             raise LinkFailure(LinkCause.TIMEOUT_UPGRADE, "the hub did not answer the upgrade") from None
@@ -76,28 +82,30 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
 
     # --- sending ---
 
-    def send(self, message: str | bytes, opcode: int = OP_TEXT) -> None:
-        """Send one frame. Raises OSError."""
-        data = _frame(message.encode() if isinstance(message, str) else message, opcode)
-        with self._send_lock:
-            if self._send_failed:
-                raise OSError("an earlier message was not sent whole")
-            try:
-                self._tcp.send(data, self._timing.send_seconds)
-            except OSError:
-                self._send_failed = True  # half a frame may be on its way: whatever follows would be its rest
-                raise
+    def send(self, message: str | bytes, opcode: int = OP_TEXT, hurry_seconds: float | None = None) -> None:
+        """Send one frame. Raises OSError, with `hurry_seconds` also when another sender takes that long."""
+        payload = message.encode() if isinstance(message, str) else message
+        data = Frame(Opcode(opcode), payload).serialize(mask=True)
+        if not self._send_lock.acquire(timeout=hurry_seconds or -1):
+            raise OSError("another message is being sent")
+        try:
+            self._send_whole(data, hurry_seconds or self._timing.send_seconds)
+        finally:
+            self._send_lock.release()
+
+    def _send_whole(self, data: bytes, seconds: float) -> None:
+        if self._send_failed:
+            raise OSError("an earlier message was not sent whole")
+        try:
+            self._tcp.send(data, seconds)
+        except OSError:
+            self._send_failed = True  # half a frame may be on its way: whatever follows would be its rest
+            raise
 
     def say_goodbye(self, payload: bytes = (1000).to_bytes(2, "big")) -> None:
         """Send a close frame if that is possible right now: it is a courtesy, and nobody waits for it."""
-        if self._send_lock.acquire(timeout=_GOODBYE_SECONDS):
-            try:
-                if self._send_failed:
-                    return
-                with suppress(OSError):
-                    self._tcp.send(_frame(payload, OP_CLOSE), _GOODBYE_SECONDS)
-            finally:
-                self._send_lock.release()
+        with suppress(OSError):
+            self.send(payload, OP_CLOSE, _GOODBYE_SECONDS)
 
     # --- receiving, in the receive thread ---
 
@@ -148,5 +156,46 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
             self._report(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
 
 
-def _frame(payload: bytes, opcode: int) -> bytes:
-    return Frame(Opcode(opcode), payload).serialize(mask=True)
+def _upgrade(sock: socket.socket, target: Target) -> bytes:
+    """Send the request and check the answer; gives the bytes that were received behind the answer.
+
+    Raises:
+        LinkFailure: the hub did not agree, or what answered is not a WebSocket server.
+        OSError: the connection broke or took too long.
+    """
+    protocol = ClientProtocol(parse_uri(target.url))
+    request = protocol.connect()
+    request.headers.update(target.headers)
+    sock.sendall(request.serialize())
+    received = StreamReader()
+    response = _response(sock, received)
+    if response.status_code != 101:
+        raise http_failure(target.step, response.status_code, response.headers, bytes(received.buffer))
+    try:
+        protocol.process_response(response)
+    except WebSocketException as error:
+        raise LinkFailure(
+            LinkCause.UPGRADE_REFUSED, f"the answer does not fit the request: {error}"
+        ) from None
+    return bytes(received.buffer)
+
+
+def _response(sock: socket.socket, received: StreamReader) -> Response:
+    # `proxy` leaves the body unread, which may be long or have no end.
+    parser = Response.parse(received.read_line, received.read_exact, received.read_to_eof, proxy=True)
+    try:
+        while True:
+            next(parser)
+            piece = sock.recv(_CHUNK)
+            if piece:
+                received.feed_data(piece)
+            else:
+                received.feed_eof()
+    except StopIteration as end:
+        response: Response = end.value
+        return response
+    except EOFError:
+        raise LinkFailure(LinkCause.UPGRADE_REFUSED, "the hub hung up during the upgrade") from None
+    except (ValueError, WebSocketException) as error:  # the library's words for what is not HTTP
+        text = f"the answer to the upgrade is not HTTP: {error}"[:200]
+        raise LinkFailure(LinkCause.UPGRADE_REFUSED, text) from None

@@ -8,15 +8,16 @@ from hashlib import blake2b
 import psycopg
 
 from ingestor.adapters.postgres.connecting import backend_pid
+from ingestor.adapters.postgres.reading import value
 from ingestor.domain.errors import Fatal, Transient
 
-_TRY = "SELECT pg_try_advisory_lock(%b)"
+_TRY = "SELECT pg_try_advisory_lock($1::int8)"
 
 HOLDER = """
     SELECT pid FROM pg_locks
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND (classid::bigint << 32 | objid::bigint) = %b
+      AND (classid::bigint << 32 | objid::bigint) = $1::int8
 """
 
 
@@ -57,8 +58,8 @@ class AccountLock:
             Transient: a connection of our own has it that we have lost and the server not yet.
             psycopg.Error: as it comes.
         """
-        if not _value(connection, _TRY, self._key):
-            self._refuse(_value(connection, HOLDER, self._key))
+        if not value(connection, _TRY, self._key):
+            self._refuse(value(connection, HOLDER, self._key))
         self._backend = backend_pid(connection)
 
     def _refuse(self, holder: object) -> None:
@@ -67,8 +68,3 @@ class AccountLock:
         if holder == self._backend:
             raise Transient(f"the server has not yet noticed the end of our last connection (pid {holder})")
         raise AccountLockedElsewhere(self._account, holder)
-
-
-def _value(connection: psycopg.Connection, query: str, *values: object) -> object:
-    row = connection.execute(query.encode(), values).fetchone()
-    return None if row is None else row[0]

@@ -14,7 +14,7 @@ from psycopg._conninfo_attempts import conninfo_attempts
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ingestor.adapters.postgres.deadline import DeadlineGuard
-from ingestor.adapters.postgres.failures import ConnectionFailed, refused, transaction_pooling
+from ingestor.adapters.postgres.failures import ConnectionFailed, TakesNoWrites, refused, transaction_pooling
 from ingestor.adapters.postgres.login import log_in
 from ingestor.domain.errors import BadConfiguration
 from ingestor.pipeline.ports import Clock
@@ -44,6 +44,10 @@ _PREFERRED = {
 }
 """Settings of the session for which `options` of the URL go before ours."""
 
+_SOME_PLATFORMS_ONLY = ("client_connection_check_interval", "2000")
+"""A process that was killed: the server notices in the middle of a statement too, not at its end, which frees
+the account's lock. Servers on Windows reject it."""
+
 _NOT_IN_URL = {
     "client_encoding": "UTF8 is always used",
     "replication": "an ordinary connection is needed",
@@ -58,6 +62,7 @@ class Connector:
     Args:
         address: a URL (`postgresql+psycopg://…` or `postgresql://…`, one host or several), or what gives it.
         guard: cuts a server off that freezes after the login.
+        reads_only: where no host takes writes, one that takes none will do.
     """
 
     def __init__(
@@ -67,15 +72,18 @@ class Connector:
         application_name: str,
         guard: DeadlineGuard,
         clock: Clock,
+        *,
+        reads_only: bool = False,
     ) -> None:
         self._address = address
         self._timing = timing
         self._application_name = application_name
         self._guard = guard
         self._clock = clock
+        self._reads_only = reads_only
 
     def connect(self) -> psycopg.Connection:
-        """A new session, on the first host that takes our writes.
+        """A new session, on the first host that takes writes.
 
         Raises:
             ConnectionFailed: on every host.
@@ -88,21 +96,30 @@ class Connector:
             attempts = conninfo_attempts(parameters)
         except psycopg.Error as error:
             raise refused(str(error)) from None
-        failures = []
+        failures = list[ConnectionFailed]()
+        readable = None
         for attempt in attempts:
+            conninfo = make_conninfo("", **attempt)
             try:
-                return self._on_host(make_conninfo("", **attempt), settings)
+                return self._on_host(conninfo, settings)
+            except TakesNoWrites as error:
+                failures.append(error)
+                readable = readable or conninfo
             except ConnectionFailed as error:
                 failures.append(error)
+        if self._reads_only and readable is not None:
+            return self._on_host(readable, settings, needs_writes=False)
         # What may pass on one host is worth waiting for, whatever the others say.
         raise next((each for each in failures if each.lasting is None), failures[-1])
 
-    def _on_host(self, conninfo: str, settings: Mapping[str, str]) -> psycopg.Connection:
+    def _on_host(
+        self, conninfo: str, settings: Mapping[str, str], *, needs_writes: bool = True
+    ) -> psycopg.Connection:
         seconds = self._timing.connect_seconds
         connection = log_in(conninfo, seconds, self._clock)
         try:
             with self._guard.watch(connection, seconds):
-                pooled = _made_ours(connection, settings)
+                pooled = _made_ours(connection, settings, needs_writes=needs_writes)
             if pooled:
                 self._require_session_of_our_own(connection, conninfo)
         except psycopg.Error as error:
@@ -187,7 +204,7 @@ _STATE = """
 _READ_ONLY_SOURCE = "SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'"
 
 
-def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str]) -> bool:
+def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, needs_writes: bool) -> bool:
     """Set, and read back. True if a pooler stands between us and the server."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
@@ -196,6 +213,10 @@ def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str]) -> b
             "why: names of assets can hold any letter, which only UTF8 can store, and each in one way\n"
             "fix: make the database with ENCODING 'UTF8' TEMPLATE template0"
         )
+    # First and by itself: the server's own limit, however short, holds for all that comes before.
+    connection.execute(f"SET statement_timeout = {settings['statement_timeout']}".encode())
+    with suppress(psycopg.errors.InvalidParameterValue):
+        connection.execute(_SET, ([_SOME_PLATFORMS_ONLY[0]], [_SOME_PLATFORMS_ONLY[1]]))
     names = list(settings)
     wanted = connection.execute(_SET, (names, list(settings.values()))).fetchall()
     found = connection.execute(_READ, (names,)).fetchall()
@@ -205,8 +226,8 @@ def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str]) -> b
     ((backend, standby, read_only),) = connection.execute(_STATE).fetchall()
     if read_only and not standby:
         read_only = not _writable_again(connection)
-    if standby or read_only:
-        raise refused("this host takes no writes: it is " + ("a standby" if standby else "read-only"))
+    if needs_writes and (standby or read_only):
+        raise TakesNoWrites("a standby" if standby else "read-only")
     return bool(backend != connection.info.backend_pid)
 
 

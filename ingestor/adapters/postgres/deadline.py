@@ -14,11 +14,15 @@ import psycopg
 
 from ingestor.pipeline.ports import Clock
 
-_LONGEST_TICK_SECONDS = 0.5
+_LONGEST_TURN_SECONDS = 5.0
 
 
 class DeadlineGuard:
-    """One thread for the life of its owner; a watched block only sets and clears two fields."""
+    """One thread for the life of its owner; a watched block only sets and clears two fields.
+
+    The thread sleeps until a deadline, and with nothing to watch for no longer than the limit: a block that
+    begins meanwhile has its deadline later. Only one with a shorter limit of its own wakes it.
+    """
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
@@ -27,7 +31,8 @@ class DeadlineGuard:
         self._watched: tuple[float, psycopg.Connection] | None = None
         self.has_cut = False
         """Whether the block that is watched, or was last, took too long."""
-        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._closed = False
         self._thread: threading.Thread | None = None
         self.turned_at = clock.monotonic()
         """Monotonic time at which the thread last came round."""
@@ -45,6 +50,8 @@ class DeadlineGuard:
         with self._lock:
             self._watched = (self._clock.monotonic() + limit, connection)
             self.has_cut = False
+        if limit < self._seconds:
+            self._wake.set()
         try:
             yield
         finally:
@@ -57,22 +64,31 @@ class DeadlineGuard:
 
     def close(self) -> None:
         """End the thread."""
-        self._stop.set()
+        self._closed = True
+        self._wake.set()
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(min(self._seconds / 10, _LONGEST_TICK_SECONDS)):
-            self.turned_at = self._clock.monotonic()
-            with self._lock:
-                if self._watched is None:
-                    continue
-                deadline, connection = self._watched
-                if self._clock.monotonic() < deadline or connection.closed:
-                    continue
-                self._watched = None
+        while not self._closed:
+            self._wake.wait(self._turn())
+            self._wake.clear()
+
+    def _turn(self) -> float:
+        """Cut what is too late; gives the seconds until something else can be."""
+        now = self.turned_at = self._clock.monotonic()
+        pause = min(self._seconds, _LONGEST_TURN_SECONDS)
+        with self._lock:
+            if self._watched is None:
+                return pause
+            deadline, connection = self._watched
+            if now < deadline:
+                return min(pause, deadline - now)
+            self._watched = None
+            if not connection.closed:
                 self.has_cut = True
                 _cut(connection)
+        return pause
 
 
 def _cut(connection: psycopg.Connection) -> None:

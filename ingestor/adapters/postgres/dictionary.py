@@ -5,9 +5,11 @@
 
 import sys
 
-from sqlalchemy import Engine, create_engine, text
+import psycopg
 
-_COLUMNS = text("""
+from ingestor.adapters.postgres.reading import rows
+
+_COLUMNS = """
     SELECT c.relname AS view, obj_description(c.oid, 'pg_class') AS about,
            a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type,
            col_description(c.oid, a.attnum) AS meaning
@@ -16,22 +18,22 @@ _COLUMNS = text("""
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE n.nspname = 'report' AND c.relkind = 'v'
     ORDER BY c.relname, a.attnum
-""")
+"""
 
 
-def dictionary(engine: Engine) -> str:
+def dictionary(connection: psycopg.Connection) -> str:
     """Markdown: a section per view, a row per column."""
     lines: list[str] = []
     view = None
-    with engine.connect() as connection:
-        for row in connection.execute(_COLUMNS):
-            if row.view != view:
-                view = row.view
-                lines += ["", f"### report.{view}", "", row.about or "", ""]
-                lines += ["| column | type | meaning |", "|---|---|---|"]
-            lines.append(f"| `{row.column}` | {row.type} | {row.meaning or ''} |")
+    for row in rows(connection, _COLUMNS):
+        if row.view != view:
+            view = row.view
+            lines += ["", f"### report.{view}", "", row.about or "", ""]
+            lines += ["| column | type | meaning |", "|---|---|---|"]
+        lines.append(f"| `{row.column}` | {row.type} | {row.meaning or ''} |")
     return "\n".join(lines).strip() + "\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(dictionary(create_engine(sys.argv[1])))
+    with psycopg.connect(sys.argv[1]) as opened:
+        sys.stdout.write(dictionary(opened))

@@ -46,6 +46,19 @@ class ConnectionFailed(Transient):
         self.lasting = lasting
 
 
+class TakesNoWrites(ConnectionFailed):
+    """A host that answers, and can be read only."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            _lines(
+                "the database takes no writes",
+                f"this host is {what}",
+                "name the primary in database.url, and see that its default_transaction_read_only is off",
+            )
+        )
+
+
 def refused(
     text: str,
     sqlstate: str | None = None,

@@ -1,121 +1,61 @@
-"""Bringing the schema to the revision that this software writes to, and telling where it stands."""
+"""Bringing the schema to the revision that this software writes to. Only `db upgrade` and a private Postgres
+need this, and with it Alembic and SQLAlchemy."""
 
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-
+import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
 
-from ingestor.adapters.postgres.tables import SCHEMA
-from ingestor.domain.errors import BadConfiguration, SchemaMismatch
-
-SCHEMAS = (SCHEMA, "report")
-"""Those that the migrations fill; made where they are missing."""
-
-REVISION = "0002"
-"""What this software reads and writes. A test holds it equal to the newest migration."""
+from ingestor.adapters.postgres.reading import rows
+from ingestor.adapters.postgres.schema import SCHEMAS, SchemaState, mismatch, schema_state, scripts
+from ingestor.domain.errors import BadConfiguration
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaState:
-    """Where a database stands against this software."""
-
-    found: str | None
-    """None: no schema at all."""
-    wanted: str
-    pending: tuple[str, ...]
-    """Titles of the steps that an upgrade would take, oldest first."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether this software may write to it."""
-        return self.found == self.wanted
-
-    @property
-    def newer(self) -> bool:
-        """The database knows a revision that this software does not."""
-        return self.found is not None and not self.fits and not self.pending
-
-
-def scripts() -> Path:
-    """The migrations: inside the installed package, or beside it in a checkout."""
-    packaged = Path(str(files("ingestor"))) / "migrations"
-    return packaged if packaged.is_dir() else packaged.parent.parent / "migrations"
-
-
-def upgrade(connection: Connection) -> SchemaState:
+def upgrade(connection: psycopg.Connection) -> SchemaState:
     """Upgrade to `REVISION`; returns where the database stood before. Safe to run twice at once.
 
     Raises:
         SchemaMismatch: the schema is newer.
         BadConfiguration: the role may not make the schemas; the text names the grant.
+        psycopg.Error: as it comes.
     """
     before = schema_state(connection)
     if before.newer:
-        raise _mismatch(before)
+        raise mismatch(before)
     _require_create(connection)
-    connection.rollback()
-    transactional = connection.execution_options(isolation_level="READ COMMITTED")
-    config = _config()
-    config.attributes["connection"] = transactional
-    command.upgrade(config, "head")
-    transactional.commit()
+    engine = create_engine(
+        "postgresql+psycopg://",
+        poolclass=StaticPool,
+        creator=lambda: connection,
+        isolation_level="READ COMMITTED",  # one transaction for all, where the connection is in autocommit
+    )
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    try:
+        # Who waited for another upgrade must see what that has done: not in a snapshot from before.
+        with engine.connect().execution_options(isolation_level="READ COMMITTED") as around:
+            config.attributes["connection"] = around
+            command.upgrade(config, "head")
+            around.commit()
+    except DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from None
     return before
 
 
-def schema_state(connection: Connection) -> SchemaState:
-    """Where the database stands."""
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    found = context.get_current_revision()
-    directory = ScriptDirectory.from_config(_config())
-    known = [script.revision for script in directory.walk_revisions()]
-    pending: tuple[str, ...] = ()
-    if found is None or found in known:
-        steps = reversed(list(directory.iterate_revisions("head", found or "base")))
-        pending = tuple(f"{step.revision} {step.doc}" for step in steps)
-    return SchemaState(found, REVISION, pending)
-
-
-def require_schema(connection: Connection) -> None:
-    """Refuse to write to a schema we were not built for (I19).
-
-    Raises:
-        SchemaMismatch: with the command that mends it.
-    """
-    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    if context.get_current_revision() != REVISION:
-        raise _mismatch(schema_state(connection))
-
-
-def _mismatch(state: SchemaState) -> SchemaMismatch:
-    if state.newer:
-        return SchemaMismatch(
-            f"the schema is at revision {state.found}, newer than this software's {REVISION}\n"
-            "why: a newer ingestor has upgraded it, and an older one would write what it does not know\n"
-            "fix: install the newer software"
-        )
-    what = "this database has no ingestor schema"
-    if state.found is not None:
-        what = f"the schema is at revision {state.found}, this software needs {REVISION}"
-    return SchemaMismatch(
-        f"{what}\nwhy: the schema and this software do not fit together\nfix: run `ingestor db upgrade`"
-    )
-
-
-def _require_create(connection: Connection) -> None:
+def _require_create(connection: psycopg.Connection) -> None:
     """Only what is missing needs the right to make it."""
-    row = connection.execute(_MAY_CREATE, {"schemas": list(SCHEMAS)}).one()
+    (row,) = rows(connection, _MAY_CREATE, list(SCHEMAS))
     if row.missing and not row.in_database:
         raise _grant(row.role, f"CREATE ON DATABASE {row.database}", f"make the schema {row.missing[0]}")
     if row.closed:
         raise _grant(row.role, f"USAGE, CREATE ON SCHEMA {', '.join(row.closed)}", "make tables in it")
 
 
-_MAY_CREATE = text("""
+_MAY_CREATE = """
     SELECT quote_ident(current_user) AS role, quote_ident(current_database()) AS database,
         has_database_privilege(current_database(), 'CREATE') AS in_database,
         coalesce(array_agg(s.name) FILTER (WHERE n.oid IS NULL), '{}') AS missing,
@@ -124,9 +64,9 @@ _MAY_CREATE = text("""
                 WHERE NOT has_schema_privilege(n.oid, 'CREATE') OR NOT has_schema_privilege(n.oid, 'USAGE')
             ), '{}'
         ) AS closed
-    FROM unnest(CAST(:schemas AS text[])) WITH ORDINALITY AS s (name, place)
+    FROM unnest($1::text[]) WITH ORDINALITY AS s (name, place)
     LEFT JOIN pg_namespace AS n ON n.nspname = s.name
-""")
+"""
 
 
 def _grant(role: str, privilege: str, what: str) -> BadConfiguration:
@@ -135,9 +75,3 @@ def _grant(role: str, privilege: str, what: str) -> BadConfiguration:
         f"why: it lacks the privilege {privilege}\n"
         f"fix: let the owner or a superuser run GRANT {privilege} TO {role}"
     )
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
-    return config

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, text
+import psycopg
 
-from ingestor.adapters.postgres import tables as t
 from ingestor.adapters.postgres.account_lock import HOLDER, lock_key
+from ingestor.adapters.postgres.reading import read, rows, value
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ class AccountStatus:
     account: str
     known_accounts: tuple[str, ...]
     """All that have been ingested into this database."""
+    takes_writes: bool
+    """False on a standby, and on a server that is read-only."""
     process: ProcessStatus | None
     lock_holder: LockHolder | None
     streams: tuple[StreamStatus, ...]
@@ -110,51 +112,54 @@ class AccountStatus:
     last_session_opened_at: datetime | None
 
 
-def account_status(connection: Connection, account: str) -> AccountStatus:
-    """Raises sqlalchemy's errors as they come; the caller words them."""
-    of_account = {"account": account}
-    letters = connection.execute(_DEAD_LETTERS, of_account).one()
+def account_status(connection: psycopg.Connection, account: str) -> AccountStatus:
+    """Raises psycopg's errors as they come; the caller words them."""
+    ((dead_letters, newest),) = rows(connection, _DEAD_LETTERS, account)
+    process = read(connection, ProcessStatus, _PROCESS, account)
     return AccountStatus(
         account=account,
-        known_accounts=tuple(connection.scalars(select(t.account.c.account).order_by("account"))),
-        process=_process(connection, account),
+        known_accounts=tuple(name for (name,) in rows(connection, _ACCOUNTS)),
+        takes_writes=value(connection, _TAKES_WRITES),
+        process=process[0] if process else None,
         lock_holder=lock_holder(connection, account),
-        streams=_streams(connection, account),
-        failed_requests=tuple(
-            FailedRequest(*row) for row in connection.execute(_FAILED_REQUESTS, of_account)
-        ),
-        open_gaps=connection.scalar(_OPEN_GAPS, of_account) or 0,
-        dropped_records=connection.scalar(_DROPPED_RECORDS, of_account) or 0,
-        unaccounted_records=connection.scalar(_UNACCOUNTED, of_account) or 0,
-        links_lost_last_hour=connection.scalar(_LINKS_LOST, of_account) or 0,
-        dead_letters=letters.total,
-        newest_dead_letter=letters.newest,
-        undecodable=tuple(connection.scalars(_UNDECODABLE, of_account)),
-        sequence_steps=tuple(SequenceStep(*row) for row in connection.execute(_SEQUENCE_STEPS, of_account)),
-        last_session_opened_at=connection.scalar(
-            select(func.max(t.session.c.opened_at)).where(t.session.c.account == account)
-        ),
+        streams=tuple(read(connection, StreamStatus, _STREAMS, account)),
+        failed_requests=tuple(read(connection, FailedRequest, _FAILED_REQUESTS, account)),
+        open_gaps=value(connection, _OPEN_GAPS, account),
+        dropped_records=value(connection, _DROPPED_RECORDS, account),
+        unaccounted_records=value(connection, _UNACCOUNTED, account),
+        links_lost_last_hour=value(connection, _LINKS_LOST, account),
+        dead_letters=dead_letters,
+        newest_dead_letter=newest,
+        undecodable=tuple(detail for (detail,) in rows(connection, _UNDECODABLE, account)),
+        sequence_steps=tuple(read(connection, SequenceStep, _SEQUENCE_STEPS, account)),
+        last_session_opened_at=value(connection, _LAST_SESSION, account),
     )
 
 
-def lock_holder(connection: Connection, account: str) -> LockHolder | None:
+def lock_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:
     """Who writes the account now, whatever its heartbeat says."""
-    row = connection.exec_driver_sql(_LOCK_HOLDER, (lock_key(account),)).one_or_none()
-    return None if row is None else LockHolder(*row)
+    found = read(connection, LockHolder, _LOCK_HOLDER, lock_key(account))
+    return found[0] if found else None
 
 
 _LOCK_HOLDER = f"""
     SELECT pid, CASE state
         WHEN 'active' THEN 0
         ELSE extract(epoch FROM clock_timestamp() - state_change)
-    END::float8
+    END::float8 AS idle_seconds
     FROM pg_stat_activity WHERE pid = ({HOLDER})
 """  # noqa: S608 - a constant
 
-_OPEN_GAPS = text("""
+_TAKES_WRITES = "SELECT current_setting('transaction_read_only') = 'off'"
+
+_ACCOUNTS = "SELECT account FROM ingest.account ORDER BY account"
+
+_LAST_SESSION = "SELECT max(opened_at) FROM ingest.session WHERE account = $1"
+
+_OPEN_GAPS = """
     SELECT count(*)
     FROM ingest.gap AS g
-    WHERE g.account = :account AND g.ended_at IS NULL
+    WHERE g.account = $1 AND g.ended_at IS NULL
       AND NOT (g.kind = 'disconnected' AND g.cause = 'stopped' AND g.missed_until IS NULL)
       AND NOT EXISTS (
         -- Of a former user (whose freshness is null): nobody will ever end it.
@@ -162,108 +167,82 @@ _OPEN_GAPS = text("""
         WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.touches)
           AND f.is_fresh IS NULL
     )
-""")
+"""
 
-_DROPPED_RECORDS = text("""
-    SELECT sum(last_missing - first_missing + 1)::int8
+_DROPPED_RECORDS = """
+    SELECT coalesce(sum(last_missing - first_missing + 1), 0)::int8
     FROM ingest.gap
-    WHERE account = :account AND kind = 'dropped' AND opened_at > clock_timestamp() - interval '24 hours'
-""")
+    WHERE account = $1 AND kind = 'dropped' AND opened_at > clock_timestamp() - interval '24 hours'
+"""
 
-_UNACCOUNTED = text("SELECT sum(abs(records))::int8 FROM report.unaccounted WHERE account = :account")
+_UNACCOUNTED = """
+    SELECT coalesce(sum(abs(records)), 0)::int8 FROM report.unaccounted WHERE account = $1
+"""
 
-_LINKS_LOST = text("""
+_LINKS_LOST = """
     SELECT count(*)
     FROM ingest.session
-    WHERE account = :account AND ending = 'link_lost' AND closed_at > clock_timestamp() - interval '1 hour'
-""")
+    WHERE account = $1 AND ending = 'link_lost' AND closed_at > clock_timestamp() - interval '1 hour'
+"""
 
-_FAILED_REQUESTS = text("""
+_FAILED_REQUESTS = """
     SELECT newest.command, newest.outcome, newest.error
     FROM unnest(ARRAY['GetBalances', 'GetPairs']) AS c (command)
     CROSS JOIN LATERAL (
         SELECT r.command, r.outcome, r.error
         FROM ingest.request AS r
-        WHERE r.account = :account AND r.command = c.command AND r.outcome IS NOT NULL
+        WHERE r.account = $1 AND r.command = c.command AND r.outcome IS NOT NULL
         ORDER BY r.requested_at DESC
         LIMIT 1
     ) AS newest
     WHERE newest.outcome IN ('refused', 'unreadable', 'timed_out')
-""")
+"""
 
-_DEAD_LETTERS = text("""
+_DEAD_LETTERS = """
     SELECT count(*) AS total, (array_agg(detail ORDER BY last_received_at DESC))[1] AS newest
     FROM ingest.dead_letter
-    WHERE account = :account
-""")
+    WHERE account = $1
+"""
 
-_UNDECODABLE = text("""
+_UNDECODABLE = """
     SELECT DISTINCT d.detail
     FROM ingest.gap AS g
     JOIN ingest.dead_letter AS d USING (account, session_id, ordinal, position)
-    WHERE g.account = :account AND g.ended_at IS NULL AND g.kind = 'undecodable'
+    WHERE g.account = $1 AND g.ended_at IS NULL AND g.kind = 'undecodable'
     ORDER BY d.detail
     LIMIT 3
-""")
+"""
 
-_SEQUENCE_STEPS = text("""
-    SELECT user_id, origin, step, versions, share::float8
+_SEQUENCE_STEPS = """
+    SELECT user_id, origin, step, versions, share::float8 AS share
     FROM report.sequence_steps
-    WHERE account = :account
+    WHERE account = $1
     ORDER BY versions DESC, step
     LIMIT 10
-""")
+"""
 
 
-def _process(connection: Connection, account: str) -> ProcessStatus | None:
-    h = t.heartbeat.c
-    row = connection.execute(
-        select(
-            t.heartbeat,
-            func.extract("epoch", func.clock_timestamp() - h.heartbeat_at).label("silence"),
-            func.extract("epoch", func.clock_timestamp() - h.started_at).label("uptime"),
-            func.extract("epoch", func.clock_timestamp() - h.stopped_at).label("stopped_for"),
-            func.extract("epoch", h.next_attempt_at - func.clock_timestamp()).label("next_attempt_in"),
-        ).where(h.account == account)
-    ).one_or_none()
-    if row is None:
-        return None
-    return ProcessStatus(
-        pid=row.pid,
-        host=row.host,
-        software_version=row.software_version,
-        started_at=row.started_at,
-        heartbeat_at=row.heartbeat_at,
-        seconds_since_heartbeat=float(row.silence),
-        clock_offset_seconds=row.clock_offset_seconds,
-        link_state=row.link_state,
-        connection_error=row.connection_error,
-        connection_error_detail=row.connection_error_detail,
-        key_refused=row.key_refused,
-        next_attempt_in_seconds=None if row.next_attempt_in is None else float(row.next_attempt_in),
-        last_heard_at=row.last_heard_at,
-        inbox_records=row.inbox_records,
-        stopped_at=row.stopped_at,
-        seconds_since_stop=None if row.stopped_for is None else float(row.stopped_for),
-        seconds_since_start=float(row.uptime),
-    )
+_PROCESS = """
+    SELECT *,
+        extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 AS seconds_since_heartbeat,
+        extract(epoch FROM clock_timestamp() - started_at)::float8 AS seconds_since_start,
+        extract(epoch FROM clock_timestamp() - stopped_at)::float8 AS seconds_since_stop,
+        extract(epoch FROM next_attempt_at - clock_timestamp())::float8 AS next_attempt_in_seconds
+    FROM ingest.heartbeat WHERE account = $1
+"""
 
-
-_STREAMS = text("""
+_STREAMS = """
     SELECT f.kind, f.user_id, w.epoch, w.sequence, f.valid_from, f.confirmed_until,
-           extract(epoch FROM f.age)::float8, extract(epoch FROM f.expected_every)::float8, f.is_fresh,
+           extract(epoch FROM f.age)::float8 AS seconds_since_confirmed,
+           extract(epoch FROM f.expected_every)::float8 AS expected_every_seconds, f.is_fresh,
            array(
                SELECT c.reason FROM ingest.confirmation AS c
                WHERE c.account = f.account AND c.kind = f.kind AND c.user_id = f.user_id
                  AND c.resolution IS NULL
                ORDER BY c.reason
-           )
+           ) AS pending_confirmations
     FROM report.freshness AS f
     LEFT JOIN ingest.watermark AS w USING (account, kind, user_id)
-    WHERE f.account = :account
+    WHERE f.account = $1
     ORDER BY f.kind, f.user_id
-""")
-
-
-def _streams(connection: Connection, account: str) -> tuple[StreamStatus, ...]:
-    return tuple(StreamStatus(*row) for row in connection.execute(_STREAMS, {"account": account}))
+"""

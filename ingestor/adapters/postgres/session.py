@@ -5,9 +5,6 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from ingestor.adapters.postgres.connecting import Address, Connector, DatabaseTiming, backend_pid
 from ingestor.adapters.postgres.deadline import DeadlineGuard
@@ -32,6 +29,7 @@ class DatabaseSession:
     Args:
         address: asked at each connect.
         timing: its `transaction_seconds` is the most that one `use` may take.
+        reads_only: where no host takes writes, one that takes none will do.
     """
 
     def __init__(
@@ -41,27 +39,27 @@ class DatabaseSession:
         clock: Clock,
         *,
         application_name: str = "hercle-ingestor",
+        reads_only: bool = False,
     ) -> None:
         self._connect_seconds = timing.connect_seconds
         self._guard = DeadlineGuard(timing.transaction_seconds, clock)
-        self._connector = Connector(address, timing, application_name, self._guard, clock)
-        self._engine = create_engine("postgresql+psycopg://", poolclass=NullPool, creator=self._take)
-        self._raw: psycopg.Connection | None = None
-        self._connection: Connection | None = None
-        """SQLAlchemy's, around `_raw`."""
+        self._connector = Connector(
+            address, timing, application_name, self._guard, clock, reads_only=reads_only
+        )
+        self._connection: psycopg.Connection | None = None
         self._backend = 0
         self._pooled = False
         self._prepared = False
         self._ever_connected = False
         self._state: str | None = None
         self._repeats = 0
-        self.prepare: Callable[[Connection], None] | None = None
+        self.prepare: Callable[[psycopg.Connection], None] | None = None
         """Called for each new connection before its first use. Where it raises, it is called again."""
-        self.writes: Callable[[Connection], object] | None = None
+        self.writes: Callable[[psycopg.Connection], object] | None = None
         """Makes a small write that changes no data, to tell a fault of the server from one of a row."""
 
     @contextmanager
-    def use(self) -> Iterator[Connection]:
+    def use(self) -> Iterator[psycopg.Connection]:
         """The live connection, in autocommit; every error of the block becomes one of ours.
 
         Raises:
@@ -71,25 +69,20 @@ class DatabaseSession:
                 reason. Once there has been one, that is Transient too: the server may be right again soon.
             IngestorError: see `failures`.
         """
-        connection, raw = self._live()
+        connection = self._live()
         try:
-            with self._guard.watch(raw):
-                self._check(connection, raw)
+            with self._guard.watch(connection):
+                self._check(connection)
                 yield connection
-        except (psycopg.Error, DBAPIError, UnicodeError, OverflowError) as raised:
-            error = raised.orig if isinstance(raised, DBAPIError) else raised
-            raise self._translated(error, connection, raw) from None
+        except (psycopg.Error, UnicodeError, OverflowError) as error:
+            raise self._translated(error, connection) from None
         self._state = None
 
     def drop(self) -> None:
         """Let the connection go; the next use makes a new one."""
-        if self._raw is not None:
-            self._raw.close()
-            self._raw = None
         if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.invalidate()
-            connection.close()
+            self._connection.close()
+            self._connection = None
 
     @property
     def guard_turned_at(self) -> float:
@@ -104,30 +97,24 @@ class DatabaseSession:
         """Let the connection go, for good."""
         self._guard.close()
         self.drop()
-        self._engine.dispose()
 
-    def _live(self) -> tuple[Connection, psycopg.Connection]:
-        if self._raw is not None and self._raw.closed:
-            self.drop()
-        if self._connection is None or self._raw is None:
-            return self._connected()
-        return self._connection, self._raw
+    def _live(self) -> psycopg.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._connected()
+        return self._connection
 
-    def _connected(self) -> tuple[Connection, psycopg.Connection]:
-        raw = self._raw = self._new()
+    def _connected(self) -> psycopg.Connection:
+        connection = self._new()
         self._prepared = False
         try:
-            with self._guard.watch(raw, self._connect_seconds):
-                self._backend = backend_pid(raw)
-                connection = self._connection = self._engine.connect().execution_options(
-                    isolation_level="AUTOCOMMIT"
-                )
-        except (psycopg.Error, DBAPIError) as error:
-            raw.close()
+            with self._guard.watch(connection, self._connect_seconds):
+                self._backend = backend_pid(connection)
+        except psycopg.Error as error:
+            connection.close()
             raise Transient(f"the connection was lost: {error}") from None
-        self._pooled = self._backend != raw.info.backend_pid
+        self._pooled = self._backend != connection.info.backend_pid
         self._ever_connected = True
-        return connection, raw
+        return connection
 
     def _new(self) -> psycopg.Connection:
         try:
@@ -137,25 +124,18 @@ class DatabaseSession:
                 raise error.lasting from None
             raise
 
-    def _take(self) -> psycopg.Connection:
-        """For SQLAlchemy, which has a connection made whenever it wants one."""
-        assert self._raw is not None  # noqa: S101 - only `_connected` has it want one
-        return self._raw
-
-    def _check(self, connection: Connection, raw: psycopg.Connection) -> None:
-        if self._pooled and backend_pid(raw) != self._backend:
+    def _check(self, connection: psycopg.Connection) -> None:
+        if self._pooled and backend_pid(connection) != self._backend:
             raise transaction_pooling()
         if not self._prepared and self.prepare is not None:
             self.prepare(connection)
         self._prepared = True
 
-    def _translated(
-        self, error: BaseException | None, connection: Connection, raw: psycopg.Connection
-    ) -> Exception:
-        broken, cut = raw.closed, self._guard.has_cut
-        if not broken and raw.info.transaction_status != TransactionStatus.IDLE:
-            with self._guard.watch(raw):
-                broken = not _rolled_back(raw)
+    def _translated(self, error: Exception, connection: psycopg.Connection) -> Exception:
+        broken, cut = connection.closed, self._guard.has_cut
+        if not broken and connection.info.transaction_status != TransactionStatus.IDLE:
+            with self._guard.watch(connection):
+                broken = not _rolled_back(connection)
         state = error.sqlstate if isinstance(error, psycopg.Error) else None
         self._repeats = self._repeats + 1 if state is not None and state == self._state else 1
         self._state = state
@@ -168,27 +148,20 @@ class DatabaseSession:
             self.drop()
         return ours
 
-    def _takes_writes(self, connection: Connection) -> bool:
+    def _takes_writes(self, connection: psycopg.Connection) -> bool:
         if self.writes is None:
             return False
         try:
-            with self._guard.watch(driver(connection)):
+            with self._guard.watch(connection):
                 self.writes(connection)
-        except (psycopg.Error, DBAPIError):
+        except psycopg.Error:
             return False
         return True
 
 
-def driver(connection: Connection) -> psycopg.Connection:
-    """psycopg's connection below SQLAlchemy's."""
-    below = connection.connection.driver_connection
-    assert isinstance(below, psycopg.Connection)  # noqa: S101 - the engine's dialect is psycopg
-    return below
-
-
-def _rolled_back(raw: psycopg.Connection) -> bool:
+def _rolled_back(connection: psycopg.Connection) -> bool:
     try:
-        raw.rollback()
+        connection.rollback()
     except psycopg.Error:
         return False
-    return not raw.closed
+    return not connection.closed

@@ -2,17 +2,19 @@
 need not.
 
 The rows of a batch travel as one JSON array per table, in one statement for all tables; many rows of the
-tables that events add to travel as COPY (decision 0008 has the figures). The column lists come from the row
-types, their types from the tables, so that neither can differ from the schema unnoticed.
+tables that events add to travel as COPY (decision 0008 has the figures). The columns and their types come
+from the row types; a test holds them against the schema.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
 from functools import cache
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from uuid import UUID
 
-from sqlalchemy import Table
-
-from ingestor.adapters.postgres import tables
+from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.rows import (
     BalanceRow,
     ConfirmationRow,
@@ -49,57 +51,75 @@ class Copy:
     types: tuple[str, ...]
 
 
-def _columns(table: Table, row: type[Any], **others: str) -> dict[str, str]:
-    return {
-        name: others[name] if name in others else table.c[name].info["type"] for name in row.__struct_fields__
-    }
+_TYPES = {
+    UUID: "uuid",
+    bytes: "bytea",
+    bool: "bool",
+    int: "int8",
+    float: "float8",
+    Decimal: "numeric",
+    datetime: "timestamptz",
+    tuple[str, ...]: "text[]",
+}
 
 
-def _given(columns: dict[str, str]) -> str:
+def columns(row: type[Any]) -> dict[str, str]:
+    """The columns of a row type, with their types in Postgres."""
+    hints = get_type_hints(row, include_extras=True)
+    return {name: _type(hints[name]) for name in row.__struct_fields__}
+
+
+def _type(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        return str(get_args(hint)[1])
+    not_none = [each for each in get_args(hint) if each is not NoneType]
+    if NoneType in get_args(hint):
+        return _type(not_none[0])
+    return _TYPES.get(hint) or "text"
+
+
+def _given(shape: dict[str, str]) -> str:
     """Rows as a table, from one JSON array of objects."""
-    shape = ", ".join(f"{name} {'text' if each == 'bytea' else each}" for name, each in columns.items())
-    return f"json_to_recordset({{given}}::json) AS given({shape})"
+    listed = ", ".join(f"{name} {'text' if each == 'bytea' else each}" for name, each in shape.items())
+    return f"json_to_recordset({{given}}::json) AS given({listed})"
 
 
-def _values(columns: dict[str, str]) -> dict[str, str]:
+def _values(shape: dict[str, str]) -> dict[str, str]:
     """The given value of each column. JSON has no bytes: they come as base64."""
     return {
         name: f"decode(given.{name}, 'base64')" if each == "bytea" else f"given.{name}"
-        for name, each in columns.items()
+        for name, each in shape.items()
     }
 
 
-def _insert(table: Table, columns: dict[str, str], more: str = "") -> str:
-    values = _values(columns)
+def _insert(table: str, shape: dict[str, str], more: str = "") -> str:
+    values = _values(shape)
     return (
-        f"INSERT INTO {table.fullname} (account, {', '.join(values)}) "  # noqa: S608 - names from our own row types
-        f"SELECT $1::text, {', '.join(values.values())} FROM {_given(columns)} {more}"
+        f"INSERT INTO ingest.{table} (account, {', '.join(values)}) "  # noqa: S608 - names from our own row types
+        f"SELECT $1::text, {', '.join(values.values())} FROM {_given(shape)} {more}"
     )
 
 
-def _added(table: Table, row: type[Any]) -> Change:
+def _added(table: str, row: type[Any]) -> Change:
     # RETURNING, though nobody reads it: else Citus sends the rows by COPY, and what is rejected then comes
     # without its SQLSTATE.
-    return Change((_insert(table, _columns(table, row), "RETURNING 1"),))
+    return Change((_insert(table, columns(row), "RETURNING 1"),))
 
 
-def _completed(table: Table, row: type[Any], *fixed: str, only: str = "true") -> Change:
+def _completed(table: str, row: type[Any], only: str = "true") -> Change:
     """Rows that are written when something begins, and again when it ends."""
-    columns = _columns(table, row)
-    keys = [column.name for column in table.primary_key]
-    changed = [name for name in columns if name not in {*keys, *fixed}]
+    changed = [name for name in columns(row) if name not in row.key]
     update = ", ".join(f"{name} = excluded.{name}" for name in changed)
-    on_conflict = f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {update} WHERE {only}"
-    return Change((_insert(table, columns, on_conflict),))
+    on_conflict = f"ON CONFLICT (account, {', '.join(row.key)}) DO UPDATE SET {update} WHERE {only}"
+    return Change((_insert(table, columns(row), on_conflict),))
 
 
-def _begun(table: Table, row: type[Any], rejection: str) -> Change:
+def _begun(table: str, row: type[Any], rejection: str) -> Change:
     """Rows whose key must not exist."""
-    return Change((_insert(table, _columns(table, row), "ON CONFLICT DO NOTHING RETURNING 1"),), rejection)
+    return Change((_insert(table, columns(row), "ON CONFLICT DO NOTHING RETURNING 1"),), rejection)
 
 
 def _session_progress() -> Change:
-    columns = _columns(tables.session, SessionProgressRow, first_ordinal="int8")
     closing = ("closed_at", "last_heard_at", "received", "ending", "cause", "detail")
     update = f"""
         UPDATE ingest.session AS s
@@ -108,7 +128,7 @@ def _session_progress() -> Change:
             dropped_records = s.dropped_records + given.dropped_records,
             last_received_at = coalesce(given.last_received_at, s.last_received_at),
             {", ".join(f"{name} = given.{name}" for name in closing)}
-        FROM {_given(columns)}
+        FROM {_given(columns(SessionProgressRow))}
         WHERE s.account = $1::text AND s.session_id = given.session_id AND s.opened_at = given.opened_at
           AND s.committed_ordinal = given.first_ordinal - 1 AND s.closed_at IS NULL
         RETURNING 1
@@ -118,15 +138,14 @@ def _session_progress() -> Change:
 
 
 def _watermarks() -> Change:
-    old = {"old_epoch": "int4", "old_sequence": "int8", "old_revision": "int4"}
-    columns = _columns(tables.watermark, WatermarkRow, **old)
-    new = {name: each for name, each in columns.items() if name not in old}
-    begun = _insert(tables.watermark, new).replace(_given(new), _given(columns))
+    all_columns = columns(WatermarkRow)
+    new = {name: each for name, each in all_columns.items() if not name.startswith("old_")}
+    begun = _insert("watermark", new).replace(_given(new), _given(all_columns))
     begun += "WHERE given.old_epoch IS NULL ON CONFLICT DO NOTHING RETURNING 1"
     moved = f"""
         UPDATE ingest.watermark AS w
         SET {", ".join(f"{name} = {value}" for name, value in _values(new).items())}
-        FROM {_given(columns)}
+        FROM {_given(all_columns)}
         WHERE w.account = $1::text AND w.kind = given.kind AND w.user_id = given.user_id
           AND (w.epoch, w.sequence, w.revision)
               = (given.old_epoch, given.old_sequence, given.old_revision)
@@ -137,36 +156,34 @@ def _watermarks() -> Change:
     return Change((moved, begun), "a stream stands elsewhere")
 
 
-_COPIED: dict[type[Any], Table] = {
-    RawEventRow: tables.raw_event,
-    OutcomeRow: tables.outcome,
-    VersionRow: tables.version,
-    BalanceRow: tables.balance,
-    ExposureRow: tables.exposure,
-    ExposureTotalRow: tables.exposure_total,
-    PairRow: tables.pair,
+_COPIED: dict[type[Any], str] = {
+    RawEventRow: "raw_event",
+    OutcomeRow: "outcome",
+    VersionRow: "version",
+    BalanceRow: "balance",
+    ExposureRow: "exposure",
+    ExposureTotalRow: "exposure_total",
+    PairRow: "pair",
 }
 
 CHANGES: dict[type[Any], Change] = {
-    SessionRow: _begun(tables.session, SessionRow, "a session exists already"),
+    SessionRow: _begun("session", SessionRow, "a session exists already"),
     SessionProgressRow: _session_progress(),
     # Before the watermark, which refers to it.
-    EpochRow: _begun(tables.epoch, EpochRow, "an epoch exists already"),
+    EpochRow: _begun("epoch", EpochRow, "an epoch exists already"),
     WatermarkRow: _watermarks(),
     **{row: _added(table, row) for row, table in _COPIED.items()},
-    DeadLetterRow: _completed(tables.dead_letter, DeadLetterRow),
-    GapRow: _completed(tables.gap, GapRow, only="gap.ended_at IS NULL"),
-    RequestRow: _completed(tables.request, RequestRow),
-    ConfirmationRow: _completed(tables.confirmation, ConfirmationRow),
+    DeadLetterRow: _completed("dead_letter", DeadLetterRow),
+    GapRow: _completed("gap", GapRow, "gap.ended_at IS NULL"),
+    RequestRow: _completed("request", RequestRow),
+    ConfirmationRow: _completed("confirmation", ConfirmationRow),
 }
 """In the order of writing. Every row type of a batch is one of these."""
 
 COPIES: dict[type[Any], Copy] = {
     row: Copy(
-        (
-            f"COPY {table.fullname} (account, {', '.join(row.__struct_fields__)}) FROM STDIN (FORMAT BINARY)"
-        ).encode(),
-        ("text", *_columns(table, row).values()),
+        (f"COPY ingest.{table} (account, {', '.join(columns(row))}) FROM STDIN (FORMAT BINARY)").encode(),
+        ("text", *columns(row).values()),
     )
     for row, table in _COPIED.items()
 }
@@ -201,26 +218,15 @@ def at_once(rows: tuple[type[Any], ...]) -> bytes:
     return f"WITH {parts} SELECT * FROM checked".encode()  # noqa: S608 - our own parts
 
 
-def _upsert(table: Table, **values: str) -> bytes:
-    """One row, the only one of its key; values in SQL."""
-    keys = [column.name for column in table.primary_key]
-    update = ", ".join(f"{name} = excluded.{name}" for name in values if name not in keys)
-    return (
-        f"INSERT INTO {table.fullname} ({', '.join(values)}) VALUES ({', '.join(values.values())}) "  # noqa: S608
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {update}"
-    ).encode()
-
-
-HEARTBEAT_VALUES = [column.name for column in tables.heartbeat.c if column.name != "heartbeat_at"]
+HEARTBEAT_VALUES = ("account", "software_version", *(field.name for field in fields(Heartbeat)))
 
 HEARTBEAT = (
-    _upsert(
-        tables.heartbeat,
-        **{name: f"${number}" for number, name in enumerate(HEARTBEAT_VALUES, 1)},
-        heartbeat_at="clock_timestamp()",
-    )
-    + b" RETURNING heartbeat_at"
-)
+    f"INSERT INTO ingest.heartbeat (heartbeat_at, {', '.join(HEARTBEAT_VALUES)}) "  # noqa: S608 - our own names
+    f"VALUES (clock_timestamp(), {', '.join(f'${number}' for number, _ in enumerate(HEARTBEAT_VALUES, 1))}) "
+    "ON CONFLICT (account) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, "
+    + ", ".join(f"{name} = excluded.{name}" for name in HEARTBEAT_VALUES[1:])
+    + " RETURNING heartbeat_at"
+).encode()
 """By the database's own clock; gives the time that it says."""
 
 SHORT_DEADLINES = (
@@ -257,5 +263,9 @@ ABANDON_CONFIRMATIONS = (
 )
 
 END_LEFT_REQUESTS = (
-    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2 WHERE account = $1 AND outcome IS NULL"
+    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2 "
+    b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
+    b"SELECT max(requested_at) - interval '1 day' FROM ingest.request WHERE account = $1)"
 )
+"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. An
+index of the open ones would have to be written twice for each request."""

@@ -6,14 +6,13 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy import Connection
 
 from ingestor.adapters.postgres import statements, writing
 from ingestor.adapters.postgres.account_lock import AccountLock
 from ingestor.adapters.postgres.loading import load_state
-from ingestor.adapters.postgres.migrate import require_schema
 from ingestor.adapters.postgres.packing import Packer
-from ingestor.adapters.postgres.session import DatabaseSession, driver
+from ingestor.adapters.postgres.schema import require_schema
+from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.timekeeping import Timekeeping
 from ingestor.domain.errors import BadConfiguration, WatermarkConflict
 from ingestor.pipeline.batch import Batch
@@ -93,7 +92,7 @@ class PostgresStore:
         """
         with self._session.use() as connection:
             self._find_last(connection)
-            writing.write(driver(connection), self._account, batch)
+            writing.write(connection, self._account, batch)
         self._last = writing.positions(batch) or self._last
 
     def prepare(self, batch: Batch) -> None:
@@ -109,7 +108,7 @@ class PostgresStore:
         if not wanted:
             return False
         with self._session.use() as connection:
-            stored = writing.have_reached(driver(connection), self._account, wanted)
+            stored = writing.have_reached(connection, self._account, wanted)
         if stored:
             self._last = wanted
         return stored
@@ -127,7 +126,7 @@ class PostgresStore:
         with self._session.use() as connection:
             self._find_last(connection)
             values = [given[name] for name in statements.HEARTBEAT_VALUES]
-            self._timekeeping.read(driver(connection), statements.HEARTBEAT, values)
+            self._timekeeping.read(connection, statements.HEARTBEAT, values)
 
     @property
     def guard_turned_at(self) -> float:
@@ -144,28 +143,27 @@ class PostgresStore:
 
     # --- the connection ---
 
-    def _prepare(self, connection: Connection) -> None:
+    def _prepare(self, connection: psycopg.Connection) -> None:
         """Once for each new connection: nothing that the last one knew holds for it."""
         require_schema(connection)
-        raw = driver(connection)
-        raw.prepare_threshold = 0
-        self._lock.hold(raw)
-        self._timekeeping.read(raw)
+        connection.prepare_threshold = 0
+        self._lock.hold(connection)
+        self._timekeeping.read(connection)
         self._found_again = not self._last
 
-    def _find_last(self, connection: Connection) -> None:
+    def _find_last(self, connection: psycopg.Connection) -> None:
         """Once for each new connection. What a session's own guard cannot see is the loss of its end."""
         if self._found_again:
             return
-        if not writing.have_reached(driver(connection), self._account, self._last):
+        if not writing.have_reached(connection, self._account, self._last):
             raise WatermarkConflict("the server has lost commits that it had acknowledged")
         self._found_again = True
 
-    def _touch(self, connection: Connection) -> None:
+    def _touch(self, connection: psycopg.Connection) -> None:
         """What a heartbeat needs of the server, triggers and a transaction id included; changes nothing."""
         self._run(connection, _TOUCH, (self._account,))
 
     def _run(
-        self, connection: Connection, statement: bytes, parameters: Sequence[object]
+        self, connection: psycopg.Connection, statement: bytes, parameters: Sequence[object]
     ) -> psycopg.Cursor[Any]:
-        return psycopg.RawCursor(driver(connection)).execute(statement, parameters)
+        return psycopg.RawCursor(connection).execute(statement, parameters)

@@ -1,12 +1,11 @@
 """Whole-table counts of an account, for the closing document of `ingestor demo`."""
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, text
+import psycopg
+from msgspec import convert
 
-from ingestor.adapters.postgres import tables as t
+from ingestor.adapters.postgres.reading import rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,50 +25,38 @@ class AccountTotals:
     events_without_outcome: int
 
 
-def account_totals(connection: Connection, account: str) -> AccountTotals:
+def account_totals(connection: psycopg.Connection, account: str) -> AccountTotals:
     """Counts everything of one account. Scans; not for a big database."""
-    s = t.session.c
-    sessions = connection.execute(
-        select(
-            func.count(),
-            func.coalesce(func.sum(func.coalesce(s.received, s.committed_ordinal)), 0),
-            func.coalesce(func.sum(s.dropped_records), 0),
-        ).where(s.account == account)
-    ).one()
-    outcomes = connection.execute(
-        select(t.outcome.c.outcome, func.count()).where(t.outcome.c.account == account).group_by("outcome")
-    )
-    g = t.gap.c
     gaps: dict[str, dict[str, int]] = {}
-    for kind, is_open, count in connection.execute(
-        select(g.kind, g.ended_at.is_(None), func.count())
-        .where(g.account == account)
-        .group_by(text("1, 2"))
-        .order_by(text("1, 2"))
-    ):
-        gaps.setdefault(kind, {})["open" if is_open else "ended"] = count
-    r, o = t.raw_event.c, t.outcome.c
-    decided = select(o.ordinal).where(
-        o.account == r.account, o.session_id == r.session_id, o.ordinal == r.ordinal
-    )
-    return AccountTotals(
-        received=int(sessions[1]),
-        committed=_count(connection, select(t.raw_event).where(r.account == account)),
-        dropped=int(sessions[2]),
-        outcomes=dict(sorted(Counter({row[0]: row[1] for row in outcomes}).items())),
-        sessions=sessions[0],
-        requests_answered=_count(
-            connection,
-            select(t.request).where(t.request.c.account == account, t.request.c.outcome == "answered"),
-        ),
-        gaps=gaps,
-        balance_rows=_count(connection, select(t.balance).where(t.balance.c.account == account)),
-        pair_rows=_count(connection, select(t.pair).where(t.pair.c.account == account)),
-        events_without_outcome=_count(
-            connection, select(t.raw_event).where(r.account == account, ~decided.exists())
-        ),
-    )
+    for kind, state, count in rows(connection, _GAPS, account):
+        gaps.setdefault(kind, {})[state] = count
+    outcomes = {outcome: count for outcome, count in rows(connection, _OUTCOMES, account)}  # noqa: C416
+    (counts,) = rows(connection, _COUNTS, account)
+    return convert({**counts._asdict(), "outcomes": outcomes, "gaps": gaps}, AccountTotals)
 
 
-def _count(connection: Connection, rows: Select[Any]) -> int:
-    return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
+_GAPS = """
+    SELECT kind, CASE WHEN ended_at IS NULL THEN 'open' ELSE 'ended' END, count(*)
+    FROM ingest.gap WHERE account = $1 GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+_OUTCOMES = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE account = $1 GROUP BY 1 ORDER BY 1"
+
+_COUNTS = """
+    SELECT count(*) AS sessions,
+        coalesce(sum(coalesce(received, committed_ordinal)), 0)::int8 AS received,
+        coalesce(sum(dropped_records), 0)::int8 AS dropped,
+        (SELECT count(*) FROM ingest.raw_event WHERE account = $1) AS committed,
+        (SELECT count(*) FROM ingest.request WHERE account = $1 AND outcome = 'answered')
+            AS requests_answered,
+        (SELECT count(*) FROM ingest.balance WHERE account = $1) AS balance_rows,
+        (SELECT count(*) FROM ingest.pair WHERE account = $1) AS pair_rows,
+        (
+            SELECT count(*) FROM ingest.raw_event AS r
+            WHERE r.account = $1 AND NOT EXISTS (
+                SELECT FROM ingest.event_outcome AS o
+                WHERE (o.account, o.session_id, o.ordinal) = (r.account, r.session_id, r.ordinal)
+            )
+        ) AS events_without_outcome
+    FROM ingest.session WHERE account = $1
+"""

@@ -40,7 +40,7 @@ def apply_balances(
         None if request is None else request.arrival,
     )
     decision = decide(stream.state, incoming, rules.policy)
-    finding, changes = record_decision(arrived, key, stream.state.watermark, incoming, decision)
+    finding, changes, base = record_decision(arrived, key, stream, incoming, decision)
     version = decision.state.watermark
     holdings, exposures, total = stream.holdings, stream.exposures, stream.exposure_total
     if version is not None and version.event is event:
@@ -51,7 +51,7 @@ def apply_balances(
     elif version is not None and decision.outcome is Outcome.DUPLICATE:
         # Not the time of receipt: the watermark's never goes back, and this snapshot has just confirmed it.
         exposures, total = _exposures(changes, stream, snapshot, missing, event, version.confirmed_until)
-    return Stream(decision.state, holdings, exposures, total), finding, changes
+    return Stream(decision.state, holdings, exposures, total, base=base), finding, changes
 
 
 def _compared(
@@ -64,9 +64,10 @@ def _compared(
         holding = known.get(asset.name)
         if holding is not None:
             found += 1
+            # The decoder keeps what has not changed, so most amounts are the same object.
             if (
-                holding.available == asset.available
-                and holding.allocated == asset.allocated
+                (holding.available is asset.available or holding.available == asset.available)
+                and (holding.allocated is asset.allocated or holding.allocated == asset.allocated)
                 and holding.reported
             ):
                 continue

@@ -12,47 +12,60 @@ from ingestor.domain.decision import (
     Incoming,
     Outcome,
 )
-from ingestor.domain.streams import Kind, PendingConfirmation, Resolution, StreamKey, Watermark
+from ingestor.domain.records import Decoded
+from ingestor.domain.streams import Kind, PendingConfirmation, Resolution, StreamKey
 from ingestor.pipeline.apply.finding import Arrived, Finding, Skipped
+from ingestor.pipeline.apply.repeats import difference, whole
 from ingestor.pipeline.batch import Change, Notice
 from ingestor.pipeline.rows import ConfirmationRow, EpochRow, OutcomeRow, VersionRow
+from ingestor.pipeline.state import Stream
 
 
 def record_decision(
-    arrived: Arrived, stream: StreamKey, before: Watermark | None, incoming: Incoming, decision: Decision
-) -> tuple[Finding, list[Change]]:
-    """The finding and the rows of a decision on a snapshot.
+    arrived: Arrived, key: StreamKey, stream: Stream, incoming: Incoming, decision: Decision
+) -> tuple[Finding, list[Change], Decoded | None]:
+    """The finding and the rows of a decision on a snapshot, and what a repeat of it may refer to.
 
     Args:
-        before: where the stream stood.
+        stream: before the decision.
     """
-    record, event = arrived.record, arrived.event
+    record, event, before = arrived.record, arrived.event, stream.state.watermark
     version = decision.state.watermark
     if version is not None and version.event is not incoming.key:
         version = None  # this snapshot has not become one
     number = None if version is None else version.number
-    changes: list[Change] = [
-        OutcomeRow(
-            record.session,
-            record.ordinal,
-            event.position,
-            record.received_at,
-            decision.outcome,
-            None,
-            event.subject,
-            event.client_id,
-            stream.kind,
-            stream.user_id,
-            None if number is None else number.epoch,
-            number.sequence if number is not None else _own_sequence(stream, incoming),
-            None if number is None else number.revision,
+    base, changes = stream.base, list[Change]()
+    is_duplicate = decision.outcome is Outcome.DUPLICATE
+    repeat = difference(base, arrived) if is_duplicate else None
+    if repeat is not None:
+        changes.append(repeat)
+    else:
+        if version is not None or (is_duplicate and arrived.alone is not None):
+            base = arrived.alone
+        if arrived.alone is not None:
+            changes.append(whole(record))
+        changes.append(
+            OutcomeRow(
+                record.session,
+                record.ordinal,
+                event.position,
+                record.received_at,
+                decision.outcome,
+                None,
+                event.subject,
+                event.client_id,
+                key.kind,
+                key.user_id,
+                None if number is None else number.epoch,
+                number.sequence if number is not None else _own_sequence(key, incoming),
+                None if number is None else number.revision,
+            )
         )
-    ]
     if version is not None:
         changes.append(
             VersionRow(
-                stream.kind,
-                stream.user_id,
+                key.kind,
+                key.user_id,
                 version.valid_from,
                 version.number.epoch,
                 version.number.sequence,
@@ -68,26 +81,26 @@ def record_decision(
             )
         )
     for fact in decision.facts:
-        changes += _fact(arrived, stream, fact)
+        changes += _fact(arrived, key, fact)
     if decision.degraded:
-        changes.append(Notice("stream_degraded", {"kind": stream.kind.value, "sequence": incoming.sequence}))
+        changes.append(Notice("stream_degraded", {"kind": key.kind.value, "sequence": incoming.sequence}))
     skipped = failure = None
     if decision.missed and version is not None and before is not None:
         sequence = version.number.sequence
         skipped = Skipped(sequence - decision.passed_over, sequence - 1, before.confirmed_until)
-    if arrived.request is not None and arrived.answers(stream.kind) is None:
+    if arrived.request is not None and arrived.answers(key.kind) is None:
         failure = f"answered with {event.subject}"
-    kinds = (stream.kind,)
-    return Finding(
+    finding = Finding(
         arrived,
         decision.outcome,
-        kinds,
-        stream,
+        (key.kind,),
+        key,
         decision.request,
         skipped,
         decision.overtaken,
         failure=failure,
-    ), changes
+    )
+    return finding, changes, base
 
 
 def _own_sequence(stream: StreamKey, incoming: Incoming) -> int | None:

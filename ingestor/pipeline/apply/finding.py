@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ingestor.domain.decision import Outcome
 from ingestor.domain.events import Event
-from ingestor.domain.records import Record
+from ingestor.domain.records import Decoded, Record
 from ingestor.domain.requests import RequestCause
 from ingestor.domain.streams import EventKey, Kind, StreamKey
 from ingestor.pipeline.rows import DeadLetterRow
@@ -22,6 +22,8 @@ class Arrived(Struct, frozen=True, gc=False):
     """Arrival number of its record."""
     request: Request | None
     """The request of ours whose id it carries, if any, in this session."""
+    alone: Decoded | None = None
+    """The record with its events, where this is the only one."""
 
     @property
     def key(self) -> EventKey:

@@ -25,9 +25,10 @@ from ingestor.pipeline.apply.decisions import outcome_of
 from ingestor.pipeline.apply.finding import Arrived, Finding
 from ingestor.pipeline.apply.pairs import apply_pairs
 from ingestor.pipeline.apply.positions import advance_sessions, watermark_rows
+from ingestor.pipeline.apply.repeats import whole
 from ingestor.pipeline.apply.rules import Rules
 from ingestor.pipeline.batch import Batch, Change, Notice
-from ingestor.pipeline.rows import DeadLetterRow, RawEventRow
+from ingestor.pipeline.rows import DeadLetterRow
 from ingestor.pipeline.state import OpenSession, Request, State, Stream
 
 _KIND_OF_SUBJECT = {"account.balances.snapshot": Kind.BALANCES, "execution.pairs": Kind.PAIRS}
@@ -49,9 +50,12 @@ def apply(state: State, item: Decoded | Fact, rules: Rules) -> tuple[State, list
     """The state after one item, and the changes."""
     arrival = state.arrivals + 1
     if isinstance(item, Decoded):  # nearly all
-        changes: list[Change] = [_raw(item.record)]
-        for event in item.events:
-            state, more = _event(state, item.record, event, arrival, rules)
+        events = item.events
+        if len(events) == 1:
+            return _event(state, item.record, events[0], item, arrival, rules)
+        changes: list[Change] = [whole(item.record)]
+        for event in events:
+            state, more = _event(state, item.record, event, None, arrival, rules)
             changes += more
         return state, changes
     match item:
@@ -82,17 +86,11 @@ def apply(state: State, item: Decoded | Fact, rules: Rules) -> tuple[State, list
     return replace(state, arrivals=arrival), changes
 
 
-def _raw(record: Record) -> RawEventRow:
-    return RawEventRow(
-        record.session, record.ordinal, record.received_at, record.size, record.sha256, record.raw
-    )
-
-
 def _event(
-    state: State, record: Record, event: Event, arrival: int, rules: Rules
+    state: State, record: Record, event: Event, alone: Decoded | None, arrival: int, rules: Rules
 ) -> tuple[State, list[Change]]:
-    """One event: the stream it belongs to, then the gaps, then the requests."""
-    arrived = Arrived(record, event, arrival, _request_for(state, record, event))
+    """One event: the stream it belongs to, then the gaps, then the requests; and its record, if `alone`."""
+    arrived = Arrived(record, event, arrival, _request_for(state, record, event), alone)
     streams, body = state.streams, event.body
     if isinstance(body, BalanceSnapshot):
         key = StreamKey(Kind.BALANCES, body.user_id)
@@ -107,6 +105,8 @@ def _event(
         streams = {**streams, key: stream}
     else:
         finding, changes = _no_snapshot(arrived, body, rules)
+        if alone is not None:
+            changes = [whole(record), *changes]
     open_gaps, gap_changes = gaps.after_event(state, finding)
     open_requests, request_changes = requests.after_event(state, finding)
     changes += gap_changes

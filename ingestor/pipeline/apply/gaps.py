@@ -24,20 +24,21 @@ Gaps = tuple[Gap, ...]
 
 def after_event(state: State, finding: Finding) -> tuple[Gaps, list[Change]]:
     """The open gaps after an event, and the rows of those that changed."""
-    gaps = state.gaps
-    if finding.dead_letter is not None:
-        return _undecodable(gaps, finding)
-    request = finding.arrived.request
-    if finding.refused and request is not None and request.outcome is None:
-        at = finding.arrived.record.received_at
-        return _unanswered(state, request.sent.command.kind, RequestOutcome.REFUSED, finding.arrived.key, at)
+    gaps, request = state.gaps, finding.arrived.request
     changes: list[Change] = []
+    if finding.dead_letter is not None:
+        gaps, changes = _undecodable(gaps, finding)
     # A push ends only unanswered gaps, which come first, so many open gaps do not slow pushes down.
-    if gaps and finding.confirms and (request or gaps[0].kind is GapKind.UNANSWERED):
+    elif gaps and finding.confirms and (request or gaps[0].kind is GapKind.UNANSWERED):
         gaps, changes = _confirmed(gaps, finding)
     if finding.skipped is not None:
         gap = _skip(finding)
-        return (*gaps, gap), [*changes, *_opened(gap)]
+        gaps, changes = (*gaps, gap), [*changes, *_opened(gap)]
+    if finding.failure is not None and request is not None and request.outcome is None:
+        outcome = RequestOutcome.REFUSED if finding.refused else RequestOutcome.UNREADABLE
+        kind, at = request.sent.command.kind, finding.arrived.record.received_at
+        gaps, more = _unanswered(replace(state, gaps=gaps), kind, outcome, finding.arrived.key, at)
+        changes += more
     return gaps, changes
 
 

@@ -30,13 +30,13 @@ def apply_pairs(
         None if request is None else request.arrival,
     )
     decision = decide_by_arrival(stream.state, incoming)
-    finding, changes = record_decision(arrived, key, stream.state.watermark, incoming, decision)
+    finding, changes, base = record_decision(arrived, key, stream, incoming, decision)
     version = decision.state.watermark
     pairs = stream.pairs
     if version is not None and version.event is incoming.key:
         changes += _changed(stream, listing, version)
         pairs = {pair.name: pair for pair in listing.pairs}
-    return Stream(decision.state, pairs=pairs), finding, changes
+    return Stream(decision.state, pairs=pairs, base=base), finding, changes
 
 
 def _changed(stream: Stream, listing: PairList, version: Watermark) -> list[PairRow]:

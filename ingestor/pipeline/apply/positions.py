@@ -46,12 +46,12 @@ def advance_sessions(
                 SessionProgressRow(
                     session_id,
                     known.opened.opened_at,
-                    known.committed_ordinal + 1,
                     last_ordinal,
                     part.records,
                     part.dropped,
                     last_received_at,
                     *ended,
+                    known.committed_ordinal + 1,
                 )
             )
         known = replace(known, committed_ordinal=last_ordinal, last_received_at=last_received_at)
@@ -113,16 +113,16 @@ def _new(opened: SessionOpened, part: _Part, software_version: str, ended: _Ende
     return SessionRow(
         opened.session,
         opened.opened_at,
-        opened.url,
-        opened.attempts,
-        opened.connection_errors,
-        software_version,
-        opened.clock_offset_seconds,
         part.last_ordinal,
         part.records,
         part.dropped,
         part.last_received_at,
         *ended,
+        opened.url,
+        opened.attempts,
+        opened.connection_errors,
+        software_version,
+        opened.clock_offset_seconds,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.adapters.hub.advice import advice
+from ingestor.adapters.hub.causes import advice
 from tests.support.fault_hub import FaultHub, Peer, http_answer, stay
 from tests.support.hub_listener import RecordingListener, linked
 from tests.support.waiting import eventually

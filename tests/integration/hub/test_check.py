@@ -58,7 +58,8 @@ def checked(
 ) -> Iterator[Callable[[], str]]:
     monkeypatch.setenv("HERCLE_API_KEY", key)
     with hub:
-        options = Hub.model_validate({"environment": Environment.CUSTOM, "url": hub.url, **settings})
+        given = {"environment": Environment.CUSTOM, "url": hub.url, **settings}
+        options = Hub(**given)  # type: ignore[arg-type] # settings of the test
         yield lambda: try_hub(Settings(hub=options))
 
 

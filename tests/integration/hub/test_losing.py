@@ -11,7 +11,7 @@ from datetime import timedelta
 import psutil
 import pytest
 
-from ingestor.adapters.hub.link import LinkLimits
+from ingestor.adapters.hub.options import LinkLimits
 from ingestor.domain.records import SessionEnd
 from tests.support.fault_hub import CLOSE, END, PING, Act, FaultHub, Peer, frame, invocation, stay
 from tests.support.hub_listener import KEY, RecordingListener, linked, quick

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from ingestor import __version__
-from ingestor.adapters.hub.advice import advice
+from ingestor.adapters.hub.causes import advice
 from ingestor.adapters.hub.link import HubLink
 from tests.support.fault_hub import Act, FaultHub, Peer, http_answer, negotiated, stay
 from tests.support.hub_listener import KEY, RecordingListener, linked, quick

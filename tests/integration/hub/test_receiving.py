@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from ingestor.adapters.hub.link import LinkLimits
+from ingestor.adapters.hub.options import LinkLimits
 from ingestor.domain.records import Record
 from tests.support.fault_hub import BINARY, END, PING, PONG, Act, FaultHub, Peer, frame, invocation, stay
 from tests.support.hub_listener import RecordingListener, linked, quick

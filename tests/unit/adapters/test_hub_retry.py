@@ -6,7 +6,7 @@ import pytest
 from typing_extensions import override
 
 from ingestor.adapters.hub.causes import LinkFailure, Step
-from ingestor.adapters.hub.link import LinkTiming
+from ingestor.adapters.hub.options import LinkTiming
 from ingestor.adapters.hub.retry import Retry
 
 LOST = LinkFailure("eof")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from ingestor.domain.decode import decode, decoded
+from ingestor.domain.decode import Decoder, decode
 from ingestor.domain.events import BalanceSnapshot, Event, HubError, PairList, Reason, Undecodable, Unhandled
 from ingestor.domain.limits import Limits
 from ingestor.domain.records import Record
@@ -119,22 +119,22 @@ def test_a_record_as_large_as_the_limit_is_read() -> None:
 
 
 def test_the_head_of_a_record_that_the_receiver_cut_is_too_large_even_if_it_reads_well() -> None:
-    body = only(decode(GOOD, size=5_000_000)).body
+    received = Record(UUID(int=1), 1, datetime(2026, 1, 1, tzinfo=UTC), GOOD, 5_000_000, b"digest")
+    read = Decoder(Limits()).decoded(received)
+    body = only(read.events).body
+
+    assert read.record is received
     assert isinstance(body, Undecodable)
     assert body.reason is Reason.TOO_LARGE
     assert "5000000 bytes" in body.detail
 
 
-@pytest.mark.parametrize(("sha256", "reason"), [(None, None), (b"digest", Reason.TOO_LARGE)])
-def test_a_record_is_whole_unless_it_has_a_digest_of_what_is_missing(
-    sha256: bytes | None, reason: Reason | None
-) -> None:
-    received = Record(UUID(int=1), 1, datetime(2026, 1, 1, tzinfo=UTC), GOOD, 5_000_000, sha256)
-    read = decoded(received, Limits())
-    body = only(read.events).body
-
-    assert read.record is received
-    assert (body.reason if isinstance(body, Undecodable) else None) is reason
+def test_a_whole_record_above_the_limit_is_too_large_also_for_the_writer() -> None:
+    """Invariant I13."""
+    received = Record(UUID(int=1), 1, datetime(2026, 1, 1, tzinfo=UTC), GOOD, len(GOOD))
+    limits = Limits(record_bytes=len(GOOD) - 1)
+    assert Decoder(limits).decoded(received).events == decode(GOOD, limits)
+    assert rejected(GOOD, record_bytes=len(GOOD) - 1).reason is Reason.TOO_LARGE
 
 
 def test_what_is_redacted_is_the_text_of_what_becomes_no_state() -> None:
@@ -146,9 +146,8 @@ def test_what_is_redacted_is_the_text_of_what_becomes_no_state() -> None:
     ]
     raw = record(*texts)
     received = Record(UUID(int=1), 1, datetime(2026, 1, 1, tzinfo=UTC), raw, len(raw))
-    broken, error, unhandled, held = decoded(
-        received, Limits(), lambda text: text.replace("key", "***")
-    ).events
+    masked = Decoder(Limits(), lambda text: text.replace("key", "***"))
+    broken, error, unhandled, held = masked.decoded(received).events
 
     assert isinstance(broken.body, Undecodable)
     assert "***-a" in broken.body.detail
@@ -157,7 +156,7 @@ def test_what_is_redacted_is_the_text_of_what_becomes_no_state() -> None:
     assert (unhandled.subject, unhandled.body) == ("***-s", Unhandled())
     assert isinstance(held.body, BalanceSnapshot)
     assert (held.body.assets[0].name, held.client_id) == ("key-held", "key-c")
-    assert decoded(received, Limits()).events == decode(raw)
+    assert Decoder(Limits()).decoded(received).events == decode(raw)
 
 
 def test_each_argument_is_an_event_and_lists_of_envelopes_are_opened() -> None:

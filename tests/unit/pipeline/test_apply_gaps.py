@@ -519,6 +519,31 @@ def test_an_error_that_names_no_request_is_no_gap(feed: Feed) -> None:
     assert not feed.apply(feed.received(invocation(envelope("preChecksError", "no")))).all(GapRow)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [pairs(["BTCUSDT"], client_id="b"), invocation(envelope("trade.executed", "{}", "b"))],
+    ids=["of the other kind", "of an unknown subject"],
+)
+def test_an_answer_that_can_be_read_and_is_none_leaves_its_kind_unanswered(feed: Feed, raw: bytes) -> None:
+    batch = feed.apply(feed.requested("b"), feed.received(raw))
+    gap = only_gap(batch)
+
+    assert (gap.kind, gap.cause, gap.touches) == ("unanswered", "unreadable", ("balances",))
+    assert (gap.ordinal, gap.opened_at, gap.ended_at) == (3, feed.now, None)
+    assert "gap_opened" in notices(batch)
+    assert only_gap(feed.apply(feed.received(balances(6)))).ended_at == feed.now
+
+
+def test_an_undecodable_answer_of_the_other_kind_leaves_both_kinds_uncertain(feed: Feed) -> None:
+    broken = invocation(envelope("execution.pairs", "not JSON", "b"))
+    batch = feed.apply(feed.requested("b"), feed.received(broken))
+
+    assert {(row.kind, row.touches) for row in batch.all(GapRow)} == {
+        ("undecodable", ("pairs",)),
+        ("unanswered", ("balances",)),
+    }
+
+
 def test_an_answer_of_the_wrong_kind_confirms_nothing_of_its_own(feed: Feed) -> None:
     feed.apply(feed.dropped())
     batch = feed.apply(feed.requested("b"), feed.received(pairs(["BTCUSDT"], client_id="b")))

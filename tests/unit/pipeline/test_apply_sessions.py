@@ -45,8 +45,8 @@ def test_a_session_that_begins_is_a_row_of_its_own() -> None:
 
     assert [astuple(row) for row in batch.all(SessionRow)] == [
         (
-            *(SESSION, at(1), "wss://hub.invalid/hub", 3, ("http_503", "dns"), "4.5", -0.25),
-            *(0, 0, 0, None, *OPEN),
+            *(SESSION, at(1), 0, 0, 0, None, *OPEN),
+            *("wss://hub.invalid/hub", 3, ("http_503", "dns"), "4.5", -0.25),
         )
     ]
     assert not batch.all(SessionProgressRow)
@@ -61,7 +61,7 @@ def test_a_batch_begins_one_above_where_the_one_before_ended(feed: Feed) -> None
     assert counts(progress(first)) == (1, 2, 2, 0)
     assert counts(progress(second)) == (3, 3, 1, 0)
     assert (progress(second).opened_at, progress(second).last_received_at) == (at(1), at(4))
-    assert astuple(progress(second))[-6:] == OPEN
+    assert astuple(progress(second))[-7:-1] == OPEN
     session = feed.state.sessions[SESSION]
     assert (session.committed_ordinal, session.last_received_at) == (3, at(4))
 
@@ -103,7 +103,7 @@ def test_a_session_that_closes_says_how(feed: Feed) -> None:
 
     assert counts(row) == (2, 1, 0, 0)
     assert row.last_received_at == received_at
-    assert astuple(row)[-6:] == (feed.now, received_at, 1, "link_lost", "silent", "no ping")
+    assert astuple(row)[-7:-1] == (feed.now, received_at, 1, "link_lost", "silent", "no ping")
     assert feed.state.sessions == {}
 
 

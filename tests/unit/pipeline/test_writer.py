@@ -15,7 +15,10 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
+from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import Fatal, TooSlow, Transient, WatermarkConflict
+from ingestor.domain.limits import DEFAULT_LIMITS
+from ingestor.domain.records import Item
 from ingestor.domain.requests import Command, RequestCause, RequestOutcome
 from ingestor.domain.streams import Kind, StreamKey
 from ingestor.pipeline.apply import Rules
@@ -41,7 +44,7 @@ from tests.support.feed import USER, Feed
 from tests.support.items import SESSION, at, balances, envelope, invocation
 from tests.support.requesting import FakeHub, ManualClock
 from tests.support.waiting import eventually
-from tests.support.writing import Writing, decode, heartbeat
+from tests.support.writing import Writing, heartbeat
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
 BALANCES = StreamKey(Kind.BALANCES, USER)
@@ -651,6 +654,22 @@ def test_the_heart_beats_at_its_interval_and_not_more_often() -> None:
     assert beats == [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3]
 
 
+def test_an_idle_writer_wakes_for_the_heartbeat_and_for_nothing_before() -> None:
+    made = Writing(WriterRules(turn_seconds=60.0, heartbeat_seconds=5.0))
+    waits: list[float] = []
+
+    def take(max_items: int, max_bytes: int, timeout: float) -> list[Item]:
+        waits.append(timeout)
+        return []
+
+    made.inbox.take = take  # type: ignore[method-assign]
+    for _ in range(3):
+        made.writer._turn()
+        made.clock.seconds += 2.0
+
+    assert waits == [0.0, 3.0, 1.0]
+
+
 def test_a_heartbeat_that_fails_is_no_reason_to_stop(writing: Writing) -> None:
     writing.store.away = AWAY
     writing.clock.seconds += 60
@@ -740,8 +759,9 @@ class Threads:
         )
         made.feed = Feed()
         rules = WriterRules(max_records=10, turn_seconds=turn_seconds, retry_cap_seconds=0.01)
+        decoded = Decoder(DEFAULT_LIMITS).decoded
         made.writer = Writer(
-            made.inbox, made.store, made.scheduler, made.clock, heartbeat, rules, Rules(), decode
+            made.inbox, made.store, made.scheduler, made.clock, heartbeat, rules, Rules(), decoded
         )
         self.writing = made
 

@@ -1,4 +1,4 @@
-"""The log catalogue and the code agree: every event that is logged has an entry, and no entry is unused."""
+"""The catalogue in `DATA.md` and the code agree: each event that is logged has a row, no row is unused."""
 
 import ast
 from collections.abc import Iterator
@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 import ingestor
-from ingestor.pipeline.telemetry import HANDLER_EVENTS, LOG_EVENTS
+from ingestor.pipeline.notify import LEVELS
+from tests.support.log_events import LOG_EVENTS, TABLE
 
 PACKAGE = Path(ingestor.__file__).parent
 METHODS = {"debug", "info", "warning", "error", "critical", "exception"}
 LOGGERS = {"log", "_log"}
+HANDLER_EVENTS = {"library_logged", "log_record_lost"}
+"""Written by the log handler itself rather than by a logging call."""
 NOT_FACTS = {"exc_info", "stack_info"}
 
 
@@ -61,14 +64,19 @@ def calls_in(source: str, place: str) -> Iterator[Call]:
 
 
 def notices_in(function: ast.FunctionDef, module: ast.Module) -> Iterator[Call]:
-    """`Notice(name, facts)`: logged by the writer when the batch commits, at the catalogued level."""
+    """`Notice(name, facts)`: the writer logs it when the batch commits, at the level `notify` gives it."""
     for node in ast.walk(function):
         match node:
             case ast.Call(func=ast.Name(id="Notice"), args=[name, facts]):
                 keys = keys_of(facts, function)
                 for each in names_of(name, function, module):
-                    level = LOG_EVENTS[each].level if each in LOG_EVENTS else ""
-                    yield Call(str(node.lineno), level, each, keys or frozenset(), keys is None)
+                    yield Call(
+                        str(node.lineno),
+                        LEVELS.get(str(each), "warning"),
+                        each,
+                        keys or frozenset(),
+                        keys is None,
+                    )
             case _:
                 pass
 
@@ -138,30 +146,35 @@ def test_every_logged_name_is_in_the_catalogue() -> None:
 
 
 def test_every_catalogued_name_is_logged() -> None:
-    assert not set(LOG_EVENTS) - {call.name for call in calls()}
+    assert set(LOG_EVENTS) - {call.name for call in calls()} == HANDLER_EVENTS
 
 
 def test_levels_and_facts_are_the_catalogued_ones() -> None:
     for call in calls():
         event = LOG_EVENTS[call.name or ""]
         assert call.level == event.level, call.place
-        assert call.facts <= set(event.fields), call.place
+        assert call.facts <= event.facts, call.place
 
 
 def test_every_catalogued_fact_is_given_by_some_call() -> None:
-    for name, event in LOG_EVENTS.items():
+    for name in LOG_EVENTS.keys() - HANDLER_EVENTS:
         given = frozenset[str]().union(*(call.facts for call in calls() if call.name == name))
-        assert set(event.fields) == given, name
+        assert LOG_EVENTS[name].facts == given, name
 
 
-@pytest.mark.parametrize("name", [*LOG_EVENTS, *HANDLER_EVENTS])
+@pytest.mark.parametrize("name", LOG_EVENTS)
 def test_entries_are_complete_and_names_are_snake_case(name: str) -> None:
-    event = (LOG_EVENTS | HANDLER_EVENTS)[name]
+    event = LOG_EVENTS[name]
     assert name.isidentifier()
     assert name == name.lower()
     assert event.meaning.endswith(".")
     assert event.action.endswith(".")
     assert event.level in {"debug", "info", "warning", "error", "critical"}
+
+
+def test_the_rows_stand_in_order_and_each_name_once() -> None:
+    assert TABLE.count("\n| `") == len(LOG_EVENTS)
+    assert list(LOG_EVENTS) == sorted(LOG_EVENTS)
 
 
 def test_the_search_sees_bound_loggers_and_rejects_computed_names() -> None:

@@ -1,0 +1,192 @@
+"""Reads a balance record by what differs from an earlier one: its sequence and some amounts.
+
+JSON composes: a record with other numbers in the same places says the same with those numbers. So the exact
+reader reads a record once, and of the later ones only the numbers that differ are read. An asset that has not
+changed is the same object as before. A record is cut into
+
+    {"type":1, … {\"userId\":\"u\",\"               a head: which account, in which envelope
+    sequence\":7,\"assets\":[                       always the same but for the number
+    {\"name\":\"BTC\",\"available\":1, …            the assets, cut at `}`
+    }],\"deleted\":false}"}]}                       a tail, which may hold the two totals of the exposure
+"""
+
+import re
+from decimal import Decimal
+from itertools import compress, count
+from operator import ne
+
+from msgspec import Struct
+
+from ingestor.domain.decode import exact_reader
+from ingestor.domain.events import Asset, BalanceSnapshot, Event
+from ingestor.domain.limits import Limits
+
+_RECORD_BYTES = 65_536
+_RECORDS = 16
+"""No more records than this are kept, and none that is larger than that: a few MiB in all."""
+_COST, _MISS, _CREDIT = 64, 1, 512
+"""To keep a record costs a second exact reading, which is wasted if no other is like it. So it is paid from a
+credit, which grows by as much with each record that is like a kept one, and by a 64th with each other one."""
+
+_NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|))"
+_DIGITS = 40
+"""Of the longest `_NUMBER`."""
+_VALUE = re.compile(r":(?:null|-?[0-9.]+)(?=[,}]|$)")
+
+
+class _Grammar:
+    """The parts of a record. Its quotes are plain, or escaped ones if `data` is a string."""
+
+    def __init__(self, quote: str) -> None:
+        def pattern(text: str) -> re.Pattern[str]:
+            return re.compile(text.replace("'", re.escape(quote)))
+
+        optional = f"(?:null|{_NUMBER})"
+        plain = f"{_NUMBER},'allocated':{_NUMBER}"
+        exposed = f"{plain}(?:,'currentExposure':{optional}|)(?:,'maxExposure':{optional}|)"
+        totals = f"'totalCurrentExposure':{optional},'totalMaxExposure':{optional}"
+        self.asset = "{'name':'%s','available':".replace("'", quote)
+        """With a name: what stands before the amounts."""
+        self.start = pattern(r"sequence':(0|[1-9][0-9]{0,17}),'assets':\[").match
+        self.plain = pattern(plain).fullmatch
+        self.exposed = pattern(exposed).fullmatch
+        self.tail = pattern(f"(.*){totals}(.*)").fullmatch
+
+
+_GRAMMARS = {quote: _Grammar(quote) for quote in ('"', '\\"')}
+
+
+def _optional(number: str | None) -> Decimal | None:
+    return None if number is None else Decimal(number)
+
+
+class _Known(Struct, gc=False):
+    """The newest record with a head, and what it says."""
+
+    head: str
+    grammar: _Grammar
+    heads: list[str]
+    """Of each asset, up to its first amount."""
+    exposed: bool
+    around_totals: tuple[str | None, ...] | None
+    """The tail without the totals; None if it has none."""
+    text: str
+    assets: list[str]
+    tail: str
+    events: tuple[Event, ...]
+    snapshot: BalanceSnapshot
+    """Of the one event."""
+
+    def follow(self, text: str) -> bool:
+        """Become the record `text`, which has the same head; it ends at `at`.
+
+        Returns:
+            False, and nothing has changed, if `text` differs in anything but plain numbers.
+        """
+        start = self.grammar.start(text, len(self.head))
+        if start is None:
+            return False
+        begin = start.end()
+        end = text.find("]", begin) - 1
+        before, tail = self.snapshot, text[end:]
+        current, most = before.total_current_exposure, before.total_max_exposure
+        if tail != self.tail:
+            totals = self.grammar.tail(tail)
+            if totals is None or totals.group(1, 4) != self.around_totals:
+                return False
+            current, most = map(_optional, totals.group(2, 3))
+        texts = text[begin:end].split("}")
+        assets = before.assets if texts == self.assets else self._read(texts)
+        if assets is None:
+            return False
+        snapshot = BalanceSnapshot(
+            before.user_id, int(start[1]), assets, before.deleted, before.base_currency, current, most
+        )
+        event = self.events[0]
+        self.events = (Event(0, event.subject, event.client_id, snapshot),)
+        self.text, self.assets, self.tail, self.snapshot = text, texts, tail, snapshot
+        return True
+
+    def _read(self, texts: list[str]) -> tuple[Asset, ...] | None:
+        """The assets, those that have not changed as they were; None if their names are not the same."""
+        heads, assets = self.heads, list(self.snapshot.assets)
+        if len(texts) != len(heads):
+            return None
+        exposed = self.exposed
+        amounts = self.grammar.exposed if exposed else self.grammar.plain
+        for place in compress(count(), map(ne, texts, self.assets)):
+            text, head = texts[place], heads[place]
+            found = amounts(text, len(head))
+            if not found or not text.startswith(head):
+                return None
+            name = assets[place].name
+            if exposed:
+                free, used, current, most = found.groups()
+                assets[place] = Asset(name, Decimal(free), Decimal(used), _optional(current), _optional(most))
+            else:
+                free, used = found.groups()
+                assets[place] = Asset(name, Decimal(free), Decimal(used))
+        return tuple(assets)
+
+
+class IncrementalReader:
+    """Reads records one after the other, and keeps some of them to read later ones by. Not thread-safe."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._longest = _RECORD_BYTES if min(limits.digits, limits.exponent) >= _DIGITS else 0
+        self._known: dict[str, _Known] = {}
+        """By head."""
+        self._newest: _Known | None = None
+        self._credit = _CREDIT
+
+    def events(self, raw: bytes) -> tuple[Event, ...]:
+        """What the exact reader says of `raw`, which is not above the size limit. Never raises."""
+        if len(raw) > self._longest or not raw.isascii():
+            return exact_reader.events(raw, self._limits)
+        text = raw.decode()
+        known = self._known.get(text[: text.find("sequence")])
+        if known is not None and (text == known.text or known.follow(text)):
+            if self._credit < _CREDIT:
+                self._credit += _COST
+            return known.events
+        events = exact_reader.events(raw, self._limits)
+        snapshot = events[0].body
+        if isinstance(snapshot, BalanceSnapshot):
+            self._credit += _MISS
+            if self._credit >= _COST:
+                self._credit -= _COST
+                self._learn(text, events, snapshot)
+        return events
+
+    def _learn(self, text: str, events: tuple[Event, ...], snapshot: BalanceSnapshot) -> None:
+        """Keep a record, if it is cut in the right places.
+
+        The proof: with a number in all these places that the record does not have, the exact reader finds it
+        wherever we do. That names are unique, and within the limits, it has found out before.
+        """
+        at = text.find("sequence")
+        end = text.find("}]", at)
+        head, middle, tail = text[:at], text[at:end], text[end:]
+        grammar = _GRAMMARS['\\"' if head.endswith('\\"') else '"']
+        heads = [grammar.asset % each.name for each in snapshot.assets]
+        heads[1:] = [f",{each}" for each in heads[1:]]
+        totals = grammar.tail(tail)
+        around = None if totals is None else totals.group(1, 4)
+        exposed = "Exposure" in middle
+        unread = [""] * len(heads)
+        known = _Known(head, grammar, heads, exposed, around, text, unread, tail, events, snapshot)
+        values = set(_VALUE.findall(text))
+        other = next(each for each in map(":{}".format, count()) if each not in values)
+        if totals is not None:
+            moved = tail[totals.end(1) : totals.start(4)]
+            tail = tail.replace(moved, _VALUE.sub(other, moved))
+        probe = head + _VALUE.sub(other, middle) + tail
+        # By `repr`, because equality of decimals forgets trailing zeros.
+        if known.follow(probe) and repr(known.events) == repr(
+            exact_reader.events(probe.encode(), self._limits)
+        ):
+            self._known.pop(head, None)
+            if len(self._known) >= _RECORDS:
+                del self._known[next(iter(self._known))]
+            self._known[head] = known

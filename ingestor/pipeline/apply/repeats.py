@@ -1,0 +1,92 @@
+"""How a record is stored: whole, or by what it has that an earlier one has not (decision 0013).
+
+What an idle account says repeats what it said before. A duplicate that differs from a whole record of its
+stream in one run of bytes refers to that record, and stores only the run. So does an answer that differs in
+our request's id as well, which is stored as a number.
+"""
+
+from uuid import UUID
+
+from ingestor.domain.records import Decoded, Record
+from ingestor.pipeline.apply.finding import Arrived
+from ingestor.pipeline.rows import RawEventRow
+
+
+def whole(record: Record) -> RawEventRow:
+    """The record with all its bytes."""
+    return RawEventRow(
+        record.session, record.ordinal, record.received_at, record.size, record.sha256, record.raw
+    )
+
+
+def difference(base: Decoded | None, arrived: Arrived) -> RawEventRow | None:
+    """The row of a duplicate that refers to `base`; None where it has to be stored whole.
+
+    A row that refers stands for its outcome too, so all that the outcome says must be the same but for the
+    request's id. The base is of the same session and of the same day (UTC): what is kept or deleted by the
+    day is kept or deleted with all that it refers to.
+
+    Args:
+        base: a record that is stored whole, with one event, of the stream's present version.
+    """
+    if base is None or arrived.alone is None or not _is_of(base, arrived):
+        return None
+    record, event = arrived.record, arrived.event
+    raw, known, request_id = record.raw, base.record.raw, None
+    if event.client_id is None:
+        head = len(raw) if raw == known else _common_head(known, raw)
+        rest = raw[head:]
+    else:
+        request_id, head = _request_id(arrived, event.client_id), raw.find(event.client_id.encode())
+        if request_id is None or head < 0 or not known.startswith(raw[:head]):
+            return None
+        rest = raw[head + len(event.client_id) :]
+    return RawEventRow(
+        record.session,
+        record.ordinal,
+        record.received_at,
+        record.size,
+        None,
+        _without_tail(known, rest),
+        base.record.ordinal,
+        head,
+        request_id,
+    )
+
+
+def _is_of(base: Decoded, arrived: Arrived) -> bool:
+    """Same session, day and subject; the stream is the same, because the base is that stream's."""
+    record, before = arrived.record, base.record
+    return (
+        before.session == record.session
+        and before.received_at.date() == record.received_at.date()
+        and base.events[0].subject == arrived.event.subject
+    )
+
+
+def _request_id(arrived: Arrived, client_id: str) -> UUID | None:
+    """The id of the request that this answers, if its text can be made of it again."""
+    try:
+        request_id = None if arrived.request is None else UUID(client_id)
+    except ValueError:
+        return None
+    return request_id if str(request_id) == client_id else None
+
+
+def _common_head(one: bytes, other: bytes) -> int:
+    """With how many equal bytes both begin."""
+    known, limit = 0, min(len(one), len(other))
+    while known < limit:
+        middle = (known + limit + 1) // 2
+        if one[known:middle] == other[known:middle]:
+            known = middle
+        else:
+            limit = middle - 1
+    return known
+
+
+def _without_tail(base: bytes, rest: bytes) -> bytes:
+    """What `rest` has before that with which both end."""
+    if base.endswith(rest):  # nearly always
+        return b""
+    return rest[: len(rest) - _common_head(base[::-1], rest[::-1])]
