@@ -71,7 +71,7 @@ class Bed:
 
     def stored(self, account: str) -> int:
         """Records in the database."""
-        query = "SELECT count(*) FROM ingest.raw_event WHERE account = %s"
+        query = "SELECT count(*) FROM ingest.record WHERE account = %s"
         return int(self.machine.ask(query, account))
 
     def open_gaps(self, account: str) -> int:
