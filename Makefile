@@ -7,10 +7,10 @@ ARGS   ?=
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench check fmt lint types arch deb lock clean
+.PHONY: help setup demo test test-fast fuzz bench bench-reports check fmt lint types arch deb systemd-test lock clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## make the virtual environment with the locked dependencies
 
@@ -32,8 +32,14 @@ test: $(VENV)/.ready ## all tests, with a real Postgres and Microsoft's own Sign
 test-fast: $(VENV)/.ready ## the tests that take no more than a few seconds each
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
 
+fuzz: $(VENV)/.ready ## damaged records, decoded in both ways, for a minute; ARGS="--seconds 600"
+	$(BIN)/python -m tests.properties.fuzz_decode $(ARGS)
+
 bench: $(VENV)/.ready ## compare the daemon with simpler ways to store the same; ARGS=--quick takes a minute
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-reports: $(VENV)/.ready ## how fast the reports answer on 10 million rows; takes up to ten minutes
+	$(BIN)/python -m tests.benchmarks.reports $(ARGS)
 
 check: lint types arch ## before a commit: lint, types, imports, quick tests with coverage
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" --cov $(ARGS)
@@ -55,9 +61,12 @@ arch: $(VENV)/.ready
 deb: $(VENV)/.ready ## the Debian package and its bill of materials, in dist/
 	$(BIN)/python deploy/debian/build.py $(ARGS)
 
+systemd-test: $(VENV)/.ready ## the package on a real Debian, as root, in four minutes; ARGS="--release trixie"
+	$(BIN)/python -m tests.systemd $(ARGS)
+
 lock: $(VENV)/.ready ## resolve the lock files again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --extra files --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

@@ -12,8 +12,22 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
+from ingestor.domain.errors import Fatal
 from ingestor.domain.records import CommitsLost, Fact, SessionClosed, SessionEnd
 from ingestor.pipeline.state import OpenSession, State
+
+
+class AccountTaken(Fatal):
+    """Nothing can be added to a session that has ended: only a new process, with new sessions, can go on."""
+
+    exit_code = 75
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another process has written this account in the meantime\n"
+            "why: it has ended our session like that of a dead process, while we had no connection\n"
+            "fix: none is needed where systemd starts this process again; the time since lies in a gap"
+        )
 
 
 def resumed(ours: State, stored: State) -> tuple[State, list[Fact]]:
@@ -22,9 +36,14 @@ def resumed(ours: State, stored: State) -> tuple[State, list[Fact]]:
     Args:
         ours: as of our last commit.
         stored: as loaded from the database now.
+
+    Raises:
+        AccountTaken: another process has ended a session of ours. It had the account meanwhile.
     """
     ended = {each.closed.session for each in ours.ended}
     stored_as_ended = {each.closed.session for each in stored.ended}
+    if not stored_as_ended.isdisjoint(ours.sessions):
+        raise AccountTaken
     facts: list[Fact] = [
         _closed(session, session.last_received_at or session.opened.opened_at, "commits_lost")
         for session_id, session in stored.sessions.items()

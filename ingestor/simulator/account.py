@@ -5,18 +5,20 @@ well within the precision of the context in which they are computed. Thread-safe
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 from random import Random
 from typing import Final, NamedTuple
 
+import msgspec
+
 from ingestor.simulator.config import HubConfig
-from ingestor.simulator.protocol import Json
 
 _EXACT: Final = Context(prec=60)
 _BASE_CURRENCY: Final = "EUR"
 _CENTS: Final = Decimal("0.00000001")
+_MOST_EXPOSURE: Final = Decimal("2500000.00")
 _USER_ID: Final = "5f0c7a52-3a1e-4a5e-9d59-2b6f4f6e1d10"
 
 
@@ -59,9 +61,14 @@ class Snapshot:
     holdings: dict[str, Holding]
 
 
-def _pair(asset: str, currency: str, *limits: str) -> dict[str, Json]:
+def _number(amount: Decimal) -> msgspec.Raw:
+    """As a .NET `decimal` is written: in plain notation, with all its digits and trailing zeros."""
+    return msgspec.Raw(format(amount, "f").encode())
+
+
+def _pair(asset: str, currency: str, *limits: str) -> dict[str, object]:
     names = ("minSize", "maxSize", "minQuoteSize", "maxQuoteSize")
-    sizes = dict(zip(names, map(Decimal, limits), strict=True))
+    sizes = dict(zip(names, map(_number, map(Decimal, limits)), strict=True))
     return {"name": asset + currency, "asset": asset, "currency": currency, **sizes}
 
 
@@ -138,36 +145,35 @@ class Account:
                     self._step()
             return snapshot
 
-    def balances(self, snapshot: Snapshot) -> Json:
+    def balances(self, snapshot: Snapshot) -> dict[str, object]:
         """`snapshot` in the vendor's payload form."""
-        assets: list[Json] = []
-        exposure = Decimal(0)
-        for name, holding in snapshot.holdings.items():
-            row: dict[str, Json] = {
-                "name": name,
-                "available": holding.available,
-                "allocated": holding.allocated,
+        with localcontext(_EXACT):
+            worths = {
+                name: (holding.total * _ASSETS[name].price).quantize(_CENTS)
+                for name, holding in snapshot.holdings.items()
             }
-            if self._config.exposure:
-                with localcontext(_EXACT):
-                    worth = (holding.total * _ASSETS[name].price).quantize(_CENTS)
-                    exposure += worth
-                row |= {"currentExposure": worth, "maxExposure": Decimal("2500000.00")}
-            assets.append(row)
-        payload: dict[str, Json] = {
+            total = sum(worths.values(), Decimal(0))
+        rows = [
+            {
+                "name": name,
+                "available": _number(holding.available),
+                "allocated": _number(holding.allocated),
+                "currentExposure": _number(worths[name]),
+                "maxExposure": _number(_MOST_EXPOSURE),
+            }
+            for name, holding in snapshot.holdings.items()
+        ]
+        return {
             "userId": _USER_ID,
             "sequence": snapshot.sequence,
-            "assets": self._list(assets),
+            "assets": self._list(rows),
+            "baseCurrency": _BASE_CURRENCY,
+            "totalCurrentExposure": _number(total),
+            "totalMaxExposure": _number(2 * _MOST_EXPOSURE),
+            "deleted": False,
         }
-        if self._config.exposure:
-            payload |= {
-                "baseCurrency": _BASE_CURRENCY,
-                "totalCurrentExposure": exposure,
-                "totalMaxExposure": Decimal("5000000.00"),
-            }
-        return payload | {"deleted": False}
 
-    def pairs(self) -> Json:
+    def pairs(self) -> object:
         """What GetPairs sees now, in the vendor's payload form."""
         with self._lock:
             empty = self._config.empty_account or self._empty_pairs > 0
@@ -185,9 +191,9 @@ class Account:
                 self._unlisted.append(self._listed.pop(place))
             else:
                 largest = Decimal(self._rng.randint(10, 99999)).scaleb(-1)
-                self._listed[place] = {**self._listed[place], "maxSize": largest}
+                self._listed[place] = {**self._listed[place], "maxSize": _number(largest)}
 
-    def _list(self, rows: list[Json]) -> Json:
+    def _list(self, rows: Sequence[object]) -> object:
         return None if self._config.null_lists and not rows else rows
 
     def _step(self) -> None:

@@ -1,6 +1,6 @@
 """The hub's methods: what a client can call, and what the hub answers. No sockets here.
 
-Of the vendor's many methods this hub runs the two that read; the others are known by name and refused.
+Of the vendor's many methods this hub knows the two that read.
 """
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from ingestor.simulator.account import Account, Snapshot
 from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
 from ingestor.simulator.faults import Fault, FaultSpec
 from ingestor.simulator.journal import ChannelRecord
-from ingestor.simulator.protocol import Json, dumps
+from ingestor.simulator.protocol import to_json
 
 CHANNEL: Final = "executionEvents"
 BALANCES: Final = "account.balances.snapshot"
@@ -20,19 +20,7 @@ PUSH_CLIENT_ID: Final = ""
 """The envelope's `clientId` of what was not asked for."""
 CLIENT_ID_LIMIT: Final = 36
 
-_READING: Final = {"getbalances", "getpairs"}
-_NOT_READING: Final = """
-    getpairsizebyamount placeotcorder createrequestforquote createrequestforquotewithcustomexpiration
-    acceptrequestforquote getorderspaginated getordersbyclientid gettradespaginated
-    gethistoricaltradespaginated gettradesbyclientid gettransactionspaginated
-    gethistoricaltransactionspaginated getwithdrawalspaginated getwithdrawalsbyclientid withdrawinstantfunds
-    withdrawfundswithaddressparams getdepositaddress createdepositaddress getwhitelistedaddresses
-    whitelistaddress whitelistaddresswithparams subscribepairpricechannel unsubscribepairpricechannel
-    registerpayee getpayeespaginated registerpayeeaddress getpayeeaddressespaginated transferfunds
-    gettransferspaginated createlightninginvoice getlightninginvoices withdrawlightning
-"""
-_REFUSED: Final = frozenset(_NOT_READING.split())
-REFUSAL: Final = "this hub only reads"
+_COMMANDS: Final = {"getbalances", "getpairs"}
 
 
 class Methods:
@@ -63,7 +51,7 @@ class Methods:
         elif completes is not None:
             raw = protocol.completion(completes, result=event.argument)
             records.append(replace(event, raw=raw.removesuffix(protocol.RECORD_END), target=None))
-        return records if self._config.event_before_completion else records[::-1]
+        return records
 
     def balances(self, snapshot: Snapshot, client_id: str | None = PUSH_CLIENT_ID) -> ChannelRecord:
         """A balance snapshot as an answer, or as a push."""
@@ -73,12 +61,8 @@ class Methods:
     def _refusal(self, call: protocol.Invocation, fault: FaultSpec | None) -> str | None:
         """Why this method does not run, or fails."""
         name, form = call.target.lower(), self._config.argument_form
-        if name not in _READING | _REFUSED:
+        if name not in _COMMANDS:
             return protocol.unknown_method(call.target)
-        if call.streaming:
-            return protocol.not_streaming(call.target)
-        if name in _REFUSED:
-            return protocol.hub_exception(call.target, REFUSAL)
         match call.arguments:
             case [str() | None] if form is not ArgumentForm.NESTED:
                 pass
@@ -105,21 +89,21 @@ class Methods:
         return self._event("Execution", subject, {"message": text}, client_id)
 
     def _event(
-        self, topic: str, subject: str, data: Json, client_id: str | None, *, sequence: int | None = None
+        self, topic: str, subject: str, data: object, client_id: str | None, *, sequence: int | None = None
     ) -> ChannelRecord:
         config = self._config
         as_text = config.data_form is DataForm.STRING and data is not None
-        envelope: dict[str, Json] = {
+        envelope: dict[str, object] = {
             "channel": CHANNEL,
             "topic": topic,
             "subject": subject,
             "type": "message",
             "clientId": client_id,
-            "data": dumps(data) if as_text else data,
+            "data": to_json(data).decode() if as_text else data,
         }
         if config.answer_bytes and client_id != PUSH_CLIENT_ID:
-            envelope["padding"] = "x" * max(0, config.answer_bytes - len(dumps(envelope)))
-        argument: Json = [envelope] if config.handler_form is HandlerForm.LIST else envelope
+            envelope["padding"] = "x" * max(0, config.answer_bytes - len(to_json(envelope)))
+        argument: object = [envelope] if config.handler_form is HandlerForm.LIST else envelope
         return ChannelRecord(
             protocol.invocation(CHANNEL, [argument]),
             target=CHANNEL,
@@ -130,7 +114,7 @@ class Methods:
         )
 
 
-def client_id_of(arguments: list[Json]) -> str | None:
+def client_id_of(arguments: list[object]) -> str | None:
     """The ClientId of a command in either form."""
     match arguments:
         case [str(client_id), *_] | [[str(client_id), *_], *_]:

@@ -78,16 +78,12 @@ class HubConfig:
     """No assets and no pairs at all."""
     null_lists: bool = False
     """Empty lists are written as null: `"assets": null`, and `"data": null` for pairs."""
-    exposure: bool = True
-    """Balances carry the exposure block."""
 
     push_balances: bool = True
     """Each account change is pushed to every connection unasked."""
     argument_form: ArgumentForm = ArgumentForm.POSITIONAL
     data_form: DataForm = DataForm.STRING
     handler_form: HandlerForm = HandlerForm.OBJECT
-    event_before_completion: bool = True
-    """An answer's event comes before its Completion, as measured at ASP.NET Core; nothing promises it."""
     answers_in: AnswersIn = AnswersIn.EVENT
     answer_lag_seconds: float = 0.0
     """An answer's content is that of the moment when the command arrived; it is sent so much later, and

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
-
-from ingestor.simulator.protocol import Json
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class ChannelRecord:
     sequence: int | None = None
     client_id: str | None = None
     fault: str | None = None
-    argument: Json = None
+    argument: object = None
     """The envelope, or a list of one, that is the event's only argument."""
 
 
@@ -78,19 +76,14 @@ class Journal:
 
 
 class JournalWriter:
-    """Appends lines. Not thread-safe: it belongs to the hub's event loop. It does nothing before
-    `open()`, after `close()`, and without a path."""
+    """Appends lines. Not thread-safe: it belongs to the hub's event loop. Does nothing without a path."""
 
     def __init__(self, path: Path | None, *, fsync: bool) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
+        self._file = None if path is None else path.open("ab")
         self._fsync = fsync
 
-    def open(self) -> None:
-        if self._path is not None:
-            self._file = self._path.open("ab")
-
     def close(self) -> None:
+        """The lines of what happens from now on are not written."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -21,7 +21,7 @@ from ingestor.simulator.connection import Connection
 from ingestor.simulator.faults import Fault, FaultQueue, FaultSpec, Stage
 from ingestor.simulator.journal import ChannelRecord, JournalWriter
 from ingestor.simulator.outbound import Frame, Ready
-from ingestor.simulator.protocol import Json, dumps
+from ingestor.simulator.protocol import to_json
 
 HOST: Final = "127.0.0.1"
 
@@ -32,7 +32,7 @@ _PORT_TRIES: Final = 50
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_TRANSPORTS: Final[Json] = [
+_TRANSPORTS: Final = [
     {"transport": "WebSockets", "transferFormats": ["Text", "Binary"]},
     {"transport": "ServerSentEvents", "transferFormats": ["Text"]},
     {"transport": "LongPolling", "transferFormats": ["Text", "Binary"]},
@@ -95,9 +95,9 @@ class Server:
                 self._runner = None
 
     async def _open(self) -> web.AppRunner:
-        app = web.Application()
-        app.router.add_route("*", PATH, self._guarded(self._upgrade))
-        app.router.add_route("*", f"{PATH}/negotiate", self._guarded(self._negotiate))
+        app = web.Application(middlewares=[self._keep_errors])
+        app.router.add_route("*", PATH, self._upgrade)
+        app.router.add_route("*", f"{PATH}/negotiate", self._negotiate)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
         await runner.setup()
         failure = OSError(f"no free port on {HOST}")
@@ -118,19 +118,18 @@ class Server:
 
     # --- HTTP --------------------------------------------------------------------------------------------
 
-    def _guarded(self, handler: _Handler) -> _Handler:
-        """`handler`, with its errors kept for `stop()` to raise: aiohttp would only log them."""
-
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            try:
-                return await handler(request)
-            except ConnectionError:  # the client left during the answer; nobody receives this one
-                return web.Response(status=499)
-            except Exception as error:
-                self.errors.append(error)
-                raise
-
-        return guarded
+    @web.middleware
+    async def _keep_errors(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Errors of ours, for `stop()` to raise: aiohttp would only log them."""
+        try:
+            return await handler(request)
+        except ConnectionError:  # the client left during the answer; nobody receives this one
+            return web.Response(status=499)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            self.errors.append(error)
+            raise
 
     def _authorized(self, request: web.Request) -> bool:
         """Bearer header, or the `access_token` that browsers must use for WebSockets."""
@@ -151,11 +150,12 @@ class Server:
             return web.Response(status=405, headers={"Allow": "POST"})
         version = 1 if request.query.get("negotiateVersion", "0") not in {"", "0"} else 0
         connection_id, token = token_urlsafe(16), token_urlsafe(16)  # of 22 characters, as ASP.NET Core makes
-        body: dict[str, Json] = {"negotiateVersion": version, "connectionId": connection_id}
+        body: dict[str, object] = {"negotiateVersion": version, "connectionId": connection_id}
         if version:
             body["connectionToken"] = token
         self._ids.add(token if version else connection_id)
-        return _json({**body, "availableTransports": _TRANSPORTS})
+        answer = to_json({**body, "availableTransports": _TRANSPORTS})
+        return web.Response(body=answer, content_type="application/json")
 
     async def _upgrade(self, request: web.Request) -> web.StreamResponse:
         self.requests["upgrade"] += 1
@@ -219,10 +219,6 @@ class Server:
 def _send(connection: Connection, records: list[ChannelRecord | bytes]) -> None:
     for record in records:
         connection.enqueue(Ready(record) if isinstance(record, bytes) else Frame((record,)))
-
-
-def _json(body: Json) -> web.Response:
-    return web.Response(text=dumps(body), content_type="application/json")
 
 
 async def _faulty_negotiate(spec: FaultSpec) -> web.StreamResponse:

@@ -82,6 +82,9 @@ CREATE TABLE ingest.raw_event (
     request_id uuid,
     PRIMARY KEY (account, session_id, ordinal, received_at)
 );
+-- The records that refer to one: few bytes each, because their keys are the same. Without it, tables that have not been
+-- analysed yet would be joined by looking through a whole session for each record.
+CREATE INDEX raw_event_base_idx ON ingest.raw_event (account, session_id, base_ordinal) WHERE base_ordinal IS NOT NULL;
 COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: the evidence for all the rest. A duplicate that repeats a stored record has only what differs, and no row in outcome; ingest.record and ingest.event_outcome show all of it.';
 COMMENT ON COLUMN ingest.raw_event.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.raw_event.session_id IS 'Session in which the record arrived.';
@@ -137,6 +140,8 @@ CREATE TABLE ingest.outcome (
     revision integer,
     PRIMARY KEY (account, session_id, ordinal, position, received_at)
 );
+-- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
+CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
 COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
@@ -200,6 +205,11 @@ CREATE TABLE ingest.version (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision)
 );
+-- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
+-- a new version, none for the pushes of a hub that pushes every number.
+CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
+    INCLUDE (previous_confirmed_until, recorded_at)
+    WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
 COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
 COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
@@ -245,27 +255,6 @@ COMMENT ON COLUMN ingest.balance.available IS 'Free amount.';
 COMMENT ON COLUMN ingest.balance.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN ingest.balance.reported IS 'False: an earlier snapshot named the asset and this one does not, so it counts as 0.';
 
--- A loose index scan: one probe of the primary key per asset, however long the history is.
-CREATE VIEW ingest.known_asset AS
-WITH RECURSIVE known AS (
-    (SELECT account, user_id, asset FROM ingest.balance ORDER BY account, user_id, asset LIMIT 1)
-    UNION ALL
-    SELECT next.account, next.user_id, next.asset
-    FROM known
-    CROSS JOIN LATERAL (
-        SELECT b.account, b.user_id, b.asset
-        FROM ingest.balance AS b
-        WHERE (b.account, b.user_id, b.asset) > (known.account, known.user_id, known.asset)
-        ORDER BY b.account, b.user_id, b.asset
-        LIMIT 1
-    ) AS next
-)
-SELECT account, user_id, asset FROM known;
-COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A view of its own, since Citus needs another query for it.';
-COMMENT ON COLUMN ingest.known_asset.account IS 'Name of the account, from the configuration.';
-COMMENT ON COLUMN ingest.known_asset.user_id IS 'The hub''s user.';
-COMMENT ON COLUMN ingest.known_asset.asset IS 'Name of the asset, as received.';
-
 CREATE TABLE ingest.exposure (
     account text NOT NULL,
     user_id text NOT NULL,
@@ -276,6 +265,7 @@ CREATE TABLE ingest.exposure (
     position integer NOT NULL,
     current_exposure numeric,
     max_exposure numeric,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, user_id, asset, observed_at, session_id, ordinal, position),
     CONSTRAINT exposure_current_exposure_finite_check CHECK (current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
     CONSTRAINT exposure_max_exposure_finite_check CHECK (max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
@@ -290,6 +280,7 @@ COMMENT ON COLUMN ingest.exposure.ordinal IS 'Number of the record within the se
 COMMENT ON COLUMN ingest.exposure.position IS 'Index of the event within its record, from 0.';
 COMMENT ON COLUMN ingest.exposure.current_exposure IS 'Exposure in the base currency.';
 COMMENT ON COLUMN ingest.exposure.max_exposure IS 'Limit of the exposure in the base currency.';
+COMMENT ON COLUMN ingest.exposure.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE TABLE ingest.exposure_total (
     account text NOT NULL,
@@ -301,6 +292,7 @@ CREATE TABLE ingest.exposure_total (
     base_currency text,
     total_current_exposure numeric,
     total_max_exposure numeric,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, user_id, observed_at, session_id, ordinal, position),
     CONSTRAINT exposure_total_total_current_exposure_finite_check CHECK (total_current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
     CONSTRAINT exposure_total_total_max_exposure_finite_check CHECK (total_max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
@@ -315,6 +307,7 @@ COMMENT ON COLUMN ingest.exposure_total.position IS 'Index of the event within i
 COMMENT ON COLUMN ingest.exposure_total.base_currency IS 'Currency of the exposure figures.';
 COMMENT ON COLUMN ingest.exposure_total.total_current_exposure IS 'Exposure of the whole account.';
 COMMENT ON COLUMN ingest.exposure_total.total_max_exposure IS 'Limit of the exposure of the whole account.';
+COMMENT ON COLUMN ingest.exposure_total.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE TABLE ingest.pair (
     account text NOT NULL,
@@ -420,6 +413,32 @@ COMMENT ON COLUMN ingest.watermark.valid_from IS 'Since when this version holds.
 COMMENT ON COLUMN ingest.watermark.confirmed_until IS 'When the hub last sent the same: until then nothing had changed.';
 COMMENT ON COLUMN ingest.watermark.deleted IS 'The hub flagged the whole balance record as deleted.';
 
+-- A loose index scan in each stream: one probe of the primary key per asset, however long the history is.
+CREATE VIEW ingest.known_asset AS
+SELECT w.account, w.user_id, known.asset
+FROM ingest.watermark AS w
+CROSS JOIN LATERAL (
+    WITH RECURSIVE known AS (
+        (SELECT b.asset FROM ingest.balance AS b WHERE b.account = w.account AND b.user_id = w.user_id ORDER BY b.asset LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT b.asset
+            FROM ingest.balance AS b
+            WHERE b.account = w.account AND b.user_id = w.user_id AND b.asset > known.asset
+            ORDER BY b.asset
+            LIMIT 1
+        )
+        FROM known
+        WHERE known.asset IS NOT NULL
+    )
+    SELECT asset FROM known WHERE asset IS NOT NULL
+) AS known
+WHERE w.kind = 'balances';
+COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A view of its own, since Citus needs another query for it.';
+COMMENT ON COLUMN ingest.known_asset.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.known_asset.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN ingest.known_asset.asset IS 'Name of the asset, as received.';
+
 CREATE TABLE ingest.gap (
     account text NOT NULL,
     session_id uuid NOT NULL,
@@ -448,6 +467,13 @@ CREATE TABLE ingest.gap (
     PRIMARY KEY (account, session_id, ordinal, position, kind, opened_at)
 );
 CREATE INDEX gap_account_missed_from_idx ON ingest.gap (account, missed_from);
+-- Which gaps hold a moment? Written with a gap and its end only.
+CREATE INDEX gap_balances_during_idx ON ingest.gap
+    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(balances_confirmed_at, 'infinity'))))
+    WHERE 'balances' = ANY (touches);
+CREATE INDEX gap_pairs_during_idx ON ingest.gap
+    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))))
+    WHERE 'pairs' = ANY (touches);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
 COMMENT ON TABLE ingest.gap IS 'Every interval in which we may have missed something, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
@@ -491,6 +517,8 @@ CREATE TABLE ingest.confirmation (
     resolved_by_ordinal bigint,
     PRIMARY KEY (account, session_id, ordinal, position, reason, raised_at)
 );
+CREATE INDEX confirmation_during_idx ON ingest.confirmation
+    USING gist (tstzrange(raised_at, greatest(raised_at, coalesce(resolved_at, 'infinity'))));
 CREATE INDEX confirmation_open_idx ON ingest.confirmation (account) WHERE resolution IS NULL;
 COMMENT ON TABLE ingest.confirmation IS 'Snapshots that needed confirmation before they were applied: suspected resets, conflicts, emptied lists.';
 COMMENT ON COLUMN ingest.confirmation.account IS 'Name of the account, from the configuration.';

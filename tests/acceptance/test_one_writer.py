@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from ingestor.adapters.postgres.account_lock import lock_key
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import ACCOUNT, Daemon, environment
+from tests.support.oracle import judge
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
@@ -108,6 +110,32 @@ def test_after_a_kill_the_account_is_free(hub: SimulatedHub, database: str, sql:
         )
 
 
+def test_a_kill_in_the_middle_of_a_statement_frees_the_account(
+    hub: SimulatedHub, database: str, sql: Query, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server would work on to the statement's end, and only then look whether anybody is there."""
+    with Daemon(environment(hub.url, database, hub.config.api_key)) as killed:
+        eventually(lambda: records(sql), within=20)
+        with psycopg.connect(libpq_url(database), autocommit=True) as owner:
+            owner.execute(SLEEPS)
+        eventually(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), within=20)
+        killed.kill()
+        began = time.monotonic()
+    eventually(lambda: not holder(sql))
+    seconds = time.monotonic() - began
+    with capsys.disabled():
+        print(f"\nkilled in a statement of 9 s: lock free after {seconds:.2f} s")
+    assert seconds < 4
+
+
+SLEEPS = """
+    CREATE FUNCTION public.sleeps() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_catalog.pg_sleep(9); RETURN NULL; END';
+    CREATE TRIGGER sleeps AFTER INSERT ON ingest.raw_event
+        FOR EACH STATEMENT EXECUTE FUNCTION public.sleeps();
+"""
+
+
 def test_a_new_connection_takes_the_lock_anew(hub: SimulatedHub, database: str, sql: Query) -> None:
     env = environment(hub.url, database, hub.config.api_key)
     with Daemon(env) as daemon:
@@ -134,6 +162,36 @@ def test_a_daemon_that_has_lost_the_account_to_another_exits_75(
 
         assert daemon.process.wait(20) == 75
         assert f"another process writes the account {ACCOUNT}" in daemon.log()
+
+
+def test_a_daemon_that_slept_while_another_had_the_account_exits_75_and_leaves_a_gap(
+    hub: SimulatedHub, database: str, sql: Query, journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a virtual machine that is suspended and resumed: the other one has come and gone."""
+    env = environment(hub.url, database, hub.config.api_key)
+    mine = "SELECT 1 FROM ingest.heartbeat WHERE pid = %s"
+    with Daemon(env) as asleep:
+        before = eventually(lambda: holder(sql), within=20)
+        eventually(lambda: records(sql) > 20, within=20)
+        os.kill(asleep.process.pid, signal.SIGSTOP)
+        sql("SELECT pg_terminate_backend(%s)", before)
+        with Daemon(env) as other:
+            eventually(lambda: sql(mine, other.process.pid), within=20)
+            stored = records(sql)
+            eventually(lambda: records(sql) > stored + 20, within=20)
+            assert other.terminate() == 0
+        os.kill(asleep.process.pid, signal.SIGCONT)
+        code = asleep.process.wait(20)
+        assert "another process has written this account in the meantime" in asleep.log()
+    with Daemon(env) as again:
+        eventually(lambda: sql(mine, again.process.pid), within=20)
+        eventually(lambda: sql("SELECT 1 FROM ingest.gap HAVING every(ended_at IS NOT NULL)"), within=20)
+        assert again.terminate() == 0
+    verdict = judge(journal, libpq_url(database), ACCOUNT, commits_lost=True)
+    with capsys.disabled():
+        print(f"\nslept while another had the account: exit {code}; {verdict}")
+    assert code == 75
+    assert (verdict.lost, verdict.invented) == (0, 0)
 
 
 def test_a_lost_connection_that_the_server_still_keeps_is_no_rival(

@@ -35,7 +35,9 @@ class Load:
     events: int
     records_per_frame: int = 1
     changes: int = 2
-    """Assets whose amounts differ from the event before: a trade moves two."""
+    """Assets whose available amount differs from the event before: a trade moves two."""
+    all_amounts: bool = False
+    """Each amount of each asset differs from the event before, instead."""
     repeats: bool = False
     """The newest snapshot again and again, with its sequence: nothing new."""
 
@@ -115,15 +117,16 @@ class Account:
         )
         return (_HEAD % ("Account", "account.balances.snapshot", "null", data)).encode()
 
-    def trade(self, changes: int) -> dict[str, Amounts]:
-        """Move `changes` assets and the sequence; returns what has changed."""
+    def trade(self, load: Load) -> dict[str, Amounts]:
+        """Move the sequence and what the load says; returns what has changed."""
         self.sequence += 1
-        names = self._names if changes >= len(self._names) else self._random.sample(self._names, changes)
+        names = self._names if load.all_amounts else self._random.sample(self._names, load.changes)
         changed = {}
         for name in names:
             available, allocated = self._amounts[name]
             step = self._random.randrange(1, 10 * UNIT)
             available += step if available < 500 * UNIT or step & 1 else -step
+            allocated += step if load.all_amounts else 0
             changed[name] = self._amounts[name] = Amounts(available, allocated)
             self._parts[name] = _part(name, changed[name])
         return changed
@@ -131,7 +134,7 @@ class Account:
     def records(self, load: Load, tally: Tally) -> Iterator[bytes]:
         """The records of a load in order, counted in `tally` as they are made."""
         for _ in range(load.events):
-            changed = {} if load.repeats else self.trade(load.changes)
+            changed = {} if load.repeats else self.trade(load)
             raw = self.snapshot()
             tally.add_record(raw)
             if load.repeats:

@@ -40,7 +40,7 @@ from tests.support.items import at, balances, opened, record
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
-MINE = "00000000-0000-4000-8000-000000000001"
+MINE = str(UUID(int=7))
 BATCH = 100
 UNDER_WAY, AHEAD, REST = (2, 101), (102, 201), (202, 251)
 """First and last ordinals after record 1: of the delayed batch, of the one applied on it, and of the rest."""
@@ -298,4 +298,4 @@ def test_what_no_reload_can_cure_ends_the_process(database: str) -> None:
         eventually(lambda: not ours.writer.alive())
 
         assert isinstance(ours.writer.failure, Fatal)
-        assert "the stored state is not ours to go on from" in str(ours.writer.failure)
+        assert "another process has written this account" in str(ours.writer.failure)

@@ -1,12 +1,14 @@
 """The benchmark measures the real command line; a run that lost or doubled anything has no figure."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.benchmarks import runs
+from tests.benchmarks import idle, report, reports, runs
 from tests.benchmarks.__main__ import bed
 from tests.benchmarks.check import ContentDiffers, check_daemon
 from tests.benchmarks.figures import Results
@@ -63,6 +65,28 @@ def test_latencies_are_taken_of_each_event_but_the_first(ground: Bed) -> None:
     assert 0 < found.at(0.5) <= found.at(0.99)
 
 
+@slow
+def test_an_idle_daemon_is_looked_at_while_it_runs(ground: Bed) -> None:
+    """Its threads are all seen, and `status` finds it running."""
+    found = idle.measure(ground, 2.0)
+    assert 20e6 < found.resident < 500e6
+    assert 0 < found.wakeups_per_second < 1000
+    assert len(found.status_seconds) == idle.STATUS_RUNS
+
+
+def test_a_figure_with_a_target_is_shown_with_it_and_can_miss_it() -> None:
+    results = Results()
+    results.add("wakeups_per_s", 3.5, "1/s")
+    results.add("idle_rss_mib", 50.0, "MiB")
+    assert results.missed() == ["wakeups_per_s"]
+    assert results.figures().keys() == {"wakeups_per_s", "idle_rss_mib"}
+    lines = report.table(results).splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith(("wake-ups", "MiB of"))] == [
+        "aim",
+        "MISSED",
+    ]
+
+
 def test_void_rounds_do_not_count_unless_nothing_else_is_left() -> None:
     """A round that the hypervisor took from us says nothing about the daemon."""
     results = Results(round=1)
@@ -73,3 +97,14 @@ def test_void_rounds_do_not_count_unless_nothing_else_is_left() -> None:
     assert results.summary("some")["median"] == 3.0
     results.void = {1, 2}
     assert results.summary("some")["median"] == 2.0
+
+
+@slow
+def test_the_reports_are_measured(tmp_path: Path) -> None:
+    """On a small history; nothing is said about the targets."""
+    output = tmp_path / "reports.json"
+    reports.main(["--rows", "20000", "--runs", "1", "--output", str(output)])
+    figures = json.loads(output.read_text())
+
+    assert {name for name in figures if name.endswith("_ms")} == {f"{name}_ms" for name in reports.QUESTIONS}
+    assert all(figures[f"{name}_ratio"] > 0 for name in reports.QUESTIONS)

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.postgres import connecting
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming, backend_pid
 from ingestor.adapters.postgres.reading import value
 from ingestor.adapters.postgres.session import DatabaseSession
@@ -37,7 +38,7 @@ UNKIND = {
     "TimeZone": "Asia/Kathmandu",
     "search_path": "nowhere",
     "lock_timeout": "0",
-    "statement_timeout": "1",
+    "statement_timeout": "10",
     "idle_in_transaction_session_timeout": "1",
     "idle_session_timeout": "1000",
     "default_transaction_isolation": "serializable",
@@ -153,6 +154,18 @@ def test_options_of_the_url_are_joined(empty_database: str) -> None:
         }
         assert shown(session, wanted) == wanted
         assert shown(session, SETTINGS) == SETTINGS
+
+
+def test_a_server_that_cannot_watch_its_clients_is_used_all_the_same(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server on Windows rejects any value, as every server does this one."""
+    name = "client_connection_check_interval"
+    with session_at(empty_database) as session:
+        assert shown(session, {name: ""}) == {name: "2s"}
+    monkeypatch.setattr(connecting, "_SOME_PLATFORMS_ONLY", (name, "-1"))
+    with session_at(empty_database) as session:
+        assert shown(session, SETTINGS | {name: "0"}) == SETTINGS | {name: "0"}
 
 
 @pytest.mark.parametrize(

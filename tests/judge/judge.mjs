@@ -43,7 +43,6 @@ report.answers.GetBalances = await connection.invoke("GetBalances", "balances-1"
 report.answers.GetPairs = await connection.invoke("GetPairs", "pairs-1");
 report.refusals.unknown = await refusal("Nope", "x");
 report.refusals.nested = await refusal("GetBalances", ["x"]);
-report.refusals.order = await refusal("PlaceOtcOrder", "x", "price", "buy", 1);
 await all;
 await connection.stop();
 clearTimeout(deadline);

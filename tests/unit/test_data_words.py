@@ -39,7 +39,7 @@ SETS: dict[str, Iterable[str]] = {
     "session.ending": SessionEnd,
 }
 LITERALS = {
-    "balance_current.certainty": ("migrations/report/01_balance_current.sql", r"(?:THEN|ELSE) '(\w+)'"),
+    "certainty": ("migrations/report/06_stream_as_of.sql", r"(?:THEN|ELSE) '([a-z_]+)'"),
     "clock_step.clock": ("ingestor/adapters/clock.py", r'ClockStep\("(\w+)"'),
     "dead_letter.stage": ("ingestor/pipeline/apply/fold.py", r'stage="(\w+)" if .*? else "(\w+)"'),
     "gap.cause of commits_lost": ("ingestor/domain/records.py", r'cause: str = "(\w+)"'),

@@ -1,5 +1,5 @@
-"""Who holds the directory of a server: locks, which the kernel releases whatever way their holders end, and
-`postmaster.pid`, by which a server says that it runs, and where.
+"""Who holds the directory of a server: locks, which the kernel releases when their holders end, in whatever
+way, and `postmaster.pid`, by which a server says that it runs, and where.
 
 The lines of `postmaster.pid` are: pid, data directory, start, port, socket directory, listen address, shared
 memory, state.

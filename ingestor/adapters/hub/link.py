@@ -57,7 +57,8 @@ class HubLink:
         self._next_attempt_at: float | None = None
         self._last_heard_at: datetime | None = None
         self._abandoned: list[threading.Thread] = []
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
+        """What ended the thread, if it was not asked to."""
         self._thread = threading.Thread(target=self._run, name="link supervisor", daemon=True)
         self.turned_at = clock.monotonic()
         """Monotonic time at which the supervisor last came round, waiting or not."""
@@ -85,11 +86,6 @@ class HubLink:
     def alive(self) -> bool:
         """False once the thread has ended, for whatever reason."""
         return self._thread.is_alive()
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the thread, if it was not asked to."""
-        return self._failure
 
     @property
     def state(self) -> LinkStatus:
@@ -132,7 +128,7 @@ class HubLink:
                 self._live()
             self._enter(LinkEvent.STOP)
         except BaseException as error:  # noqa: BLE001 - kept for the main thread, which ends the process with it
-            self._failure = error
+            self.failure = error
 
     def _live(self) -> None:
         """One generation: connect, watch, tear down, and wait before the next."""

@@ -6,12 +6,14 @@ from ingestor.adapters.hub.causes import LinkCause
 
 _HOUR_SECONDS = 3600.0
 _ENOUGH = 3
+_FEW = 1
+"""Pings: ASP.NET Core's hub begins to watch for a client's silence with the first one."""
 _ENDED_BY_HUB = {LinkCause.EOF, LinkCause.RESET, LinkCause.CLOSED_BY_HUB}
 
 RECEIVE_DEADLINE, PING_INTERVAL = "hub.receive_deadline_seconds", "hub.ping_interval_seconds"
 HINTS = {
     RECEIVE_DEADLINE: "the hub is silent for longer than this; if it pings less often, raise it",
-    PING_INTERVAL: "the hub ended these sessions before our first ping; if it drops silent clients, lower it",
+    PING_INTERVAL: "the hub ended these sessions before our second ping; lower it if silence is why",
 }
 
 
@@ -37,7 +39,7 @@ class Losses:
         suspect = None
         if cause == LinkCause.SILENT:
             suspect = RECEIVE_DEADLINE
-        elif cause in _ENDED_BY_HUB and pings == 0 and lived_seconds > ping_seconds / 10:
+        elif cause in _ENDED_BY_HUB and pings <= _FEW and lived_seconds > (pings + 0.1) * ping_seconds:
             suspect = PING_INTERVAL
         self._in_a_row = self._in_a_row + 1 if suspect == self._suspect else 1
         self._suspect = suspect

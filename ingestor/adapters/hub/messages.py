@@ -132,9 +132,6 @@ class MessageReader:
             raise LinkFailure(LinkCause.BAD_FRAME, f"opcode {frame.opcode.value} out of turn")
         data = frame.data
         assert isinstance(data, bytes)  # noqa: S101 - `_read` gives nothing else
-        if frame.fin and not self._begun and data is not _NOT_KEPT and len(data) <= self._limit:
-            self._on_message(data)  # nearly every message
-            return
         if data is not _NOT_KEPT:
             self._size += len(data)
             if self._overflow is not None or self._size > self._limit:

@@ -44,6 +44,10 @@ _PREFERRED = {
 }
 """Settings of the session for which `options` of the URL go before ours."""
 
+_SOME_PLATFORMS_ONLY = ("client_connection_check_interval", "2000")
+"""A process that was killed: the server notices in the middle of a statement too, not at its end, which frees
+the account's lock. Servers on Windows reject it."""
+
 _NOT_IN_URL = {
     "client_encoding": "UTF8 is always used",
     "replication": "an ordinary connection is needed",
@@ -209,6 +213,10 @@ def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, n
             "why: names of assets can hold any letter, which only UTF8 can store, and each in one way\n"
             "fix: make the database with ENCODING 'UTF8' TEMPLATE template0"
         )
+    # First and by itself: the server's own limit, however short, holds for all that comes before.
+    connection.execute(f"SET statement_timeout = {settings['statement_timeout']}".encode())
+    with suppress(psycopg.errors.InvalidParameterValue):
+        connection.execute(_SET, ([_SOME_PLATFORMS_ONLY[0]], [_SOME_PLATFORMS_ONLY[1]]))
     names = list(settings)
     wanted = connection.execute(_SET, (names, list(settings.values()))).fetchall()
     found = connection.execute(_READ, (names,)).fetchall()

@@ -119,7 +119,7 @@ def account_status(connection: psycopg.Connection, account: str) -> AccountStatu
     return AccountStatus(
         account=account,
         known_accounts=tuple(name for (name,) in rows(connection, _ACCOUNTS)),
-        takes_writes=value(connection, "SELECT current_setting('transaction_read_only') = 'off'"),
+        takes_writes=value(connection, _TAKES_WRITES),
         process=process[0] if process else None,
         lock_holder=lock_holder(connection, account),
         streams=tuple(read(connection, StreamStatus, _STREAMS, account)),
@@ -149,6 +149,8 @@ _LOCK_HOLDER = f"""
     END::float8 AS idle_seconds
     FROM pg_stat_activity WHERE pid = ({HOLDER})
 """  # noqa: S608 - a constant
+
+_TAKES_WRITES = "SELECT current_setting('transaction_read_only') = 'off'"
 
 _ACCOUNTS = "SELECT account FROM ingest.account ORDER BY account"
 

@@ -28,10 +28,10 @@ _COST, _MISS, _CREDIT = 64, 1, 512
 """To keep a record costs a second exact reading, which is wasted if no other is like it. So it is paid from a
 credit, which grows by as much with each record that is like a kept one, and by a 64th with each other one."""
 
-_NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|))"
+_NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|)(?:[eE][-+]?0?[0-9]|))"
 _DIGITS = 40
-"""Of the longest `_NUMBER`."""
-_ANY_NUMBER = re.compile(r":-?[0-9.]+(?=[,}])")
+"""`_NUMBER` has no more digits, and no larger exponent in either direction."""
+_VALUE = re.compile(r":(?:null|[-+.0-9eE]+)(?=[,}]|$)")
 
 
 class _Grammar:
@@ -78,10 +78,10 @@ class _Known(Struct, gc=False):
     """Of the one event."""
 
     def follow(self, text: str) -> bool:
-        """Become the record `text`, which has the same head; it ends at `at`.
+        """Become the record `text`, which has the same head.
 
         Returns:
-            False, and nothing has changed, if `text` differs in anything but plain numbers.
+            False, and nothing has changed, if it differs in anything but plain numbers.
         """
         start = self.grammar.start(text, len(self.head))
         if start is None:
@@ -134,14 +134,15 @@ class IncrementalReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._longest = _RECORD_BYTES if min(limits.digits, limits.exponent) >= _DIGITS else 0
+        self._longest = min(_RECORD_BYTES, limits.record_bytes)
+        if min(limits.digits, limits.exponent) < _DIGITS:
+            self._longest = 0
         self._known: dict[str, _Known] = {}
         """By head."""
-        self._newest: _Known | None = None
         self._credit = _CREDIT
 
     def events(self, raw: bytes) -> tuple[Event, ...]:
-        """What the exact reader says of `raw`, which is not above the size limit. Never raises."""
+        """What the exact reader says of `raw`. Never raises."""
         if len(raw) > self._longest or not raw.isascii():
             return exact_reader.events(raw, self._limits)
         text = raw.decode()
@@ -162,36 +163,31 @@ class IncrementalReader:
     def _learn(self, text: str, events: tuple[Event, ...], snapshot: BalanceSnapshot) -> None:
         """Keep a record, if it is cut in the right places.
 
-        The proof: with all numbers behind the head replaced by one that it does not have, the exact reader
-        finds this one wherever we do.
+        The proof: with a number in all these places that the record does not have, the exact reader finds it
+        wherever we do. That names are unique, and within the limits, it has found out before.
         """
         at = text.find("sequence")
-        grammar = _GRAMMARS['\\"' if text.startswith("\\", at - 2) else '"']
+        end = text.find("}]", at)
+        head, middle, tail = text[:at], text[at:end], text[end:]
+        grammar = _GRAMMARS['\\"' if head.endswith('\\"') else '"']
         heads = [grammar.asset % each.name for each in snapshot.assets]
-        heads[1:] = [f",{head}" for head in heads[1:]]
-        tail = text[text.find("}]", at) :]
+        heads[1:] = [f",{each}" for each in heads[1:]]
         totals = grammar.tail(tail)
         around = None if totals is None else totals.group(1, 4)
-        known = _Known(
-            text[:at],
-            grammar,
-            heads,
-            "Exposure" in text,
-            around,
-            text,
-            [""] * len(heads),
-            tail,
-            events,
-            snapshot,
-        )
-        numbers = set(_ANY_NUMBER.findall(text))
-        other = next(number for number in map(":{}".format, count()) if number not in numbers)
-        probe = text[:at] + _ANY_NUMBER.sub(other, text[at:])
+        exposed = "Exposure" in middle
+        unread = [""] * len(heads)
+        known = _Known(head, grammar, heads, exposed, around, text, unread, tail, events, snapshot)
+        values = set(_VALUE.findall(text))
+        other = next(each for each in map(":{}".format, count()) if each not in values)
+        if totals is not None:
+            moved = tail[totals.end(1) : totals.start(4)]
+            tail = tail.replace(moved, _VALUE.sub(other, moved))
+        probe = head + _VALUE.sub(other, middle) + tail
         # By `repr`, because equality of decimals forgets trailing zeros.
         if known.follow(probe) and repr(known.events) == repr(
             exact_reader.events(probe.encode(), self._limits)
         ):
-            self._known.pop(text[:at], None)
+            self._known.pop(head, None)
             if len(self._known) >= _RECORDS:
                 del self._known[next(iter(self._known))]
-            self._known[text[:at]] = known
+            self._known[head] = known

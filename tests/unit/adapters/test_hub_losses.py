@@ -17,6 +17,8 @@ def test_the_third_silent_loss_in_a_row_names_the_deadline() -> None:
 def test_a_hub_that_drops_silent_clients_names_the_ping_interval() -> None:
     losses = Losses()
     assert [add(losses, cause) for cause in ("eof", "reset", "closed_by_hub")][-1] == PING_INTERVAL
+    watched_from_the_first_ping_on = [add(losses, "closed_by_hub", lived=18, pings=1) for _ in range(3)]
+    assert watched_from_the_first_ping_on[-1] == PING_INTERVAL
 
 
 def test_losses_of_another_kind_between_them_begin_anew() -> None:
@@ -25,10 +27,11 @@ def test_losses_of_another_kind_between_them_begin_anew() -> None:
     assert [add(losses, cause) for cause in causes] == [None] * 5
 
 
-def test_sessions_in_which_we_pinged_or_that_ended_at_once_name_nothing() -> None:
+def test_sessions_in_which_we_pinged_twice_or_that_ended_at_once_name_nothing() -> None:
     losses = Losses()
-    assert [add(losses, "eof", pings=1) for _ in range(4)] == [None] * 4
+    assert [add(losses, "eof", lived=28, pings=2) for _ in range(4)] == [None] * 4
     assert [add(losses, "eof", lived=0.1) for _ in range(4)] == [None] * 4
+    assert [add(losses, "eof", lived=10.1, pings=1) for _ in range(4)] == [None] * 4
 
 
 def test_losses_count_for_an_hour() -> None:

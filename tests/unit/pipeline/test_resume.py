@@ -12,8 +12,8 @@ from ingestor.domain.content import Content
 from ingestor.domain.gaps import Gap, GapKind
 from ingestor.domain.records import CommitsLost, SessionClosed, SessionEnd
 from ingestor.domain.streams import EventKey, Kind, StreamKey, StreamState, VersionNumber, Watermark
-from ingestor.pipeline.resume import ends_of_left_sessions, resumed
-from ingestor.pipeline.state import OpenSession, State, Stream
+from ingestor.pipeline.resume import AccountTaken, ends_of_left_sessions, resumed
+from ingestor.pipeline.state import EndedSession, OpenSession, State, Stream
 from tests.support.feed import Feed
 from tests.support.items import SESSION, at, opened
 
@@ -40,6 +40,15 @@ def test_where_nothing_was_lost_there_is_nothing_to_say() -> None:
 
     assert facts == []
     assert state.sessions == ours.sessions, "with what only we know of it"
+
+
+def test_a_session_that_somebody_else_has_ended_cannot_be_gone_on_with() -> None:
+    ours = sessions(first=session(5, 5))
+    closed = SessionClosed(SESSION, at(9), at(5), 5, SessionEnd.UNCLEAN, "process_died")
+    with pytest.raises(AccountTaken) as raised:
+        resumed(ours, State(ended=(EndedSession(ours.sessions[SESSION], closed),)))
+
+    assert raised.value.exit_code == 75
 
 
 def test_where_the_database_knows_more_it_is_right() -> None:

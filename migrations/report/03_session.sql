@@ -1,6 +1,6 @@
 CREATE VIEW report.session AS
 SELECT
-    account, session_id, opened_at, closed_at, coalesce(closed_at, clock_timestamp()) - opened_at AS duration,
+    account, session_id, opened_at, closed_at, coalesce(closed_at, statement_timestamp()) - opened_at AS duration,
     ending, cause, detail, attempts, connection_errors, url, software_version, clock_offset_seconds, last_heard_at,
     received, committed_records, dropped_records, last_received_at
 FROM ingest.session;

@@ -7,30 +7,18 @@ SELECT
     latest.allocated,
     latest.available + latest.allocated AS total,
     latest.reported,
-    w.deleted,
+    s.deleted,
     latest.valid_from,
-    w.confirmed_until,
-    CASE
-        WHEN EXISTS (
-            SELECT FROM ingest.gap AS g
-            WHERE g.account = known.account AND g.ended_at IS NULL
-              AND 'balances' = ANY (g.touches) AND g.balances_confirmed_at IS NULL
-              AND coalesce(g.user_id, known.user_id) = known.user_id
-        ) THEN 'in_gap'
-        -- A stamp later than now is no evidence.
-        WHEN pending.confirmations > 0
-            OR w.confirmed_until > clock_timestamp() + interval '2 seconds'
-            OR w.confirmed_until < clock_timestamp() - 2 * coalesce(h.balances_interval, interval '1 minute')
-        THEN 'last_known'
-        ELSE 'confirmed'
-    END AS certainty,
-    pending.confirmations AS pending_confirmations,
-    users.is_former,
-    w.epoch,
-    w.sequence,
-    w.revision,
-    w.session_id,
-    w.ordinal,
+    s.valid_from AS observed_at,
+    s.confirmed_until,
+    s.certainty,
+    s.pending_confirmations,
+    s.is_former,
+    s.epoch,
+    s.sequence,
+    s.revision,
+    s.session_id,
+    s.ordinal,
     risk.current_exposure,
     risk.max_exposure,
     total_risk.base_currency,
@@ -43,21 +31,7 @@ CROSS JOIN LATERAL (
     ORDER BY b.valid_from DESC, b.epoch DESC, b.sequence DESC, b.revision DESC
     LIMIT 1
 ) AS latest
-JOIN ingest.watermark AS w
-    ON w.account = known.account AND w.kind = 'balances' AND w.user_id = known.user_id
-LEFT JOIN ingest.heartbeat AS h ON h.account = known.account
-CROSS JOIN LATERAL (
-    SELECT count(*) AS confirmations
-    FROM ingest.confirmation AS c
-    WHERE c.account = known.account AND c.kind = 'balances' AND c.user_id = known.user_id AND c.resolution IS NULL
-) AS pending
-CROSS JOIN LATERAL (
-    -- As in report.freshness: the hub names another user by now.
-    SELECT count(*) > 0 AS is_former
-    FROM ingest.watermark AS other
-    WHERE other.account = w.account AND other.kind = w.kind AND other.user_id <> w.user_id
-      AND other.confirmed_until > w.confirmed_until + 2 * h.balances_interval
-) AS users
+JOIN report.stream AS s ON s.account = known.account AND s.kind = 'balances' AND s.user_id = known.user_id
 LEFT JOIN LATERAL (
     SELECT e.current_exposure, e.max_exposure, e.observed_at
     FROM ingest.exposure AS e
@@ -84,6 +58,7 @@ COMMENT ON COLUMN report.balance_current.total IS 'available + allocated.';
 COMMENT ON COLUMN report.balance_current.reported IS 'False: the newest snapshot does not name the asset any more, so it counts as 0.';
 COMMENT ON COLUMN report.balance_current.deleted IS 'The hub flags the whole balance record as deleted.';
 COMMENT ON COLUMN report.balance_current.valid_from IS 'Since when the asset has these amounts.';
+COMMENT ON COLUMN report.balance_current.observed_at IS 'Receipt of the newest version of the account''s state.';
 COMMENT ON COLUMN report.balance_current.confirmed_until IS 'When the hub last confirmed the account''s state: until then nothing had changed.';
 COMMENT ON COLUMN report.balance_current.certainty IS 'in_gap: something may have been missed, and no snapshot has confirmed the balances since. last_known: the last confirmation is older than two intervals, or a contradiction is pending. confirmed: neither.';
 COMMENT ON COLUMN report.balance_current.pending_confirmations IS 'Snapshots that contradict what is shown and wait for confirmation: see report.confirmation.';

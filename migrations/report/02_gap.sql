@@ -6,7 +6,7 @@ SELECT
     connection_errors,
     missed_from,
     missed_until,
-    coalesce(missed_until, clock_timestamp()) - missed_from AS duration,
+    coalesce(missed_until, statement_timestamp()) - missed_from AS duration,
     opened_at,
     ended_at,
     ended_at IS NULL AS is_open,
@@ -18,12 +18,12 @@ SELECT
         ],
         NULL
     ) AS awaits,
-    CASE WHEN 'balances' = ANY (touches) THEN coalesce(balances_confirmed_at, clock_timestamp()) - missed_from END
+    CASE WHEN 'balances' = ANY (touches) THEN coalesce(balances_confirmed_at, statement_timestamp()) - missed_from END
         AS balances_unknown_for,
     balances_confirmed_at,
     balances_confirmed_by_session_id,
     balances_confirmed_by_ordinal,
-    CASE WHEN 'pairs' = ANY (touches) THEN coalesce(pairs_confirmed_at, clock_timestamp()) - missed_from END
+    CASE WHEN 'pairs' = ANY (touches) THEN coalesce(pairs_confirmed_at, statement_timestamp()) - missed_from END
         AS pairs_unknown_for,
     pairs_confirmed_at,
     pairs_confirmed_by_session_id,
@@ -70,3 +70,62 @@ COMMENT ON COLUMN report.gap.last_occurred_at IS 'When its cause last showed.';
 COMMENT ON COLUMN report.gap.session_id IS 'Session in which, or after which, it began.';
 COMMENT ON COLUMN report.gap.ordinal IS 'First record that may be missing, or the one that revealed it.';
 COMMENT ON COLUMN report.gap.recorded_at IS 'When the row was first stored.';
+
+CREATE VIEW report.gap_interval AS
+SELECT
+    account, 'balances' AS kind, user_id, kind AS gap_kind, cause, missed_from,
+    balances_confirmed_at AS confirmed_at,
+    tstzrange(missed_from, greatest(missed_from, coalesce(balances_confirmed_at, 'infinity'))) AS during,
+    recorded_at
+FROM ingest.gap
+WHERE 'balances' = ANY (touches)
+UNION ALL
+SELECT
+    account, 'pairs', user_id, kind, cause, missed_from, pairs_confirmed_at,
+    tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))), recorded_at
+FROM ingest.gap
+WHERE 'pairs' = ANY (touches)
+UNION ALL
+-- A process that died writes no gap row until it is started again: its heartbeat tells of it.
+SELECT
+    h.account, kinds.kind, NULL, 'unclean_end', 'no_heartbeat', h.heartbeat_at, NULL,
+    tstzrange(h.heartbeat_at, 'infinity'), h.heartbeat_at + interval '30 seconds'
+FROM ingest.heartbeat AS h
+CROSS JOIN unnest(ARRAY['balances', 'pairs']) AS kinds (kind)
+WHERE h.stopped_at IS NULL AND h.heartbeat_at < statement_timestamp() - interval '30 seconds';
+
+COMMENT ON VIEW report.gap_interval IS
+    'From when until when was each kind of stream unknown, gap by gap? Until the snapshot that proves the state, not until the link is back. A process that is silent now counts from its last heartbeat on.';
+COMMENT ON COLUMN report.gap_interval.account IS 'Name of the account.';
+COMMENT ON COLUMN report.gap_interval.kind IS 'balances or pairs.';
+COMMENT ON COLUMN report.gap_interval.user_id IS 'The hub''s user, where only one is touched.';
+COMMENT ON COLUMN report.gap_interval.gap_kind IS 'The gap''s kind, as in report.gap.';
+COMMENT ON COLUMN report.gap_interval.cause IS 'What broke, as in report.gap; no_heartbeat: the process is silent, and nothing has been started since.';
+COMMENT ON COLUMN report.gap_interval.missed_from IS 'Start of the interval in which something may have been missed.';
+COMMENT ON COLUMN report.gap_interval.confirmed_at IS 'Receipt of the snapshot that confirmed the state; null while it is awaited.';
+COMMENT ON COLUMN report.gap_interval.during IS 'From missed_from to confirmed_at; to infinity while that is null.';
+COMMENT ON COLUMN report.gap_interval.recorded_at IS 'When the gap was stored.';
+
+CREATE VIEW report.blind_interval AS
+SELECT
+    s.account,
+    s.kind,
+    s.user_id,
+    lower(merged.during) AS blind_from,
+    nullif(upper(merged.during), 'infinity') AS blind_until,
+    least(upper(merged.during), statement_timestamp()) - lower(merged.during) AS duration
+FROM ingest.watermark AS s
+CROSS JOIN LATERAL (
+    SELECT unnest(range_agg(g.during)) AS during
+    FROM report.gap_interval AS g
+    WHERE g.account = s.account AND g.kind = s.kind AND coalesce(g.user_id, s.user_id) = s.user_id
+) AS merged;
+
+COMMENT ON VIEW report.blind_interval IS
+    'When was a stream in a gap, whatever the gap? Gaps that overlap or touch are merged, so each moment counts once. Part of it may be known in hindsight: see report.coverage.';
+COMMENT ON COLUMN report.blind_interval.account IS 'Name of the account.';
+COMMENT ON COLUMN report.blind_interval.kind IS 'balances or pairs.';
+COMMENT ON COLUMN report.blind_interval.user_id IS 'The hub''s user; empty for pairs.';
+COMMENT ON COLUMN report.blind_interval.blind_from IS 'Start of the first of the gaps.';
+COMMENT ON COLUMN report.blind_interval.blind_until IS 'When the state was proven again; null while it is not.';
+COMMENT ON COLUMN report.blind_interval.duration IS 'From blind_from to blind_until, so far.';

@@ -1,7 +1,8 @@
 CREATE VIEW report.confirmation AS
 SELECT
     account, reason, kind, user_id, sequence, raised_at, resolution, resolved_at, resolution IS NULL AS is_pending,
-    session_id, ordinal, position, resolved_by_session_id, resolved_by_ordinal
+    session_id, ordinal, position, resolved_by_session_id, resolved_by_ordinal,
+    tstzrange(raised_at, greatest(raised_at, coalesce(resolved_at, 'infinity'))) AS during
 FROM ingest.confirmation;
 
 COMMENT ON VIEW report.confirmation IS
@@ -20,3 +21,4 @@ COMMENT ON COLUMN report.confirmation.ordinal IS 'Number of that record in its s
 COMMENT ON COLUMN report.confirmation.position IS 'Index of the event within its record.';
 COMMENT ON COLUMN report.confirmation.resolved_by_session_id IS 'Session of the event that resolved it.';
 COMMENT ON COLUMN report.confirmation.resolved_by_ordinal IS 'Ordinal of that event.';
+COMMENT ON COLUMN report.confirmation.during IS 'From raised_at to resolved_at; to infinity while it is pending.';

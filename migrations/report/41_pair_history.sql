@@ -10,12 +10,24 @@ SELECT
     p.max_quote_size,
     p.listed,
     p.valid_from,
-    lead(p.valid_from) OVER following AS valid_to,
-    p.sequence
+    (
+        SELECT x.valid_from FROM ingest.pair AS x
+        WHERE x.account = p.account AND x.name = p.name
+          AND (x.valid_from, x.epoch, x.sequence, x.revision) > (p.valid_from, p.epoch, p.sequence, p.revision)
+        ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
+    ) AS valid_to,
+    p.valid_from AS observed_at,
+    v.previous_confirmed_until,
+    p.epoch,
+    p.sequence,
+    p.revision,
+    v.recorded_at,
+    v.session_id,
+    v.ordinal
 FROM ingest.pair AS p
-WINDOW following AS (
-    PARTITION BY p.account, p.name ORDER BY p.valid_from, p.epoch, p.sequence, p.revision
-);
+LEFT JOIN ingest.version AS v
+    ON v.account = p.account AND v.kind = 'pairs' AND v.user_id = '' AND v.valid_from = p.valid_from
+    AND v.epoch = p.epoch AND v.sequence = p.sequence AND v.revision = p.revision;
 
 COMMENT ON VIEW report.pair_history IS
     'Which pairs were tradable, and within which limits, when? One row per change of a pair.';
@@ -30,4 +42,11 @@ COMMENT ON COLUMN report.pair_history.max_quote_size IS 'Largest size, in quote 
 COMMENT ON COLUMN report.pair_history.listed IS 'False: from here on the pair is missing from the hub''s list.';
 COMMENT ON COLUMN report.pair_history.valid_from IS 'From when on this holds.';
 COMMENT ON COLUMN report.pair_history.valid_to IS 'Until when it was superseded; null for the current row.';
+COMMENT ON COLUMN report.pair_history.observed_at IS 'Receipt of the list that brought it.';
+COMMENT ON COLUMN report.pair_history.previous_confirmed_until IS 'When the list before was last confirmed: the change lies between that and valid_from.';
+COMMENT ON COLUMN report.pair_history.epoch IS 'Counts how often the counter was seen to begin again: always 1.';
 COMMENT ON COLUMN report.pair_history.sequence IS 'Our own count of pair lists that differed.';
+COMMENT ON COLUMN report.pair_history.revision IS 'Always 0: lists have no number of the hub''s.';
+COMMENT ON COLUMN report.pair_history.recorded_at IS 'When the list was stored.';
+COMMENT ON COLUMN report.pair_history.session_id IS 'Session of the record that is the evidence.';
+COMMENT ON COLUMN report.pair_history.ordinal IS 'Number of that record in its session.';

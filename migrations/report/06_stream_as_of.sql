@@ -1,0 +1,97 @@
+-- Standard bodies: the names are bound when the function is made, and the planner inlines the call, so that a filter
+-- around it reaches the indexes. Functions read the views of this schema only, because a view has the privileges of its
+-- owner and an inlined function those of its caller. OFFSET 0 has an expression evaluated once for each stream, not once
+-- for each place and asset that it is used for.
+CREATE FUNCTION report.stream_as_of(ts timestamptz, known_at timestamptz DEFAULT now())
+RETURNS TABLE (
+    account text, kind text, user_id text, as_of timestamptz, observed_at timestamptz, confirmed_until timestamptz,
+    certainty text, deleted boolean, is_former boolean, epoch integer, sequence bigint, revision integer,
+    session_id uuid, ordinal bigint
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT
+        s.account, s.kind, s.user_id, ts, v.valid_from, seen.confirmed_until,
+        said.certainty, v.deleted, s.is_former, v.epoch, v.sequence, v.revision, v.session_id, v.ordinal
+    FROM report.stream AS s
+    LEFT JOIN LATERAL (
+        SELECT x.*
+        FROM report.version AS x
+        WHERE x.account = s.account AND x.kind = s.kind AND x.user_id = s.user_id
+          AND x.valid_from <= least(ts, known_at) AND x.recorded_at <= known_at
+          AND ts <= known_at + interval '2 seconds'
+        ORDER BY x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC
+        LIMIT 1
+    ) AS v ON true
+    -- The next one limits what a confirmation says, whether or not it was known by then.
+    LEFT JOIN LATERAL (
+        SELECT x.*
+        FROM report.version AS x
+        WHERE x.account = s.account AND x.kind = s.kind AND x.user_id = s.user_id
+          AND (x.valid_from, x.epoch, x.sequence, x.revision) > (v.valid_from, v.epoch, v.sequence, v.revision)
+        ORDER BY x.valid_from, x.epoch, x.sequence, x.revision
+        LIMIT 1
+    ) AS n ON true
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN n.valid_from IS NULL THEN s.confirmed_until ELSE n.previous_confirmed_until END AS until
+    ) AS final
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN v.valid_from IS NULL THEN NULL
+            -- A stamp later than now, or than what was known, is no evidence.
+            WHEN final.until <= least(known_at, statement_timestamp()) + interval '2 seconds' THEN final.until
+            ELSE greatest(v.valid_from, (
+                SELECT r.ended_at
+                FROM report.request AS r
+                WHERE r.account = s.account
+                  AND r.command = CASE s.kind WHEN 'balances' THEN 'GetBalances' ELSE 'GetPairs' END
+                  AND r.outcome = 'answered' AND r.requested_at <= known_at AND r.ended_at <= known_at
+                  AND r.recorded_at <= known_at AND r.ended_at <= final.until
+                ORDER BY r.requested_at DESC
+                LIMIT 1
+            ))
+        END AS confirmed_until
+        OFFSET 0
+    ) AS seen
+    CROSS JOIN LATERAL (
+        SELECT
+            EXISTS (
+                SELECT FROM report.confirmation AS c
+                WHERE c.account = s.account AND c.kind = s.kind AND c.user_id = s.user_id AND c.during @> ts
+            ) AS is_pending,
+            coalesce(
+                n.epoch = v.epoch AND n.sequence = v.sequence AND n.previous_confirmed_until <= v.valid_from, false
+            ) AS is_contradicted
+        OFFSET 0
+    ) AS pending
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE
+                WHEN ts > known_at + interval '2 seconds' THEN NULL
+                WHEN v.valid_from IS NULL THEN 'before_first'
+                WHEN ts <= seen.confirmed_until AND NOT pending.is_pending AND NOT pending.is_contradicted THEN 'confirmed'
+                WHEN EXISTS (
+                    SELECT FROM report.gap_interval AS g
+                    WHERE g.account = s.account AND g.kind = s.kind AND coalesce(g.user_id, s.user_id) = s.user_id
+                      AND g.during @> ts AND g.recorded_at <= known_at
+                ) THEN 'in_gap'
+                WHEN pending.is_pending OR pending.is_contradicted THEN 'last_known'
+                -- Nothing lies between a number and the next one, if that was pushed in the session that confirmed the first.
+                WHEN n.origin = 'pushed' AND n.passed_over = 0 AND n.revision = 0 AND n.epoch = v.epoch
+                    AND n.recorded_at <= known_at AND n.valid_from <= statement_timestamp() + interval '2 seconds'
+                    AND (
+                        SELECT o.opened_at
+                        FROM report.session AS o
+                        WHERE o.account = s.account AND o.session_id = n.session_id
+                    ) <= seen.confirmed_until
+                THEN 'confirmed'
+                ELSE 'last_known'
+            END AS certainty
+        OFFSET 0
+    ) AS said;
+END;
+COMMENT ON FUNCTION report.stream_as_of(timestamptz, timestamptz) IS
+    'Which version of each stream held at a moment, as far as it was known at another one, and how sure is that? confirmed: the hub confirmed this version at or after the moment, or pushed the next number in the same session. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: nothing had been seen yet. Null: the moment lies after what was known.
+as_of: The moment.
+observed_at: Receipt of the version that held.
+confirmed_until: When the hub last confirmed that version, as far as it was known: until then nothing had changed.';

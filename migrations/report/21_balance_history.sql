@@ -1,0 +1,121 @@
+-- Each row looks up its neighbours by the primary key. Window functions would read the whole history first.
+CREATE VIEW report.balance_history AS
+SELECT
+    b.account,
+    b.user_id,
+    b.asset,
+    b.valid_from,
+    b.valid_to,
+    b.valid_from AS observed_at,
+    b.confirmed_until,
+    CASE
+        WHEN b.valid_to IS NULL THEN b.certainty_now
+        WHEN b.confirmed_until >= b.valid_to THEN 'confirmed'
+        WHEN b.confirmed_until = b.blind_from THEN 'in_gap'
+        ELSE 'last_known'
+    END AS certainty,
+    b.available,
+    b.allocated,
+    b.available + b.allocated AS total,
+    b.available - b.available_before AS available_change,
+    b.allocated - b.allocated_before AS allocated_change,
+    b.available + b.allocated - b.available_before - b.allocated_before AS total_change,
+    b.reported,
+    b.deleted,
+    b.is_former,
+    b.epoch,
+    b.sequence,
+    b.revision,
+    b.origin,
+    b.passed_over,
+    b.previous_confirmed_until,
+    b.received_at,
+    b.recorded_at,
+    b.session_id,
+    b.ordinal
+FROM (
+    SELECT
+        row.*,
+        least(row.unproven_from, row.blind_from, row.valid_to, row.latest_confirmation) AS confirmed_until
+    FROM (
+        SELECT
+            b.*,
+            v.origin, v.passed_over, v.deleted, v.previous_confirmed_until, v.received_at, v.recorded_at,
+            v.session_id, v.ordinal,
+            s.confirmed_until AS latest_confirmation, s.certainty AS certainty_now, s.is_former,
+            (
+                SELECT x.valid_from FROM ingest.balance AS x
+                WHERE x.account = b.account AND x.user_id = b.user_id AND x.asset = b.asset
+                  AND (x.valid_from, x.epoch, x.sequence, x.revision)
+                      > (b.valid_from, b.epoch, b.sequence, b.revision)
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
+            ) AS valid_to,
+            (
+                SELECT x.available FROM ingest.balance AS x
+                WHERE x.account = b.account AND x.user_id = b.user_id AND x.asset = b.asset
+                  AND (x.valid_from, x.epoch, x.sequence, x.revision)
+                      < (b.valid_from, b.epoch, b.sequence, b.revision)
+                ORDER BY x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC LIMIT 1
+            ) AS available_before,
+            (
+                SELECT x.allocated FROM ingest.balance AS x
+                WHERE x.account = b.account AND x.user_id = b.user_id AND x.asset = b.asset
+                  AND (x.valid_from, x.epoch, x.sequence, x.revision)
+                      < (b.valid_from, b.epoch, b.sequence, b.revision)
+                ORDER BY x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC LIMIT 1
+            ) AS allocated_before,
+            (
+                SELECT x.previous_confirmed_until FROM ingest.version AS x
+                WHERE x.account = b.account AND x.kind = 'balances' AND x.user_id = b.user_id
+                  AND (x.valid_from, x.epoch, x.sequence, x.revision)
+                      > (b.valid_from, b.epoch, b.sequence, b.revision)
+                  AND x.valid_from > b.valid_from
+                  AND (x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
+            ) AS unproven_from,
+            (
+                SELECT greatest(g.missed_from, b.valid_from) FROM ingest.gap AS g
+                WHERE g.account = b.account AND 'balances' = ANY (g.touches)
+                  AND coalesce(g.user_id, b.user_id) = b.user_id
+                  AND g.missed_from >= b.valid_from
+                ORDER BY g.missed_from LIMIT 1
+            ) AS blind_from
+        FROM ingest.balance AS b
+        LEFT JOIN ingest.version AS v
+            ON v.account = b.account AND v.kind = 'balances' AND v.user_id = b.user_id
+            AND v.valid_from = b.valid_from AND v.epoch = b.epoch AND v.sequence = b.sequence
+            AND v.revision = b.revision
+        LEFT JOIN report.stream AS s
+            ON s.account = b.account AND s.kind = 'balances' AND s.user_id = b.user_id
+    ) AS row
+) AS b;
+
+COMMENT ON VIEW report.balance_history IS
+    'How did each balance change? One row per change of an asset, valid from valid_from until valid_to. Changes between two snapshots are seen as one. Name the account and the asset; for all assets of a range use report.balance_movements.';
+COMMENT ON COLUMN report.balance_history.account IS 'Name of the account.';
+COMMENT ON COLUMN report.balance_history.user_id IS 'The hub''s user.';
+COMMENT ON COLUMN report.balance_history.asset IS 'Name of the asset, as the hub writes it.';
+COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts hold.';
+COMMENT ON COLUMN report.balance_history.valid_to IS 'Until when they were superseded; null for the current row.';
+COMMENT ON COLUMN report.balance_history.observed_at IS 'Receipt of the snapshot that brought the amounts.';
+COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when they are known, without a hole, to have been so: at the latest valid_to, else the first gap, the last confirmation before a change that no push dates, or the last confirmation of all.';
+COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a hole. in_gap: from confirmed_until on, something may have been missed. last_known: an answer brought the next change, and nobody knows when it was. Of the current row: as in report.balance_current.';
+COMMENT ON COLUMN report.balance_history.available IS 'Free amount.';
+COMMENT ON COLUMN report.balance_history.allocated IS 'Amount tied to open orders or pending actions.';
+COMMENT ON COLUMN report.balance_history.total IS 'available + allocated.';
+COMMENT ON COLUMN report.balance_history.available_change IS 'Difference to the row before; null for the first one.';
+COMMENT ON COLUMN report.balance_history.allocated_change IS 'Difference to the row before; null for the first one.';
+COMMENT ON COLUMN report.balance_history.total_change IS 'Difference to the row before; null for the first one.';
+COMMENT ON COLUMN report.balance_history.reported IS 'False: from here on snapshots do not name the asset any more.';
+COMMENT ON COLUMN report.balance_history.deleted IS 'The hub flags the whole balance record as deleted.';
+COMMENT ON COLUMN report.balance_history.is_former IS 'The key of this user is no longer in use. Leave it out of sums.';
+COMMENT ON COLUMN report.balance_history.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
+COMMENT ON COLUMN report.balance_history.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
+COMMENT ON COLUMN report.balance_history.revision IS 'Above 0 where the hub sent different contents under one sequence.';
+COMMENT ON COLUMN report.balance_history.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
+COMMENT ON COLUMN report.balance_history.passed_over IS 'How many sequence numbers lie between the snapshot before, of whatever asset, and this one.';
+COMMENT ON COLUMN report.balance_history.previous_confirmed_until IS 'When the state before it was last confirmed: what lies between that and valid_from was not observed.';
+COMMENT ON COLUMN report.balance_history.received_at IS 'Receipt of the snapshot.';
+COMMENT ON COLUMN report.balance_history.recorded_at IS 'When the snapshot was stored: what was known at a moment is what was recorded by then.';
+COMMENT ON COLUMN report.balance_history.session_id IS 'Session of the record that is the evidence.';
+COMMENT ON COLUMN report.balance_history.ordinal IS 'Number of that record in its session.';
