@@ -7,7 +7,7 @@ ARGS   ?=
 JOBS   ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast fuzz bench bench-reports check fmt lint types arch deb lock clean
+.PHONY: help setup demo test test-fast fuzz bench bench-reports check fmt lint types arch deb systemd-test lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,9 +61,12 @@ arch: $(VENV)/.ready
 deb: $(VENV)/.ready ## the Debian package and its bill of materials, in dist/
 	$(BIN)/python deploy/debian/build.py $(ARGS)
 
+systemd-test: $(VENV)/.ready ## the package on a real Debian, as root, in four minutes; ARGS="--release trixie"
+	$(BIN)/python -m tests.systemd $(ARGS)
+
 lock: $(VENV)/.ready ## resolve the lock files again
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --group dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --extra files --group dev pyproject.toml -o requirements-dev.txt
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 -- The privileges of the daemon and of the analysts. Run it as the schema's owner or as a superuser, after each
 -- `ingestor db upgrade`, because a new version may bring new tables:
 --
---   sudo -u postgres psql -d ingestor -v ON_ERROR_STOP=1 < deploy/grants.sql
+--   runuser -u postgres -- psql -q -d ingestor -v ON_ERROR_STOP=1 -f /usr/share/hercle-ingestor/grants.sql
 --
 -- It can be run again at any time, also while the daemon runs. Afterwards the two roles have exactly these privileges.
 -- The roles must exist; if yours have other names, change the names here.

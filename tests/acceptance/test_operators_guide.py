@@ -29,12 +29,12 @@ def url() -> Iterator[str]:
 def commands(section: str, program: str, url: str, cwd: Path) -> None:
     """Run the commands of a section that begin with this program, as the superuser."""
     text = GUIDE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(rf"(?m)^sudo -u postgres ({program} .*)$", text)
+    found = re.findall(rf"(?m)^runuser -u postgres -- ({program} .*)$", text)
     assert found
     target = psycopg.conninfo.conninfo_to_dict(libpq_url(url))
     for each in found:
         done = subprocess.run(
-            ["sh", "-c", each],
+            ["sh", "-c", each.replace("/usr/share/hercle-ingestor", str(ROOT / "deploy"))],
             env={
                 "PATH": f"{find_binaries(BINARIES)}:{os.defpath}",
                 "PGHOST": str(target["host"]),
@@ -51,11 +51,10 @@ def commands(section: str, program: str, url: str, cwd: Path) -> None:
 
 
 def test_an_install_a_backup_and_a_restore_as_the_guide_has_them(url: str, tmp_path: Path) -> None:
-    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    commands("Database", "createuser", url, tmp_path)
-    commands("Database", "createdb", url, tmp_path)
+    commands("First account", "createuser", url, tmp_path)
+    commands("First account", "createdb", url, tmp_path)
     upgrade_database(url.replace("//postgres@", "//ingestor-migrator@"))
-    commands("Roles", "psql", url, tmp_path)
+    commands("First account", "psql", url, tmp_path)
     (grant,) = re.findall(r"```sql\n(GRANT ingestor_analyst [^`]*)```", GUIDE)
     libpq = libpq_url(url)
     with psycopg.connect(libpq, autocommit=True) as admin:
@@ -64,11 +63,10 @@ def test_an_install_a_backup_and_a_restore_as_the_guide_has_them(url: str, tmp_p
     with psycopg.connect(libpq.replace("//postgres@", "//ingestor@"), autocommit=True) as daemon:
         daemon.execute("INSERT INTO ingest.account VALUES ('kept', 'custom', now())")
 
-    commands("Backup, replicas and failover", "pg_dump", url, tmp_path)
-    with psycopg.connect(libpq.replace("/ingestor?", "/postgres?"), autocommit=True) as admin:
-        admin.execute("DROP DATABASE ingestor")
-    commands("Backup, replicas and failover", "createdb", url, tmp_path)
-    commands("Backup, replicas and failover", "pg_restore", url, tmp_path)
+    commands("Back up and restore", "pg_dump", url, tmp_path)
+    commands("Back up and restore", "dropdb", url, tmp_path)
+    commands("Back up and restore", "createdb", url, tmp_path)
+    commands("Back up and restore", "pg_restore", url, tmp_path)
 
     with psycopg.connect(libpq.replace("//postgres@", "//ingestor@"), autocommit=True) as daemon:
         assert daemon.execute("SELECT account FROM ingest.account").fetchall() == [("kept",)]

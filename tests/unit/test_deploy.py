@@ -210,7 +210,8 @@ def test_the_tables_that_the_daemon_may_change_are_those_of_the_grants() -> None
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
     for number, block in enumerate(blocks("toml")):
         file = tmp_path / f"{number}.toml"
-        file.write_text(block)
+        rest = "" if "[database]" in block else '[database]\nurl = "postgresql:///ingestor"\n'
+        file.write_text(block + rest)
         done = command("config", "validate", "--no-environment", "--config", str(file), env=surroundings())
         assert done.returncode == 0, done.stderr
 
