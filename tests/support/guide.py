@@ -1,6 +1,6 @@
-"""`python -m tests.support.guide`: writes the results into the questions of DATA.md.
+"""`python -m tests.support.guide` writes the results into the questions of DATA.md.
 
-They are those of the frozen story, so that a reader sees what a question answers, and a test that it still does.
+They are those of the frozen story: a reader sees what a question answers, and a test that it still does.
 """
 
 import re
@@ -53,7 +53,12 @@ def main() -> None:
     ):
         upgrade_database(url)
         with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-            tell(lambda statement, *values: list(connection.execute(statement.encode(), values) and ()))
+
+            def write(statement: str, *values: object) -> list[tuple[Any, ...]]:
+                connection.execute(statement.encode(), values)
+                return []
+
+            tell(write)
             connection.execute("SET timezone = 'UTC'")
             text = DATA.read_text()
             DATA.write_text(text.replace(questions(text), answered(questions(text), ask_on(connection))))

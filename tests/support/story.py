@@ -104,7 +104,11 @@ def _order(sql: Query) -> None:
     """A quote that was accepted: two events under one id."""
     for ordinal, subject, data in (
         (10, "account.requestForQuote.created", '{"requestForQuoteId":"q1","side":"buy","price":26850}'),
-        (11, "execution.order.executed", '{"tradeId":"t1","side":"buy","pair":"BTCEUR","price":26850.50,"size":2.5}'),
+        (
+            11,
+            "execution.order.executed",
+            '{"tradeId":"t1","side":"buy","pair":"BTCEUR","price":26850.50,"size":2.5}',
+        ),
     ):
         raw = (
             '{"type":1,"target":"executionEvents","arguments":[{"channel":"executionEvents","topic":"Account",'
