@@ -12,6 +12,7 @@ import threading
 
 import structlog
 
+from ingestor.app.health import stuck
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 
@@ -19,8 +20,6 @@ log = structlog.get_logger()
 
 _TICK_SECONDS = 2.0
 """Or sooner, where systemd's watchdog wants it."""
-_TURN_PATIENCE_SECONDS = 30.0
-"""A thread that has not turned for this long is stuck: longer than the longest transaction may take."""
 _START_TURN_SECONDS = 60.0
 """More than one turn of a start that waits may take."""
 _SWITCH_SECONDS = 0.0002
@@ -58,13 +57,13 @@ def _watch(daemon: Ingestor, notifier: Notifier, stop: threading.Event) -> None:
         dead = daemon.dead()
         if dead is not None:
             raise _as_fatal(dead, daemon.failure())
-        stuck = {name: age for name, age in daemon.turns().items() if age >= _TURN_PATIENCE_SECONDS}
-        for name in stuck.keys() - known:
-            log.error("thread_stuck", thread=name, seconds=round(stuck[name], 1))
-        known = set(stuck)
-        late = "".join(f"{name} stuck for {age:.0f} s · " for name, age in stuck.items())
-        notifier.status(late + daemon.status_line())
-        if not stuck:
+        late = stuck(daemon.turns())
+        for name in late.keys() - known:
+            log.error("thread_stuck", thread=name, seconds=round(late[name], 1))
+        known = set(late)
+        worst = "".join(f"{name} stuck for {age:.0f} s · " for name, age in late.items())
+        notifier.status(worst + daemon.status_line())
+        if not late:
             notifier.watchdog()
 
 

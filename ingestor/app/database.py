@@ -140,3 +140,13 @@ def looking_at(
             yield connection
     finally:
         session.close()
+
+
+@contextmanager
+def snapshot(connection: psycopg.Connection) -> Iterator[None]:
+    """One state of the database for all that is read in the block, however long it takes."""
+    connection.rollback()
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute("SET LOCAL statement_timeout = 0")
+        yield

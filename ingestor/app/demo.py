@@ -8,10 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, remove_leftovers
@@ -42,24 +40,6 @@ _GAPS = "SELECT kind, cause, opened_at, ended_at FROM report.gap ORDER BY opened
 _OPEN_GAPS = "SELECT count(*) FROM report.gap WHERE is_open"
 
 
-class Holding(NamedTuple):
-    """One line of `report.balance_current`."""
-
-    asset: str
-    available: Decimal
-    allocated: Decimal
-    certainty: str
-
-
-class GapLine(NamedTuple):
-    """One line of `report.gap`."""
-
-    kind: str
-    cause: str
-    opened_at: datetime
-    ended_at: datetime | None
-
-
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Daemon, hub and tables at one moment."""
@@ -67,15 +47,16 @@ class Scene:
     daemon: Picture
     sequence: int | None
     hub_sequence: int
-    holdings: tuple[Holding, ...]
-    gaps: tuple[GapLine, ...]
+    holdings: list[Any]
+    """Rows of `report.balance_current`: asset, available, allocated, certainty."""
+    gaps: list[Any]
+    """Rows of `report.gap`: kind, cause, opened_at, ended_at; the newest first."""
 
 
 class Demo:
     """A running demonstration; made by `demo()`."""
 
-    def __init__(self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession, url: str) -> None:
-        self.url = url
+    def __init__(self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession) -> None:
         self._ingestor = ingestor
         self._hub = hub
         self._session = session
@@ -87,8 +68,8 @@ class Demo:
                 daemon=self._ingestor.picture(),
                 sequence=value(connection, _SEQUENCE),
                 hub_sequence=self._hub.account.sequence,
-                holdings=tuple(Holding(*row) for row in rows(connection, _HOLDINGS)),
-                gaps=tuple(GapLine(*row) for row in rows(connection, _GAPS)),
+                holdings=rows(connection, _HOLDINGS),
+                gaps=rows(connection, _GAPS),
             )
 
     def _open_gaps(self) -> int:
@@ -163,4 +144,4 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
         ingestor.start(stop, lambda _: None)
         stack.callback(ingestor.stop, 5.0)
         go_on()
-        yield Demo(ingestor, hub, session, url)
+        yield Demo(ingestor, hub, session)

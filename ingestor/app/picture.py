@@ -1,6 +1,7 @@
 """What a watcher sees of a running daemon, and the one line of it that `systemctl status` shows."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _LONGEST_LINE = 80
@@ -41,6 +42,38 @@ class Picture:
     """Why the current batch is not committed yet."""
     seconds_retrying: float
     seconds_since_commit: float | None
+    started: bool
+    """False while it waits for the database, or as a standby."""
+    standby: bool
+    """Another process writes the account, and this one waits for its end."""
+    ended_thread: str | None
+    """One that has ended although nobody asked it to."""
+    turns: Mapping[str, float]
+    """Of each thread that matters the seconds since it last came round its loop."""
+    connection_attempts: int
+    """Since the start."""
+    batches: int
+    """Committed since the start."""
+    seconds_uncommitted: float
+    """Age of the oldest item that the writer has taken and not committed; 0 if there is none."""
+    seconds_since_stored: float | None
+    """Since the database last took a batch or a heartbeat; None before the start."""
+    inbox_bytes: int
+    inbox_max_bytes: int
+    snapshot_seconds: Mapping[str, float | None]
+    """Of each kind the age of what confirmed its committed state last; None: nothing has."""
+    snapshot_limits: Mapping[str, float]
+    """Of each kind the age from which it is overdue."""
+    gaps: Mapping[str, int]
+    """Open ones by kind."""
+    oldest_gap_seconds: float
+    """Since the oldest open gap was opened; 0 if none is open."""
+    pending_confirmations: int
+    failed_requests: Mapping[str, int]
+    """Of each command how many requests have failed since its last good answer."""
+    clock_offset_seconds: float | None
+    unaccounted: int
+    """Records received since the start that are neither stored nor counted as dropped."""
 
 
 def status_line(now: Picture) -> str:

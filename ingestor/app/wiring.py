@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -26,6 +27,7 @@ from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
 from ingestor.app.database import database_timing
+from ingestor.app.endpoint import metrics_server
 from ingestor.app.hub import hub_link
 from ingestor.app.picture import Picture, in_short, status_line
 from ingestor.config import Settings
@@ -34,6 +36,7 @@ from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
 from ingestor.domain.requests import Command
+from ingestor.domain.streams import Kind
 from ingestor.logs import redact
 from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.inbox import Inbox, InboxLimits
@@ -121,7 +124,11 @@ class Ingestor:
             Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
         self._started = False
+        self._running = False
+        """All threads have been started."""
+        self._standby = False
         self._stopped = False
+        self._metrics = metrics_server(settings.metrics.listen, self.picture, clock)
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
         """Load what the database knows, then listen.
@@ -136,6 +143,8 @@ class Ingestor:
         Raises:
             Fatal: the database refuses the credential, the schema or the account.
         """
+        if self._metrics is not None:
+            self._metrics.start()
         state = self._open(stop, waiting)
         if state is None:
             return
@@ -145,6 +154,7 @@ class Ingestor:
         self._scheduler.start()
         self._link.start()
         self._schedule.start()
+        self._running = True
         log.info(
             "daemon_started",
             version=__version__,
@@ -161,6 +171,8 @@ class Ingestor:
         if self._stopped:
             return True
         self._stopped = True
+        if self._metrics is not None:
+            self._metrics.stop(1.0)
         if not self._started:
             self._store.close()
             return True
@@ -211,27 +223,51 @@ class Ingestor:
     def picture(self) -> Picture:
         """What a watcher sees now."""
         link, progress, level = self._link.state, self._writer.progress, self._inbox.level
-        state, committed_at = self._writer.state, progress.committed_at
-        now = self._clock.monotonic()
+        state, committed_at, oldest_at = self._writer.state, progress.committed_at, progress.oldest_at
+        now, at = self._clock.monotonic(), self._clock.now()
+        settings, newest = self._settings, {kind: state.newest(kind) for kind in Kind}
+        balances = newest[Kind.BALANCES]
         return Picture(
             link=link.name,
             connection_error=link.connection_error,
             key_refused=link.failure is not None and link.failure.refuses_key,
             next_attempt_in_seconds=link.next_attempt_in_seconds,
             links_lost_last_hour=link.links_lost_last_hour,
-            sequence=state.newest_sequence,
+            sequence=None if balances is None else balances.number.sequence,
             open_gaps=len(state.gaps),
             records=progress.committed_records,
             inbox_records=level.records,
-            inbox_max_records=self._settings.inbox.max_records,
+            inbox_max_records=settings.inbox.max_records,
             dropped=level.dropped,
             dropping=level.dropping,
             outcomes=dict(progress.outcomes),
             retrying=progress.retrying,
             seconds_retrying=now - progress.retrying_since,
-            seconds_since_commit=(
-                None if committed_at is None else (self._clock.now() - committed_at).total_seconds()
-            ),
+            seconds_since_commit=None if committed_at is None else (at - committed_at).total_seconds(),
+            started=self._running,
+            standby=self._standby and not self._started,
+            ended_thread=self.dead() if self._running else None,
+            turns=self.turns() if self._running else {},
+            connection_attempts=link.generation,
+            batches=progress.batches,
+            seconds_uncommitted=0.0 if oldest_at is None else (at - oldest_at).total_seconds(),
+            seconds_since_stored=None if progress.stored_at is None else now - progress.stored_at,
+            inbox_bytes=level.bytes,
+            inbox_max_bytes=settings.inbox.max_bytes,
+            snapshot_seconds={
+                kind: None if mark is None else (at - mark.confirmed_until).total_seconds()
+                for kind, mark in newest.items()
+            },
+            snapshot_limits={
+                command.kind: interval * settings.snapshots.overdue_factor
+                for command, interval in self._intervals.items()
+            },
+            gaps=Counter(gap.kind for gap in state.gaps),
+            oldest_gap_seconds=max(((at - gap.opened_at).total_seconds() for gap in state.gaps), default=0.0),
+            pending_confirmations=sum(len(each.state.pending) for each in state.streams.values()),
+            failed_requests=self._scheduler.failures,
+            clock_offset_seconds=self._clock.offset_seconds,
+            unaccounted=progress.unaccounted,
         )
 
     def _refusal(self) -> CredentialRefused | None:
@@ -249,15 +285,14 @@ class Ingestor:
 
     def _open(self, stop: threading.Event, waiting: Callable[[str], object]) -> State | None:
         patience = Patience(self._clock, _RETRY_CAP_SECONDS)
-        standby = False
         while not stop.is_set():
             try:
                 return self._store.open()
             except AccountLockedElsewhere as error:
                 waiting("standby: " + str(error).partition("\n")[0])
-                if not standby:
+                if not self._standby:
                     log.warning("standby", account=self._settings.account, backend=error.backend)
-                standby = True
+                self._standby = True
                 stop.wait(_STANDBY_SECONDS)
             except Transient as error:
                 waiting(f"waiting for the database ({in_short(str(error))})")

@@ -92,25 +92,24 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False, as_reco
 
     from ingestor import logs  # noqa: PLC0415
 
-    code, text = _told(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        _say(error.format_message())
+        return Exit.USAGE
+    code, lines = _told(error)
     if as_record:
-        log = structlog.get_logger()
-        what, *advice = [line.strip() for line in text.removeprefix("error: ").splitlines()]
         trace = error if debug or code is Exit.BUG else None
+        what, *advice = lines
+        log = structlog.get_logger()
         log.critical("daemon_failed", error=what, advice=advice, exit_code=int(code), exc_info=trace)
         return code
+    what, *advice = [logs.printable(logs.redact(line)) for line in lines]
+    text = "\n  ".join([f"error: {what}", *advice])
     if debug:
-        text = "".join(traceback.format_exception(error)) + text
-    text = logs.printable(logs.redact(text), keep_newlines=True)
+        trace_text = "".join(traceback.format_exception(error))
+        text = logs.printable(logs.redact(trace_text), keep_newlines=True) + text
     _say(textwrap.indent(text, "<3>") if logs.is_journal(sys.stderr) else text)
     if as_json:
-        what, *advice = text.splitlines()
-        document = {
-            "error": what.removeprefix("error: "),
-            "advice": [line.strip() for line in advice],
-            "exit_code": code,
-        }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps({"error": what, "advice": advice, "exit_code": code}, indent=2))
     return code
 
 
@@ -122,23 +121,22 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _told(error: BaseException) -> tuple[Exit, str]:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        return Exit.USAGE, error.format_message()
+def _told(error: BaseException) -> tuple[Exit, list[str]]:
+    """The exit code, and the lines: what has happened, `why: …` where that is known, `fix: …`."""
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "ingestor"
-        why = error.ctx.get_usage().replace("\n", " ") if error.ctx else "the command line cannot be read"
-        return Exit.USAGE, _lines(error.format_message(), why, f"see `{command} --help`")
+        why = " ".join(error.ctx.get_usage().split()) if error.ctx else "the command line cannot be read"
+        return Exit.USAGE, [error.format_message(), f"why: {why}", f"fix: see `{command} --help`"]
     if isinstance(error, click.ClickException):
-        return Exit.PROBLEMS, _lines(error.format_message(), "", "see `ingestor --help`")
+        return Exit.PROBLEMS, [error.format_message(), "fix: see `ingestor --help`"]
     advice = _advice(error)
-    what, _, rest = str(error).strip().partition("\n")
+    what, *rest = [line.strip() for line in str(error).strip().splitlines()] or [""]
     if advice is _BUG:
         # A foreign exception's text is no sentence without its class.
-        what = f"{type(error).__name__}: {what}" if what else type(error).__name__
-    if rest and isinstance(error, IngestorError):
-        return advice.code, "\n".join([f"error: {what}", *_indented(rest)])
-    return advice.code, _lines(what or type(error).__name__, advice.why, advice.fix)
+        what = f"{type(error).__name__}: {what}" if what else ""
+    if not rest or not isinstance(error, IngestorError):
+        rest = [f"why: {advice.why}", f"fix: {advice.fix}"]
+    return advice.code, [what or type(error).__name__, *rest]
 
 
 def _advice(error: BaseException) -> Advice:
@@ -156,11 +154,3 @@ def _advice(error: BaseException) -> Advice:
     if error.errno in _UNCREATABLE:
         return Advice(Exit.CANNOT_CREATE, "nothing can be made in that place", "choose another path")
     return Advice(Exit.IO, "the operating system refused", "check path, permissions and free space")
-
-
-def _indented(text: str) -> list[str]:
-    return [line if line.startswith("  ") else f"  {line}" for line in text.splitlines()]
-
-
-def _lines(what: str, why: str, fix: str) -> str:
-    return "\n".join(filter(None, [f"error: {what}", f"  why: {why}" if why else "", f"  fix: {fix}"]))

@@ -14,7 +14,7 @@ from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import BadConfiguration
 
 if TYPE_CHECKING:
-    from ingestor.simulator import Fault, SimulatedHub
+    from ingestor.simulator import Fault
 
 _COUNT = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0, min_open=True)
@@ -72,7 +72,7 @@ def hub(
     **switches: Any,
 ) -> int:
     """Serve a simulated hub on loopback until interrupted."""
-    from ingestor.simulator import AnswersIn, HubConfig, serve  # noqa: PLC0415 - needs the demo extra
+    from ingestor.simulator import AnswersIn, HubConfig, SimulatedHub  # noqa: PLC0415 - needs the demo extra
 
     config = HubConfig(
         pair_change_interval_s=30.0,
@@ -83,8 +83,11 @@ def hub(
     )
     logs.configure()
     try:
-        with stop_on_signals(invocation.stop):
-            serve(config, invocation.stop, _print_address)
+        with stop_on_signals(invocation.stop), SimulatedHub(config) as running:
+            click.echo(f"hub   {running.url}")
+            click.echo(f"key   {config.api_key}")
+            click.echo("use   INGESTOR_HUB__ENVIRONMENT=custom INGESTOR_HUB__URL and HERCLE_API_KEY as above")
+            invocation.stop.wait()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -94,12 +97,6 @@ def hub(
             "fix: stop that one, or choose another port; --port 0 takes a free one"
         ) from error
     return Exit.OK
-
-
-def _print_address(running: "SimulatedHub") -> None:
-    click.echo(f"hub   {running.url}")
-    click.echo(f"key   {running.config.api_key}")
-    click.echo("use   INGESTOR_HUB__ENVIRONMENT=custom INGESTOR_HUB__URL and HERCLE_API_KEY as above")
 
 
 def _scheduled(text: str) -> "tuple[float, Fault, dict[str, Any]]":

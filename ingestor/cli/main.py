@@ -28,6 +28,8 @@ COMMANDS = {
     "hub": "Serve a simulated hub on loopback until interrupted.",
     "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
+    "statement": "Write a month of the account as one HTML file.",
+    "export": "Write views of schema report into files, with a manifest that proves them.",
     "db": "Upgrade the database's schema, or tell where it stands.",
     "config": "Show, explain and validate settings.",
 }

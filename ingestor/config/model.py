@@ -19,6 +19,7 @@ from ingestor.config.values import (
     EpochsAnHour,
     Factor,
     HubUrl,
+    LoopbackAddress,
     Observations,
     Patience,
     Records,
@@ -165,6 +166,15 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class Metrics:
+    """Metrics and health over HTTP, for Prometheus and probes on the same host."""
+
+    listen: Annotated[LoopbackAddress, "127.0.0.1:9464"] = None
+    """Where to serve /metrics, /health/live and /health/ready: a loopback address with a port of this account
+    alone. Not set: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """How a stop ends."""
 
@@ -185,6 +195,7 @@ class Settings:
     writer: Writer = Writer()
     sequence: Sequence = Sequence()
     log: Log = Log()
+    metrics: Metrics = Metrics()
     drain: Drain = Drain()
 
 

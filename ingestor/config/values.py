@@ -181,9 +181,17 @@ def url_with_password(url: str, password: str) -> str:
     return f"{scheme}://{login.partition(':')[0]}:{password}@{host}{path}{options}"
 
 
+def _loopback_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (_is_loopback(host.strip("[]")) and re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65_535):
+        raise Refused("this is not a loopback address with a port", "write it like 127.0.0.1:9464")
+    return text
+
+
 AccountName = Annotated[str, _text(f"text that matches {_ACCOUNT}", _account)]
 AbsolutePath = Annotated[Path | None, _text("absolute path", _absolute)]
 HubUrl = Annotated[str | None, _text("URL", _hub_url)]
+LoopbackAddress = Annotated[str | None, _text("loopback address with a port", _loopback_address)]
 DatabaseUrl = Annotated[Secret | None, _text("PostgreSQL URL", _database_url)]
 Seconds = Annotated[float, _number(float, "above 0", 86_400)]
 Patience = Annotated[float, _number(float, "of at least 0", 30)]

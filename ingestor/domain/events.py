@@ -3,8 +3,7 @@
 Field sets follow the vendor's pages for `GetBalances` and `GetPairs`. Amounts are `Decimal` with the digits
 of the wire; names are kept as received.
 
-An event has many assets, so `Asset` is a msgspec struct, which the decoder fills without running Python code
-for each. Like the other classes here it is frozen, and compared by value.
+They are msgspec structs, frozen and compared by value: an event has many assets, and these are made quickly.
 """
 
 from decimal import Decimal
@@ -13,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class Asset(Struct, frozen=True, gc=False, rename="camel"):
+class Asset(Struct, frozen=True, gc=False):
     """One asset of a balance snapshot. The exposure block is optional on the wire."""
 
     name: str

@@ -125,6 +125,12 @@ class RequestScheduler:
         """False once its thread has ended, for whatever reason."""
         return self._thread.is_alive()
 
+    @property
+    def failures(self) -> dict[str, int]:
+        """Of each command how many requests have failed since its last good answer."""
+        with self._changed:
+            return {command.value: history.failures for command, history in self._history.items()}
+
     # --- reasons to request ---
 
     def request(self, command: Command, cause: RequestCause) -> None:

@@ -12,7 +12,7 @@ from ingestor.domain.events import Pair
 from ingestor.domain.gaps import Gap
 from ingestor.domain.records import Decoded, SessionClosed, SessionOpened
 from ingestor.domain.requests import RequestOutcome, RequestSent
-from ingestor.domain.streams import Kind, StreamKey, StreamState
+from ingestor.domain.streams import Kind, StreamKey, StreamState, Watermark
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -99,9 +99,7 @@ class State(Struct, frozen=True):
     """When this account was registered: the start of its first gap."""
     ever_connected: bool = False
 
-    @property
-    def newest_sequence(self) -> int | None:
-        """Of the balances: that of the user who was confirmed last."""
-        marks = [each.state.watermark for key, each in self.streams.items() if key.kind is Kind.BALANCES]
-        known = [mark for mark in marks if mark is not None]
-        return max(known, key=lambda mark: mark.confirmed_until).number.sequence if known else None
+    def newest(self, kind: Kind) -> Watermark | None:
+        """Of this kind, that of the user who was confirmed last."""
+        marks = [each.state.watermark for key, each in self.streams.items() if key.kind is kind]
+        return max(filter(None, marks), key=lambda mark: mark.confirmed_until, default=None)

@@ -60,10 +60,16 @@ class Progress:
 
     turned_at: float = 0.0
     """Monotonic time of the last turn of the loop, which may be waiting for the database."""
+    stored_at: float | None = None
+    """Monotonic time at which the database last took a batch or a heartbeat; None before the start."""
+    oldest_at: datetime | None = None
+    """Receipt of the oldest item of the batch that is being committed."""
     committed_at: datetime | None = None
     committed_records: int = 0
     batches: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    unaccounted: int = 0
+    """Records received that are neither stored nor counted as dropped."""
     retrying: str | None = None
     """Why the current batch is not committed yet."""
     retrying_since: float = 0.0
@@ -116,6 +122,7 @@ class Writer:
         self._state = state
         for closed in ends_of_left_sessions(state, self._clock.now()):
             self._inbox.put(closed)
+        self.progress.stored_at = self._clock.monotonic()
         self._committer.start()
         self._thread.start()
 
@@ -170,7 +177,12 @@ class Writer:
             applied = self._apply(self._state, items) if items else None
         self.progress.turned_at = self._clock.monotonic()
         if applied is not None:
+            first = applied.items[0]
+            # Facts are taken at once; records may have waited in the inbox.
+            at = first.record.received_at if isinstance(first, Decoded) else self._clock.now()
+            self.progress.oldest_at = at
             self._write(applied)
+            self.progress.oldest_at = None
         self._heartbeat()
         return applied is not None or not finishing
 
@@ -303,9 +315,11 @@ class Writer:
             log.info("commit_resumed")
             progress.retrying = None
         progress.committed_at = self._clock.now()
+        progress.stored_at = self._clock.monotonic()
         progress.committed_records += records
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
+        progress.unaccounted += batch.unaccounted()
         notify(batch, self._scheduler)
         log.debug("batch_committed", items=len(applied.items), records=records)
 
@@ -316,6 +330,7 @@ class Writer:
         self._next_heartbeat = now + self._rules.heartbeat_seconds
         try:
             self._store.heartbeat(self._make_heartbeat())
+            self.progress.stored_at = self._clock.monotonic()
         except Transient as error:
             log.debug("heartbeat_failed", error=str(error))
         except WatermarkConflict as error:

@@ -23,7 +23,6 @@ no code with the client, so that both sides cannot share a misunderstanding.
 * `Fault`, and `FaultSpec` for a fault's parameters.
 * `read_journal(path) -> Journal`: `records` (`SentRecord`), and `lines` by their kind: connections, commands,
   faults and starts.
-* `serve(config, stop_event)`: a hub as a process of its own.
 """
 
 from importlib.util import find_spec
@@ -37,7 +36,7 @@ if find_spec("aiohttp") is None:
 
 from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
 from ingestor.simulator.faults import Fault, FaultSpec
-from ingestor.simulator.hub import SimulatedHub, serve
+from ingestor.simulator.hub import SimulatedHub
 from ingestor.simulator.journal import SentRecord, read_journal
 
 __all__ = [
@@ -51,5 +50,4 @@ __all__ = [
     "SentRecord",
     "SimulatedHub",
     "read_journal",
-    "serve",
 ]

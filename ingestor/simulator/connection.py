@@ -77,16 +77,15 @@ class Connection:
         try:
             async with asyncio.timeout(self._config.handshake_timeout_s):
                 record = await self._handshake_record()
+            if record is None:
+                return False
+            refusal = protocol.handshake_refusal(record)
         except TimeoutError:
-            await self._leave(Closing("refused", protocol.handshake_error(protocol.HANDSHAKE_TIMED_OUT)))
-            return False
-        if record is None:
-            return False
+            refusal = protocol.HANDSHAKE_TIMED_OUT
         spec = self._faults.take(Stage.HANDSHAKE)
         if spec is not None and spec.fault is Fault.HANDSHAKE_HANG:
             await self._read_until_end()
             return False
-        refusal = protocol.handshake_refusal(record)
         if spec is not None:
             refusal = spec.error or "The hub is not taking connections."
         if refusal is not None:

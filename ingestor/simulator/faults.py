@@ -117,18 +117,12 @@ class FaultSpec:
 
 
 @dataclass(slots=True)
-class _Queued:
+class _Waiting:
     spec: FaultSpec
-    left: int | None
-    """Occurrences; None: no limit."""
+    left: float
+    """Occurrences; infinite for those without a limit."""
     until: float
     """Monotonic seconds."""
-
-    def applies(self, stage: Stage, target: str | None) -> bool:
-        wanted = self.spec.target
-        return STAGE_OF[self.spec.fault] is stage and (
-            wanted is None or (target is not None and wanted.lower() == target.lower())
-        )
 
 
 class FaultQueue:
@@ -137,28 +131,38 @@ class FaultQueue:
     def __init__(self, api_key: str, on_fault: Callable[[FaultSpec], None]) -> None:
         self._lock = threading.Lock()
         self._on_fault = on_fault
-        self._queue: list[_Queued] = []
+        self._waiting: list[_Waiting] = []
         self.api_key = api_key
         """The bearer key that opens the hub from now on; `{key}` in an error text stands for it."""
         self.counts: Counter[Fault] = Counter()
         """How often each fault occurred."""
 
     def add(self, spec: FaultSpec) -> None:
-        timed = spec.seconds is not None and STAGE_OF[spec.fault] is not Stage.RECORD
-        until = monotonic() + (spec.seconds or 0.0) if timed else inf
+        """Let it occur when its stage is reached."""
+        left, until = inf if spec.count is None else spec.count, inf
+        if spec.seconds is not None and STAGE_OF[spec.fault] is not Stage.RECORD:
+            left, until = inf, monotonic() + spec.seconds
         with self._lock:
-            self._queue.append(_Queued(spec, None if timed else spec.count, until))
+            self._waiting.append(_Waiting(spec, left, until))
 
     def clear(self) -> None:
         """Forget what waits."""
         with self._lock:
-            self._queue.clear()
+            self._waiting.clear()
 
-    def take(self, stage: Stage, target: str | None = None) -> FaultSpec | None:
+    def take(self, stage: Stage, target: str = "") -> FaultSpec | None:
         """The fault that occurs now that `stage` is reached, if any."""
         with self._lock:
-            spec = self._next(stage, target)
-        return None if spec is None else self.occurred(spec)
+            now = monotonic()
+            self._waiting = [one for one in self._waiting if one.left > 0 and now < one.until]
+            for one in self._waiting:
+                wanted = one.spec.target or target
+                if STAGE_OF[one.spec.fault] is stage and wanted.lower() == target.lower():
+                    one.left -= 1
+                    break
+            else:
+                return None
+        return self.occurred(one.spec)
 
     def occurred(self, spec: FaultSpec) -> FaultSpec:
         """Count and journal it (records have lines of their own); gives it with its final error text."""
@@ -167,15 +171,6 @@ class FaultQueue:
         if STAGE_OF[spec.fault] is not Stage.RECORD:
             self._on_fault(spec)
         return replace(spec, error=spec.error and spec.error.replace("{key}", self.api_key))
-
-    def _next(self, stage: Stage, target: str | None) -> FaultSpec | None:
-        now = monotonic()
-        self._queue = [one for one in self._queue if one.left != 0 and now < one.until]
-        for queued in self._queue:
-            if queued.applies(stage, target):
-                queued.left = None if queued.left is None else queued.left - 1
-                return queued.spec
-        return None
 
 
 _CUTS: Final = (
@@ -200,12 +195,10 @@ def misbehaviour(seed: int) -> Iterator[tuple[float, FaultSpec]]:
     between.
     """
     rng = Random(f"{seed}/misbehaviour")
-    next_cut, now = rng.uniform(4, 6), 0.0
+    seconds = rng.uniform(4, 6)
     while True:
-        pause = rng.uniform(1.0, 3.0)
-        if now + pause >= next_cut:
-            yield next_cut - now, rng.choice(_CUTS)
-            now, next_cut = next_cut, next_cut + rng.uniform(8, 14)
-        else:
-            yield pause, rng.choice(_SINGLE_RECORDS)
-            now += pause
+        singles = round(seconds / 2)
+        for _ in range(singles):
+            yield seconds / (singles + 1), rng.choice(_SINGLE_RECORDS)
+        yield seconds / (singles + 1), rng.choice(_CUTS)
+        seconds = rng.uniform(8, 14)

@@ -275,15 +275,3 @@ class SimulatedHub:
     def _notify(self) -> None:
         with self._changes:
             self._changes.notify_all()
-
-
-def serve(
-    config: HubConfig, stop_event: threading.Event, on_ready: Callable[[SimulatedHub], None] = lambda _: None
-) -> None:
-    """Run a hub until `stop_event` is set. `on_ready` is called once it listens.
-
-    Raises OSError if the port is taken.
-    """
-    with SimulatedHub(config) as hub:
-        on_ready(hub)
-        stop_event.wait()

@@ -1,6 +1,7 @@
 -- Standard bodies: the names are bound when the function is made, and the planner inlines the call, so that a filter
 -- around it reaches the indexes. Functions read the views of this schema only, because a view has the privileges of its
--- owner and an inlined function those of its caller.
+-- owner and an inlined function those of its caller. OFFSET 0 has an expression evaluated once for each stream, not once
+-- for each place and asset that it is used for.
 CREATE FUNCTION report.stream_as_of(ts timestamptz, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
     account text, kind text, user_id text, as_of timestamptz, observed_at timestamptz, confirmed_until timestamptz,
@@ -11,28 +12,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT
         s.account, s.kind, s.user_id, ts, v.valid_from, seen.confirmed_until,
-        CASE
-            WHEN ts > known_at + interval '2 seconds' THEN NULL
-            WHEN v.valid_from IS NULL THEN 'before_first'
-            WHEN ts <= seen.confirmed_until AND NOT pending.is_pending AND NOT pending.is_contradicted THEN 'confirmed'
-            WHEN EXISTS (
-                SELECT FROM report.gap_interval AS g
-                WHERE g.account = s.account AND g.kind = s.kind AND coalesce(g.user_id, s.user_id) = s.user_id
-                  AND g.during @> ts AND g.recorded_at <= known_at
-            ) THEN 'in_gap'
-            WHEN pending.is_pending OR pending.is_contradicted THEN 'last_known'
-            -- Nothing lies between a number and the next one, if that was pushed in the session that confirmed the first.
-            WHEN n.origin = 'pushed' AND n.passed_over = 0 AND n.revision = 0 AND n.epoch = v.epoch
-                AND n.recorded_at <= known_at AND n.valid_from <= statement_timestamp() + interval '2 seconds'
-                AND (
-                    SELECT o.opened_at
-                    FROM report.session AS o
-                    WHERE o.account = s.account AND o.session_id = n.session_id
-                ) <= seen.confirmed_until
-            THEN 'confirmed'
-            ELSE 'last_known'
-        END,
-        v.deleted, s.is_former, v.epoch, v.sequence, v.revision, v.session_id, v.ordinal
+        said.certainty, v.deleted, s.is_former, v.epoch, v.sequence, v.revision, v.session_id, v.ordinal
     FROM report.stream AS s
     LEFT JOIN LATERAL (
         SELECT x.*
@@ -71,6 +51,7 @@ BEGIN ATOMIC
                 LIMIT 1
             ))
         END AS confirmed_until
+        OFFSET 0
     ) AS seen
     CROSS JOIN LATERAL (
         SELECT
@@ -81,7 +62,33 @@ BEGIN ATOMIC
             coalesce(
                 n.epoch = v.epoch AND n.sequence = v.sequence AND n.previous_confirmed_until <= v.valid_from, false
             ) AS is_contradicted
-    ) AS pending;
+        OFFSET 0
+    ) AS pending
+    CROSS JOIN LATERAL (
+        SELECT
+            CASE
+                WHEN ts > known_at + interval '2 seconds' THEN NULL
+                WHEN v.valid_from IS NULL THEN 'before_first'
+                WHEN ts <= seen.confirmed_until AND NOT pending.is_pending AND NOT pending.is_contradicted THEN 'confirmed'
+                WHEN EXISTS (
+                    SELECT FROM report.gap_interval AS g
+                    WHERE g.account = s.account AND g.kind = s.kind AND coalesce(g.user_id, s.user_id) = s.user_id
+                      AND g.during @> ts AND g.recorded_at <= known_at
+                ) THEN 'in_gap'
+                WHEN pending.is_pending OR pending.is_contradicted THEN 'last_known'
+                -- Nothing lies between a number and the next one, if that was pushed in the session that confirmed the first.
+                WHEN n.origin = 'pushed' AND n.passed_over = 0 AND n.revision = 0 AND n.epoch = v.epoch
+                    AND n.recorded_at <= known_at AND n.valid_from <= statement_timestamp() + interval '2 seconds'
+                    AND (
+                        SELECT o.opened_at
+                        FROM report.session AS o
+                        WHERE o.account = s.account AND o.session_id = n.session_id
+                    ) <= seen.confirmed_until
+                THEN 'confirmed'
+                ELSE 'last_known'
+            END AS certainty
+        OFFSET 0
+    ) AS said;
 END;
 COMMENT ON FUNCTION report.stream_as_of(timestamptz, timestamptz) IS
     'Which version of each stream held at a moment, as far as it was known at another one, and how sure is that? confirmed: the hub confirmed this version at or after the moment, or pushed the next number in the same session. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: nothing had been seen yet. Null: the moment lies after what was known.

@@ -40,13 +40,14 @@ BEGIN ATOMIC
             g.during * a.span AS during
         FROM asked AS a
         JOIN report.gap_interval AS g ON g.account = a.account AND g.kind = a.kind
-        WHERE coalesce(g.user_id, a.user_id) = a.user_id AND g.recorded_at <= known_at AND g.during && a.span
+        WHERE coalesce(g.user_id, a.user_id) = a.user_id AND g.recorded_at <= known_at
+          AND g.during && tstzrange(since, greatest(since, until)) AND g.during && a.span
     ),
     pending AS MATERIALIZED (
         SELECT a.account, a.kind, a.user_id, c.during * a.span AS during
         FROM asked AS a
         JOIN report.confirmation AS c ON c.account = a.account AND c.kind = a.kind AND c.user_id = a.user_id
-        WHERE c.during && a.span AND c.raised_at <= known_at
+        WHERE c.during && tstzrange(since, greatest(since, until)) AND c.during && a.span AND c.raised_at <= known_at
     ),
     maintained AS MATERIALIZED (
         SELECT tstzrange(

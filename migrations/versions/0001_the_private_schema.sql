@@ -82,6 +82,9 @@ CREATE TABLE ingest.raw_event (
     request_id uuid,
     PRIMARY KEY (account, session_id, ordinal, received_at)
 );
+-- The records that refer to one: few bytes each, because their keys are the same. Without it, tables that have not been
+-- analysed yet would be joined by looking through a whole session for each record.
+CREATE INDEX raw_event_base_idx ON ingest.raw_event (account, session_id, base_ordinal) WHERE base_ordinal IS NOT NULL;
 COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: the evidence for all the rest. A duplicate that repeats a stored record has only what differs, and no row in outcome; ingest.record and ingest.event_outcome show all of it.';
 COMMENT ON COLUMN ingest.raw_event.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.raw_event.session_id IS 'Session in which the record arrived.';
@@ -137,6 +140,8 @@ CREATE TABLE ingest.outcome (
     revision integer,
     PRIMARY KEY (account, session_id, ordinal, position, received_at)
 );
+-- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
+CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
 COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';

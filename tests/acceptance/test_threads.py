@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from ingestor.app.wiring import Ingestor
-from ingestor.config import Environment, Hub, Settings, Snapshots
+from ingestor.config import Environment, Hub, Metrics, Settings, Snapshots
 from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import ACCOUNT, ROOT
 from tests.support.waiting import eventually
+
+LISTENING = "if `metrics.listen` is set"
 
 
 def documented(*lives: str) -> set[str]:
@@ -35,6 +37,7 @@ def ingestor(others: set[threading.Thread], hub: SimulatedHub, database: str) ->
         account=ACCOUNT,
         hub=Hub(environment=Environment.CUSTOM, url=hub.url, backoff_cap_seconds=0.1),
         snapshots=Snapshots(balances_interval_seconds=1, reply_deadline_seconds=1),
+        metrics=Metrics(listen="127.0.0.1:0"),
     )
     made = Ingestor(settings, database, lambda: hub.config.api_key)
     made.start(threading.Event(), lambda _: None)
@@ -50,9 +53,9 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
         return {re.sub(r"-\d+_\d+$", "", thread.name) for thread in set(threading.enumerate()) - others}
 
     eventually(lambda: sql("SELECT 1 FROM ingest.request WHERE cause = 'schedule' AND outcome = 'answered'"))
-    assert running() == documented("while connected", "once one was due")
+    assert running() == documented("while connected", "once one was due", LISTENING)
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)
     hub.restart(after=0.0)
     eventually(lambda: ingestor.picture().link == "negotiating" and "hub connector" in running())
-    assert running() == documented("while connecting", "once one was due")
+    assert running() == documented("while connecting", "once one was due", LISTENING)

@@ -48,13 +48,9 @@ def measure(bed: Bed, seconds: float) -> Idle:
 
 
 def wakeups(pid: int) -> dict[str, int]:
-    """Of each thread, by its number and name: how often it has waited for something so far."""
-    return {
-        f"{task.name} {(task / 'comm').read_text().strip()}": _number(
-            task / "status", "voluntary_ctxt_switches"
-        )
-        for task in Path(f"/proc/{pid}/task").iterdir()
-    }
+    """Of each thread, by its number: how often it has waited for something so far."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {task.name: _number(task / "status", "voluntary_ctxt_switches") for task in tasks}
 
 
 def _status_seconds(bed: Bed, url: str) -> float | None:

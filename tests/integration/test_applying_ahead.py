@@ -40,6 +40,7 @@ from tests.support.items import at, balances, opened, record
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
+MINE = str(UUID(int=7))
 BATCH = 100
 UNDER_WAY, AHEAD, REST = (2, 101), (102, 201), (202, 251)
 """First and last ordinals after record 1: of the delayed batch, of the one applied on it, and of the rest."""
@@ -250,7 +251,7 @@ def first_record(url: str) -> Iterator[tuple[Writing, Feed]]:
 def test_another_writer_moves_a_stream_and_nothing_else_of_ours(database: str) -> None:
     """The request that is open, and its answer, are still known (I16)."""
     with first_record(database) as (ours, feed):
-        ours.inbox.put(feed.requested("mine"))
+        ours.inbox.put(feed.requested(MINE))
         eventually(lambda: ours.sql("SELECT outcome FROM ingest.request") == [(None,)])
         ours.sql("UPDATE ingest.watermark SET sequence = 20 RETURNING 1")
 
@@ -259,7 +260,7 @@ def test_another_writer_moves_a_stream_and_nothing_else_of_ours(database: str) -
         assert "WatermarkConflict" in {end for *_, end in ours.store.tried}
         assert ours.sql("SELECT passed_over FROM ingest.version WHERE sequence = 30") == [(9,)]
 
-        ours.inbox.put_records([feed.received(balances(30, client_id="mine"))])
+        ours.inbox.put_records([feed.received(balances(30, client_id=MINE))])
         eventually(lambda: ours.sql("SELECT outcome FROM ingest.request") == [("answered",)])
         assert ours.sql("SELECT committed_ordinal, dropped_records FROM ingest.session") == [(3, 0)]
 
@@ -297,4 +298,4 @@ def test_what_no_reload_can_cure_ends_the_process(database: str) -> None:
         eventually(lambda: not ours.writer.alive())
 
         assert isinstance(ours.writer.failure, Fatal)
-        assert "the stored state is not ours to go on from" in str(ours.writer.failure)
+        assert "another process has written this account" in str(ours.writer.failure)

@@ -52,9 +52,12 @@ def shipped(folder: str) -> Iterator[str]:
 
 
 GUIDE = {
+    "METRICS.md",
     "README.md",
+    "RUNBOOK.md",
     "grants.sql",
     "ingestor.toml.example",
+    *(f"prometheus/{name}" for name in shipped("deploy/prometheus")),
     *(f"systemd/{name}" for name in shipped("deploy/systemd")),
 }
 """What the operator's guide names, installed as `share/hercle-ingestor` of the environment."""

@@ -67,8 +67,8 @@ class Source:
 
     def _number(self) -> str:
         rng = self._rng
-        whole, fraction = rng.getrandbits(rng.choice((1, 8, 40))), rng.getrandbits(rng.choice((1, 20, 60)))
-        return rng.choice((f"{whole}", f"{whole}.{fraction}", f"-{whole}.{fraction}0", "null"))
+        whole, part = rng.getrandbits(rng.choice((1, 8, 40))), rng.getrandbits(rng.choice((1, 20, 60)))
+        return rng.choice((f"{whole}", f"{whole}.{part}", f"-{whole}.{part}0", f"{whole}E-05", "null"))
 
 
 def damaged(raw: bytes, rng: Random) -> bytes:
@@ -110,15 +110,19 @@ def compared(seed: int) -> Iterator[bool]:
             sources[rng.randrange(len(sources))] = Source(rng)
         source = rng.choice(sources)
         _read(reader, source.record())
-        yield _read(reader, damaged(source.record(), rng))
+        following = source.record()
+        for _ in range(4):
+            yield _read(reader, damaged(following, rng))
 
 
 def _read(reader: IncrementalReader, raw: bytes) -> bool:
     events = reader.events(raw)
+    if all(events is not known.events for known in reader._known.values()):
+        return False  # it is the exact reader's answer
     exact = exact_reader.events(raw, DEFAULT_LIMITS)
     # As text: equality of decimals forgets trailing zeros and the sign of zero.
     assert json.encode(events) == json.encode(exact), f"{raw!r}\nread as {events}\nnot as  {exact}"
-    return any(events is known.events for known in reader._known.values())
+    return True
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.simulator import Fault, HubConfig, read_journal, serve
+from ingestor.simulator import Fault, HubConfig, read_journal
 from tests.simulator.conftest import StartHub
 from tests.simulator.wire import END, HANDSHAKE, dial_url, join, sequence_of
 
@@ -106,11 +106,14 @@ def test_a_killed_hub_leaves_a_journal_that_covers_all_that_was_received(tmp_pat
     """As a process of its own, killed with SIGKILL in the middle of a stream."""
     path = tmp_path / "killed.jsonl"
     program = (
-        "import sys, threading; from pathlib import Path; from ingestor.simulator import HubConfig, serve\n"
-        "serve(HubConfig(journal_path=Path(sys.argv[1]), changes_per_second=300), threading.Event(),"
-        " lambda hub: print(hub.url, flush=True))"
+        "import sys; from pathlib import Path; from ingestor.simulator import HubConfig, SimulatedHub\n"
+        "with SimulatedHub(HubConfig(journal_path=Path(sys.argv[1]), changes_per_second=300)) as hub:\n"
+        "    print(hub.url, flush=True)\n"
+        "    sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().decode().strip()
@@ -125,18 +128,6 @@ def test_a_killed_hub_leaves_a_journal_that_covers_all_that_was_received(tmp_pat
         finally:
             process.kill()
     assert set(got) <= {one.sha256 for one in read_journal(path).records}
-
-
-def test_serve_runs_until_its_event_is_set(journal_path: Path) -> None:
-    stop, ready = threading.Event(), threading.Event()
-    thread = threading.Thread(
-        target=serve, args=(HubConfig(journal_path=journal_path), stop, lambda _: ready.set())
-    )
-    thread.start()
-    assert ready.wait(10)
-    stop.set()
-    thread.join(10)
-    assert not thread.is_alive()
 
 
 def test_raw_bytes_are_journaled_record_by_record(start_hub: StartHub, journal_path: Path) -> None:

@@ -81,7 +81,11 @@ def test_version_and_help_import_no_library_but_click(option: str) -> None:
 @pytest.mark.parametrize(
     ("command", "needed", "spared"),
     [
-        ("run", {"signalrcore", "psycopg", "apscheduler"}, {"sqlalchemy", "alembic", "rich"}),
+        (
+            "run",
+            {"signalrcore", "psycopg", "apscheduler"},
+            {"sqlalchemy", "alembic", "rich", "prometheus_client"},
+        ),
         ("status", {"psycopg"}, {"sqlalchemy", "alembic", "rich", "signalrcore", "apscheduler"}),
         ("db", {"psycopg"}, {"sqlalchemy", "rich", "signalrcore", "apscheduler", "websockets"}),
     ],
@@ -228,6 +232,15 @@ def test_without_the_demo_extra_its_commands_say_so(words: str) -> None:
     done = process("-c", program)
     assert done.returncode == Exit.CONFIGURATION, done.stderr
     assert "pip install 'hercle-ingestor[demo]'" in done.stderr
+
+
+def test_without_the_files_extra_a_statement_says_so() -> None:
+    without = "import sys; sys.modules['matplotlib'] = None"
+    words = ["statement", "--month", "2025-03"]
+    done = process("-c", f"{without}\nfrom ingestor.cli.main import run\nsys.exit(run({words}))")
+    assert done.returncode == Exit.CONFIGURATION, done.stderr
+    assert "it needs matplotlib" in done.stderr
+    assert "pip install 'hercle-ingestor[files]'" in done.stderr
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:canary@h/d", "postgresql://h/d?password=canary"])

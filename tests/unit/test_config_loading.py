@@ -10,6 +10,7 @@ import pytest
 import ingestor
 from ingestor.config import Environment, Settings, load
 from ingestor.config.keys import all_keys
+from ingestor.config.rendering import value_of
 from ingestor.domain.errors import BadConfiguration
 
 
@@ -261,6 +262,44 @@ def test_values_outside_their_range_are_rejected(key: str, value: object) -> Non
     assert key.split(".", maxsplit=1)[0] in rejected(overrides={key: value})
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "read"),
+    [
+        ("inbox.max_records", "10_000", 10_000),
+        ("inbox.max_records", 20.0, 20),
+        ("drain.deadline_seconds", "6.5", 6.5),
+        ("drain.deadline_seconds", 86_400, 86_400.0),
+        ("inbox.patience_seconds", "0", 0.0),
+        ("sequence.mass_delete_share", "1", 1.0),
+        ("hub.ca_file", "/etc/ssl/hub.pem", Path("/etc/ssl/hub.pem")),
+    ],
+)
+def test_text_and_toml_are_read_as_the_kind_of_the_setting(key: str, given: object, read: object) -> None:
+    found = value_of(load(overrides={key: given}, environ={}).settings, all_keys()[key])
+    assert (found, type(found)) == (read, type(read))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("drain.deadline_seconds", "soon", "this is not a number"),
+        ("drain.deadline_seconds", 0, "this is outside the range"),
+        ("drain.deadline_seconds", "nan", "this is outside the range"),
+        ("inbox.max_records", "1.5", "this is not a whole number"),
+        ("inbox.max_records", [1], "this is not a whole number"),
+        ("inbox.max_records", 1.5, "this is not a whole number"),
+        ("log.level", "loud", "there is no such choice"),
+        ("account", 7, "this is not text"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_what_is_expected(key: str, value: object, what: str) -> None:
+    setting = all_keys()[key]
+    assert rejected(overrides={key: value}) == (
+        f"{key}: {what}\n  why: set by command line\n"
+        f"  fix: expected: {setting.kind.words}; the default is {setting.default!s}"
+    )
+
+
 def test_a_server_and_a_private_postgres_exclude_each_other() -> None:
     text = rejected(overrides={"database.url": "postgresql:///x", "database.embedded_directory": "/var/x"})
     assert "database.embedded_directory" in text
@@ -328,3 +367,17 @@ def test_every_setting_is_used_by_somebody() -> None:
     model = package / "config" / "model.py"
     code = "\n".join(path.read_text() for path in package.rglob("*.py") if path != model)
     assert [name for name in all_keys() if not re.search(rf"\.{name.rpartition('.')[2]}\b", code)] == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9464", "127.0.0.2:1", "localhost:0", "[::1]:65535"])
+def test_metrics_can_be_served_on_loopback(address: str) -> None:
+    assert load(overrides={"metrics.listen": address}, environ={}).settings.metrics.listen == address
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464", "127.0.0.1", "9464", "127.0.0.1:65536", ":9464"]
+)
+def test_metrics_are_served_nowhere_else(address: str) -> None:
+    text = rejected(overrides={"metrics.listen": address})
+    assert "this is not a loopback address with a port" in text
+    assert "write it like 127.0.0.1:9464" in text

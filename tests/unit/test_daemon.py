@@ -3,6 +3,7 @@
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -92,6 +93,22 @@ def test_the_watchdog_is_fed_while_all_turn_and_not_while_one_is_stuck(
     assert "WATCHDOG=1" not in lines
     threads.ages = {"writer": 0.1, "link": 0.1}
     heard(manager, "WATCHDOG=1")
+
+
+def test_a_watchdog_that_is_quicker_than_our_list_is_fed_in_time(manager: socket.socket) -> None:
+    """Invariant I15."""
+    stop = threading.Event()
+    running: Any = Threads()
+    notifier = Notifier(manager.getsockname(), watchdog_interval_seconds=0.02)
+    thread = threading.Thread(target=daemon.run, args=(running, notifier, 1.0, stop))
+    began = time.monotonic()
+    thread.start()
+    for _ in range(3):
+        heard(manager, "WATCHDOG=1")
+    took = time.monotonic() - began
+    stop.set()
+    thread.join(5)
+    assert took < daemon._TICK_SECONDS
 
 
 def test_a_stuck_thread_is_logged_once(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ingestor.app.picture import Picture, in_short, span, status_line
+from ingestor.app.picture import in_short, span, status_line
+from tests.support.pictures import picture
 
 SOCKET = (
     "the database cannot be reached\n"
@@ -10,29 +11,6 @@ SOCKET = (
     "Is the server running locally and accepting connections on that socket?\n"
     "fix: see that the server runs, and that database.url names it"
 )
-
-
-def picture(**changed: object) -> Picture:
-    """Of a daemon that is well."""
-    given: dict[str, object] = {
-        "link": "up",
-        "connection_error": None,
-        "key_refused": False,
-        "next_attempt_in_seconds": None,
-        "links_lost_last_hour": 0,
-        "sequence": 25_609,
-        "open_gaps": 0,
-        "records": 1,
-        "inbox_records": 0,
-        "inbox_max_records": 10_000,
-        "dropped": 0,
-        "dropping": 0,
-        "outcomes": {},
-        "retrying": None,
-        "seconds_retrying": 0.0,
-        "seconds_since_commit": 0.1,
-    }
-    return Picture(**{**given, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ PORT = "5432"  # only names the socket file; always given, lest a PGPORT changes
 LONGEST_SOCKET_PATH = 103  # bytes: the limit is 107 on Linux, 103 on macOS
 START_SECONDS = 60  # crash recovery included
 STOP_SECONDS = 20
-LOG_TAIL_BYTES = 2000
+LOG_TAIL_CHARS = 600
 LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
 NOT_DURABLE = MappingProxyType({"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
@@ -58,6 +58,15 @@ log = structlog.get_logger(__name__)
 
 class StartFailed(Fatal):
     """initdb or postgres gave up; the text holds the end of what they said."""
+
+    exit_code = 75  # a full disk is the most frequent reason, and passes
+
+    def __init__(self, what: str, log_file: Path) -> None:
+        said = " ".join(log_file.read_text(errors="replace")[-LOG_TAIL_CHARS:].split())
+        super().__init__(
+            f"the private Postgres cannot be started: {what}\nwhy: it says at the end: {said}\n"
+            f"fix: mend what it names, and see that the disk is not full; all that it says is in {log_file}"
+        )
 
 
 class EmbeddedPostgres:
@@ -206,7 +215,7 @@ class EmbeddedPostgres:
                 finally:
                     initdb.kill()
         if code != 0:
-            raise StartFailed(f"initdb ended with {code}:\n{self._log_tail()}")
+            raise StartFailed(f"initdb ended with {code}", self.log_file)
         unfinished.rename(self.data)
         if self._durable:
             _sync_directory(self.directory)
@@ -249,16 +258,11 @@ class EmbeddedPostgres:
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = server.wait(POLL_SECONDS)
-                raise StartFailed(f"postgres ended with {code}:\n{self._log_tail()}")
-        raise StartFailed(f"postgres was not ready after {START_SECONDS} s:\n{self._log_tail()}")
+                raise StartFailed(f"postgres ended with {code}", self.log_file)
+        raise StartFailed(f"postgres was not ready after {START_SECONDS} s", self.log_file)
 
     def _open_log(self) -> IO[bytes]:
         return os.fdopen(os.open(self.log_file, LOG_FLAGS, 0o600), "ab")
-
-    def _log_tail(self) -> str:
-        with self.log_file.open("rb") as file:
-            file.seek(max(0, self.log_file.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").strip()
 
 
 def _shut_down(server: subprocess.Popen[bytes], watcher: subprocess.Popen[bytes]) -> None:

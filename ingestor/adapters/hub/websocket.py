@@ -50,7 +50,7 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         on_bytes: Callable[[], None],
         report: Callable[[LinkEvent | BaseException], None],
     ) -> None:
-        super().__init__(url=target.url, headers={}, ssl_context=options.tls)
+        super().__init__(url=target.url)  # the rest is for its own connecting
         self._tcp = tcp
         self._target = target
         self._timing = options.timing
@@ -139,21 +139,16 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
 
     def _control(self, frame: Frame) -> None:
         payload = bytes(frame.data)
-        if frame.opcode is OP_PING:
-            self._pong(payload)
+        if frame.opcode is OP_PING and not self._send_failed:
+            try:
+                self.send(payload, OP_PONG)
+            except OSError as error:  # no reason to stop reading: what has come in counts, and may say why
+                self._report(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
         elif frame.opcode is OP_CLOSE:
             self.say_goodbye(payload[:2])
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else _NO_CODE
             reason = payload[2:].decode(errors="replace")
             raise LinkFailure(LinkCause.CLOSED_BY_HUB, f"WebSocket close {code} {reason}".rstrip())
-
-    def _pong(self, payload: bytes) -> None:
-        if self._send_failed:
-            return
-        try:
-            self.send(payload, OP_PONG)
-        except OSError as error:  # no reason to stop reading: what has come in counts, and may say why
-            self._report(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
 
 
 def _upgrade(sock: socket.socket, target: Target) -> bytes:

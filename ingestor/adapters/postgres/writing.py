@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -85,11 +86,30 @@ def _are_many(copied: Rows) -> bool:
 
 
 def _at_once(cursor: psycopg.Cursor[Any], account: str, rows: Rows) -> None:
-    if rows:
-        # Decimals as strings with every digit, bytes as base64.
-        cursor.execute(
-            statements.at_once(tuple(rows)), (account, *(_encode(some).decode() for some in rows.values()))
-        )
+    if not rows:
+        return
+    forms = tuple((row, _each(row, some)) for row, some in rows.items())
+    parameters: list[Any] = [account]
+    for (row, each), some in zip(forms, rows.values(), strict=True):
+        names = row.__struct_fields__
+        parameters += [getattr(some[0], name) for name in names if name not in each]
+        if each:  # decimals as strings with every digit, bytes as base64
+            given = some if each == names else [{name: getattr(one, name) for name in each} for one in some]
+            parameters.append(_encode(given).decode())
+    cursor.execute(statements.at_once(forms), parameters)
+
+
+def _each(row: type[Any], some: Sequence[Any]) -> tuple[str, ...]:
+    """The columns that have to be given for each of these rows; the others are the same in all of them."""
+    names: tuple[str, ...] = row.__struct_fields__
+    each = statements.CHANGES[row].each
+    if each is None:
+        return names
+    if len(some) == 1:
+        return ()
+    shared = attrgetter(*(name for name in names if name not in each))
+    first = shared(some[0])
+    return names if any(shared(other) != first for other in some) else each
 
 
 def _copy(cursor: psycopg.Cursor[Any], into: statements.Copy, data: bytes) -> None:

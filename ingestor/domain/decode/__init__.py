@@ -8,9 +8,8 @@ against each other.
 from collections.abc import Callable
 
 from ingestor.domain.decode import exact_reader
-from ingestor.domain.decode.errors import DecodeError
 from ingestor.domain.decode.incremental_reader import IncrementalReader
-from ingestor.domain.events import BalanceSnapshot, Event, HubError, PairList, Reason, Undecodable
+from ingestor.domain.events import BalanceSnapshot, Event, HubError, PairList, Undecodable
 from ingestor.domain.limits import DEFAULT_LIMITS, Limits
 from ingestor.domain.records import Decoded, Record
 
@@ -23,8 +22,6 @@ def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Event, ...]:
     Never raises, whatever the bytes: what cannot be read is an `Undecodable`, what is not ours an
     `Unhandled`.
     """
-    if len(raw) > limits.record_bytes:
-        return _too_large(len(raw), limits)
     return exact_reader.events(raw, limits)
 
 
@@ -42,9 +39,10 @@ class Decoder:
 
     def decoded(self, record: Record) -> Decoded:
         """The record and what it says. Never raises."""
-        if record.sha256 is not None or len(record.raw) > self._limits.record_bytes:
-            return Decoded(record, _too_large(record.size, self._limits))
-        events = self._reader.events(record.raw)
+        if record.sha256 is None:
+            events = self._reader.events(record.raw)
+        else:
+            events = exact_reader.events(record.raw, self._limits, size=record.size)
         if len(events) == 1 and isinstance(events[0].body, BalanceSnapshot):  # nearly all
             return Decoded(record, events)
         return Decoded(record, tuple(_redacted(event, self._redact) for event in events))
@@ -62,8 +60,3 @@ def _redacted(event: Event, redact: Callable[[str], str]) -> Event:
     subject = None if event.subject is None else redact(event.subject)
     client_id = None if event.client_id is None else redact(event.client_id)
     return Event(event.position, subject, client_id, body)
-
-
-def _too_large(size: int, limits: Limits) -> tuple[Event, ...]:
-    detail = f"the record has {size} bytes; the limit is {limits.record_bytes} (hub.max_record_bytes)"
-    return (Event(0, None, None, DecodeError(Reason.TOO_LARGE, detail).undecodable()),)

@@ -6,7 +6,8 @@ measured before anything is built.
 """
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 
@@ -27,12 +28,9 @@ class Object(dict[str, object]):
 
     def __init__(self, members: list[tuple[str, object]]) -> None:
         super().__init__(members)
-        self.repeated = None if len(self) == len(members) else _first_repeated(members)
-
-
-def _first_repeated(members: list[tuple[str, object]]) -> str:
-    seen: set[str] = set()
-    return next(key for key, _ in members if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        self.repeated: str | None = None
+        if len(self) < len(members):
+            ((self.repeated, _),) = Counter(key for key, _ in members).most_common(1)
 
 
 _DECODER = json.JSONDecoder(
@@ -53,29 +51,23 @@ def read(text: str, depth: int) -> object:
     except RecursionError:
         raise DecodeError(Reason.TOO_DEEP, "nested deeper than the reader can follow") from None
     brackets = text.count("[") + text.count("{")
-    if brackets > depth and _is_deeper(value, depth):
+    if brackets > depth and any(level > depth for level, _ in _containers(value)):
         raise DecodeError(Reason.TOO_DEEP, f"nested deeper than {depth} levels")
     return value
 
 
 def repeated_key(value: object) -> str | None:
     """A key that stands twice in one object, anywhere in `value`; None if there is none."""
-    found = [value]
-    for each in found:  # grows while it is walked
+    for _, each in _containers(value):
         if isinstance(each, Object) and each.repeated is not None:
             return each.repeated
-        found.extend(_members(each))
     return None
 
 
-def _is_deeper(value: object, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth):
-        level = [member for each in level for member in _members(each)]
-    return any(isinstance(each, Object | list) for each in level)
-
-
-def _members(value: object) -> Iterable[object]:
-    if isinstance(value, Object):
-        return value.values()
-    return value if isinstance(value, list) else ()
+def _containers(value: object) -> Iterator[tuple[int, object]]:
+    """Each object and list in `value`, from the outside in, with its level: the outermost has level 1."""
+    level, members = 1, [value]
+    while found := [each for each in members if isinstance(each, (dict, list))]:
+        yield from ((level, each) for each in found)
+        members = [member for each in found for member in (each.values() if isinstance(each, dict) else each)]
+        level += 1

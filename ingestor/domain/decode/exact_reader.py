@@ -25,10 +25,14 @@ _RESULTS = {Number("2"): "item", Number("3"): "result"}
 """Where a StreamItem and a Completion carry what a hub method returned."""
 
 
-def events(raw: bytes, limits: Limits) -> tuple[Event, ...]:
-    """The events of a record that is not above the size limit. Never raises."""
+def events(raw: bytes, limits: Limits, *, size: int | None = None) -> tuple[Event, ...]:
+    """The events of a record. Never raises.
+
+    Args:
+        size: bytes of the whole record, where the receiver kept only the head of one above its own limit.
+    """
     try:
-        envelopes, invocation_id = _envelopes(raw, limits)
+        envelopes, invocation_id = _envelopes(raw, limits, size)
     except DecodeError as error:
         return (Event(0, None, None, error.undecodable()),)
     if not envelopes:
@@ -36,15 +40,18 @@ def events(raw: bytes, limits: Limits) -> tuple[Event, ...]:
     return tuple(_event(position, each, invocation_id, limits) for position, each in enumerate(envelopes))
 
 
-def correlation(client_id: object, limits: Limits) -> str | None:
+def _correlation(client_id: object, limits: Limits) -> str | None:
     """An envelope's `clientId`, or None: one that nobody can have sent correlates with nothing."""
     if isinstance(client_id, str) and 0 < len(client_id) <= limits.client_id_chars and is_storable(client_id):
         return client_id
     return None
 
 
-def _envelopes(raw: bytes, limits: Limits) -> tuple[list[object], object]:
+def _envelopes(raw: bytes, limits: Limits, size: int | None) -> tuple[list[object], object]:
     """The envelopes, none for a record that is not for us; and the id of the invocation that they answer."""
+    if size is not None or len(raw) > limits.record_bytes:
+        detail = f"{size or len(raw)} bytes; the limit is {limits.record_bytes} (hub.max_record_bytes)"
+        raise DecodeError(Reason.TOO_LARGE, f"the record has {detail}")
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -107,7 +114,7 @@ def _event(position: int, envelope: object, invocation_id: object, limits: Limit
     body: Body
     try:
         fields = _fields(envelope)
-        client_id = correlation(fields.get("clientId"), limits) or correlation(invocation_id, limits)
+        client_id = _correlation(fields.get("clientId"), limits) or _correlation(invocation_id, limits)
         subject = _subject(fields, limits)
         body = _body(subject.lower(), fields, limits)
     except DecodeError as error:

@@ -28,10 +28,10 @@ _COST, _MISS, _CREDIT = 64, 1, 512
 """To keep a record costs a second exact reading, which is wasted if no other is like it. So it is paid from a
 credit, which grows by as much with each record that is like a kept one, and by a 64th with each other one."""
 
-_NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|))"
+_NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|)(?:[eE][-+]?0?[0-9]|))"
 _DIGITS = 40
-"""Of the longest `_NUMBER`."""
-_VALUE = re.compile(r":(?:null|-?[0-9.]+)(?=[,}]|$)")
+"""`_NUMBER` has no more digits, and no larger exponent in either direction."""
+_VALUE = re.compile(r":(?:null|[-+.0-9eE]+)(?=[,}]|$)")
 
 
 class _Grammar:
@@ -78,10 +78,10 @@ class _Known(Struct, gc=False):
     """Of the one event."""
 
     def follow(self, text: str) -> bool:
-        """Become the record `text`, which has the same head; it ends at `at`.
+        """Become the record `text`, which has the same head.
 
         Returns:
-            False, and nothing has changed, if `text` differs in anything but plain numbers.
+            False, and nothing has changed, if it differs in anything but plain numbers.
         """
         start = self.grammar.start(text, len(self.head))
         if start is None:
@@ -134,14 +134,15 @@ class IncrementalReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._longest = _RECORD_BYTES if min(limits.digits, limits.exponent) >= _DIGITS else 0
+        self._longest = min(_RECORD_BYTES, limits.record_bytes)
+        if min(limits.digits, limits.exponent) < _DIGITS:
+            self._longest = 0
         self._known: dict[str, _Known] = {}
         """By head."""
-        self._newest: _Known | None = None
         self._credit = _CREDIT
 
     def events(self, raw: bytes) -> tuple[Event, ...]:
-        """What the exact reader says of `raw`, which is not above the size limit. Never raises."""
+        """What the exact reader says of `raw`. Never raises."""
         if len(raw) > self._longest or not raw.isascii():
             return exact_reader.events(raw, self._limits)
         text = raw.decode()

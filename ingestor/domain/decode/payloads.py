@@ -34,7 +34,7 @@ def balances(data: object, limits: Limits) -> BalanceSnapshot:
     return BalanceSnapshot(
         _name(data, "userId", limits.user_id_bytes),
         _sequence(data.get("sequence")),
-        _all_named(_list(_required(data, "assets")), "assets", limits.assets, _asset, limits),
+        _all_named(_required(data, "assets"), "assets", limits.assets, _asset, limits),
         _deleted(data.get("deleted")),
         _base_currency(data, limits),
         _optional_amount(data, "totalCurrentExposure", limits),
@@ -48,12 +48,7 @@ def pairs(data: object, limits: Limits) -> PairList:
     Raises:
         DecodeError: with the field's place in its detail.
     """
-    return PairList(_all_named(_list(data), "pairs", limits.pairs, _pair, limits))
-
-
-def _list(value: object) -> object:
-    """An account without assets or pairs may have null there instead of an empty list."""
-    return [] if value is None else value
+    return PairList(_all_named(data, "pairs", limits.pairs, _pair, limits))
 
 
 def _asset(own: str, fields: Object, limits: Limits) -> Asset:
@@ -83,7 +78,9 @@ def _pair(own: str, fields: Object, limits: Limits) -> Pair:
 def _all_named(
     values: object, what: str, at_most: int, build: Callable[[str, Object, Limits], _Named], limits: Limits
 ) -> tuple[_Named, ...]:
-    """Build each object of a list, by its name, which no other may have."""
+    """Build each object of a list, by its name, which no other may have. Null is an empty list."""
+    if values is None:
+        return ()
     if not isinstance(values, list):
         raise DecodeError(Reason.WRONG_TYPE, f"{what} is not a list")
     if len(values) > at_most:

@@ -92,7 +92,7 @@ def test_exposures_and_their_totals_change_too(reading: Reading, form: Form) -> 
         )
 
     assert not reading.repeats(raw("1500", "1", "2"))
-    for values in (("1500.0", "1", "2"), ("null", "1", "3"), ("1", "-0.50", "null"), ("1", "null", "1e1")):
+    for values in (("1500.0", "1", "2"), ("null", "1", "3"), ("1", "-0.50", "null"), ("1", "null", "1e10")):
         assert reading.repeats(raw(*values)) == ("e" not in values[2])
     snapshot = reading.snapshot(raw("7", "8", "9"))
     assert (snapshot.assets[0].max_exposure, snapshot.total_max_exposure) == (Decimal(7), Decimal(9))
@@ -122,7 +122,7 @@ def test_exposures_may_come_and_go(reading: Reading) -> None:
         account(asset(), asset('"ETH"'), sequence="1.0"),
         account(asset(), asset('"ETH"'), sequence=str(2**63 - 1)),
         account(asset(), asset('"ETH"', "1" * 41)),
-        account(asset(), asset('"ETH"', "1e5")),
+        account(asset(), asset('"ETH"', "1e10")),
         account(asset(), asset('"ETH"', "+1")),
         account(asset(), asset('"ETH"', "1.")),
         account(asset(), asset('"ETH"', '"1"')),
@@ -202,6 +202,11 @@ def test_under_narrower_limits_for_amounts_all_is_left_to_the_exact_reader(limit
     [
         ("9" * 12 + "." + "9" * 28, True),
         ("-0." + "0" * 28, True),
+        ("0." + "0" * 27 + "1e-9", True),
+        ("9" * 12 + "E+09", True),
+        ("-1E-05", True),
+        ("1e-10", False),
+        ("1e", False),
         ("9" * 12 + "." + "9" * 29, False),
         ("9" * 13, False),
     ],
@@ -231,6 +236,14 @@ def test_large_records_are_not_kept(reading: Reading) -> None:
     for _ in range(2):
         assert not reading.repeats(large)
     assert not reading.reader._known
+
+
+def test_a_record_that_grows_above_the_size_limit_is_rejected() -> None:
+    """Invariant I13."""
+    raw = pushed(account(asset()))
+    reading = Reading(Limits(record_bytes=len(raw)))
+    assert [reading.repeats(raw) for _ in range(2)] == [False, True]
+    assert not reading.repeats(pushed(account(asset(available="0.55"))))
 
 
 def heads(number: int) -> Iterator[bytes]:

@@ -1,0 +1,40 @@
+"""The pages of a running daemon on loopback: `/metrics`, `/health/live` and `/health/ready`."""
+
+from collections.abc import Callable, Iterable
+
+from ingestor.adapters.loopback_http import LoopbackServer, Page
+from ingestor.app.health import not_live, not_ready
+from ingestor.app.picture import Picture
+from ingestor.pipeline.ports import Clock
+
+
+def metrics_server(listen: str | None, picture: Callable[[], Picture], clock: Clock) -> LoopbackServer | None:
+    """Not started; None without an address.
+
+    Args:
+        listen: `host:port`, as in `metrics.listen`.
+        picture: what a watcher sees now.
+    """
+    if listen is None:
+        return None
+    from ingestor.app import metrics  # noqa: PLC0415 - the library is only for those who use it
+
+    host, _, port = listen.rpartition(":")
+
+    def ready() -> Page:
+        reasons = not_ready(picture())
+        return _health("ready", (f"{name}: {text}" for name, text in reasons.items()))
+
+    pages = {
+        "/metrics": lambda: Page(200, metrics.page(picture), metrics.CONTENT_TYPE),
+        "/health/live": lambda: _health("live", not_live(picture())),
+        "/health/ready": ready,
+    }
+    return LoopbackServer(host.strip("[]"), int(port), pages, clock)
+
+
+def _health(name: str, troubles: Iterable[str]) -> Page:
+    """200 or 503, with a line for each reason."""
+    lines = list(troubles)
+    text = "\n".join([f"not {name}", *lines] if lines else [name])
+    return Page(503 if lines else 200, f"{text}\n".encode())

@@ -1,0 +1,252 @@
+"""The figures of a statement, read from the functions of schema `report` in one snapshot of the database."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+from psycopg.rows import namedtuple_row
+
+import ingestor
+from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.config import Settings
+from ingestor.domain.errors import BadConfiguration
+from ingestor.statement import (
+    Balance,
+    Day,
+    Figures,
+    GapShown,
+    LatencyDay,
+    LimitChange,
+    Movement,
+    Point,
+    Proof,
+    Series,
+    page,
+)
+
+_LARGEST = 15
+"""Movements shown."""
+_STEP = "1 hour"
+
+
+def statement(
+    settings: Settings, since: datetime, until: datetime, zone: ZoneInfo, assets: Sequence[str] = ()
+) -> str:
+    """The HTML document of the configured account, for `since <= t < until`.
+
+    Args:
+        since: local midnight of the zone, like `until`.
+        assets: only these; none means all.
+
+    Raises:
+        BadConfiguration: the account has no row in this database, or the time has not begun.
+        Transient: the database cannot be reached.
+    """
+    with database_beside(settings) as url, looking_at(url) as connection, snapshot(connection):
+        return page(_figures(_Reader(connection, settings.account, since, until, zone, tuple(assets))))
+
+
+class _Reader:
+    """Asks for one account and one period. Each method is one part of the statement."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        account: str,
+        since: datetime,
+        until: datetime,
+        zone: ZoneInfo,
+        assets: tuple[str, ...],
+    ) -> None:
+        self._cursor = connection.cursor(row_factory=namedtuple_row)
+        self.zone = zone
+        (self.known_at,) = self.rows("SELECT now()")[0]
+        self.account, self.since, self.until = account, since, min(until, self.known_at)
+        if self.since >= self.until:
+            raise BadConfiguration(
+                f"nothing can be said of {since:%Y-%m-%d}\nwhy: it has not begun\nfix: name an earlier month"
+            )
+        self._given = {
+            "account": account,
+            "since": since,
+            "until": self.until,
+            "first_day": since.astimezone(zone).date(),
+            "last_day": (self.until - timedelta(microseconds=1)).astimezone(zone).date(),
+            "zone": zone.key,
+            "known_at": self.known_at,
+            "assets": list(assets) or None,
+            "step": _STEP,
+            "largest": _LARGEST,
+        }
+
+    def rows(self, query: str, **more: object) -> list[Any]:
+        given = {**self._given, **more} if hasattr(self, "_given") else more
+        return self._cursor.execute(query.encode(), given).fetchall()
+
+    def environment(self) -> str:
+        found = self.rows("SELECT environment FROM report.account WHERE account = %(account)s")
+        if not found:
+            raise BadConfiguration(
+                f"there is no account {self.account} in this database\n"
+                "why: no daemon has written to it under this name\n"
+                "fix: set account, or let the daemon run first"
+            )
+        return str(found[0].environment)
+
+    def contract_version(self) -> str:
+        return str(self.rows("SELECT version FROM report.contract_version")[0].version)
+
+    def balances(self) -> list[Balance]:
+        found = self.rows("""
+            SELECT * FROM report.balance_change(%(since)s, %(until)s, %(known_at)s)
+            WHERE account = %(account)s AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
+              AND total IS NOT NULL
+            ORDER BY is_former, user_id, asset
+        """)
+        return [
+            Balance(
+                each.user_id,
+                each.asset,
+                each.total_before,
+                each.certainty_before or "before_first",
+                each.total,
+                each.available,
+                each.allocated,
+                each.certainty,
+                each.observed_at,
+                each.is_former,
+            )
+            for each in found
+        ]
+
+    def series(self) -> list[Series]:
+        points: dict[tuple[str, str], list[Point]] = defaultdict(list)
+        for each in self.rows("""
+            SELECT user_id, asset, bucket_until, total
+            FROM report.balance_bucket(%(since)s, %(until)s, %(step)s::interval, %(zone)s, %(known_at)s)
+            WHERE account = %(account)s AND NOT is_former AND total IS NOT NULL
+              AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
+            ORDER BY user_id, asset, bucket_until
+        """):
+            known = points[each.user_id, each.asset]
+            if not known or known[-1].total != each.total:
+                known.append(Point(each.bucket_until, each.total))
+        return [Series(user, asset, found) for (user, asset), found in points.items()]
+
+    def gaps(self) -> list[GapShown]:
+        found = self.rows("""
+            SELECT kind, cause, missed_from, ended_at, touches FROM report.gap
+            WHERE account = %(account)s AND missed_from < %(until)s
+              AND coalesce(ended_at, 'infinity') > %(since)s
+            ORDER BY missed_from
+        """)
+        return [
+            GapShown(each.kind, each.cause, each.missed_from, each.ended_at, each.touches) for each in found
+        ]
+
+    def days(self) -> list[Day]:
+        parts: dict[Any, dict[str, timedelta]] = defaultdict(lambda: defaultdict(timedelta))
+        for each in self.rows("""
+            SELECT day, cause, duration
+            FROM report.coverage_daily(%(first_day)s, %(last_day)s, %(zone)s, %(known_at)s)
+            WHERE account = %(account)s AND kind = 'balances' AND NOT is_former
+        """):
+            parts[each.day][each.cause] += each.duration
+        return [Day(day, sum(found.values(), timedelta()), found) for day, found in sorted(parts.items())]
+
+    def movements(self) -> list[Movement]:
+        found = self.rows("""
+            SELECT observed_at, asset, total_change, total, certainty
+            FROM report.balance_movements(%(since)s, %(until)s, %(known_at)s)
+            WHERE account = %(account)s AND NOT is_former AND movement > 0
+              AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
+            ORDER BY movement DESC, observed_at LIMIT %(largest)s
+        """)
+        return [
+            Movement(each.observed_at, each.asset, each.total_change, each.total, each.certainty)
+            for each in found
+        ]
+
+    def limit_changes(self) -> list[LimitChange]:
+        found = self.rows("""
+            SELECT changed_at, name, field, before, after FROM report.pair_change
+            WHERE account = %(account)s AND changed_at >= %(since)s AND changed_at < %(until)s
+              AND NOT is_first
+            ORDER BY changed_at, name, field
+        """)
+        return [LimitChange(*each) for each in found]
+
+    def latency(self) -> list[LatencyDay]:
+        found = self.rows("""
+            SELECT day, command, requests, unanswered, median_ms, p99_ms
+            FROM report.vendor_latency_daily(%(first_day)s, %(last_day)s, %(zone)s)
+            WHERE account = %(account)s ORDER BY day, command
+        """)
+        return [
+            LatencyDay(
+                each.day, each.command, each.requests, each.unanswered, _ms(each.median_ms), _ms(each.p99_ms)
+            )
+            for each in found
+        ]
+
+    def proof(self, balances: Sequence[Balance]) -> Proof:
+        (versions,) = self.rows("""
+            SELECT count(*) AS versions FROM report.version
+            WHERE account = %(account)s AND kind = 'balances'
+              AND valid_from >= %(since)s AND valid_from < %(until)s
+        """)
+        (found,) = self.rows("""
+            SELECT count(*) AS records,
+                (array_agg(session_id || '/' || ordinal ORDER BY received_at, ordinal))[1] AS first_position,
+                (array_agg(session_id || '/' || ordinal ORDER BY received_at DESC, ordinal DESC))[1]
+                    AS last_position
+            FROM report.version
+            WHERE account = %(account)s AND received_at >= %(since)s AND received_at < %(until)s
+        """)
+        lines = "".join(
+            "\t".join((each.user_id, each.asset, _plain(each.opening), _plain(each.closing))) + "\n"
+            for each in balances
+        )
+        return Proof(
+            found.records,
+            found.first_position or "-",
+            found.last_position or "-",
+            versions.versions,
+            hashlib.sha256(lines.encode()).hexdigest(),
+        )
+
+
+def _figures(reader: _Reader) -> Figures:
+    environment = reader.environment()
+    balances = reader.balances()
+    return Figures(
+        account=reader.account,
+        environment=environment,
+        since=reader.since,
+        until=reader.until,
+        zone=reader.zone,
+        known_at=reader.known_at,
+        software_version=ingestor.__version__,
+        contract_version=reader.contract_version(),
+        balances=balances,
+        series=reader.series(),
+        gaps=reader.gaps(),
+        days=reader.days(),
+        movements=reader.movements(),
+        limit_changes=reader.limit_changes(),
+        latency=reader.latency(),
+        proof=reader.proof(balances),
+    )
+
+
+def _ms(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _plain(value: Decimal | None) -> str:
+    return "" if value is None else f"{value:f}"

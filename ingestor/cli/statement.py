@@ -1,0 +1,46 @@
+"""`ingestor statement`: a month of the account as one HTML file."""
+
+import sys
+from datetime import date
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+
+from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.period import Month, Zone, of_month
+
+
+@click.command("statement")
+@click.option("--month", type=Month(), required=True, help="Which month, e.g. 2026-03.")
+@click.option(
+    "--zone", type=Zone(), default="UTC", show_default=True, help="Whose midnights its days begin at."
+)
+@click.option("--asset", "assets", multiple=True, metavar="NAME", help="Only this asset; may be repeated.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write; - is standard output.  [default: statement-ACCOUNT-MONTH.html]",
+)
+@settings_options
+@click.pass_obj
+def statement_command(
+    invocation: Invocation, *, month: date, zone: ZoneInfo, assets: tuple[str, ...], output: Path | None
+) -> None:
+    """Write a month of the account as one HTML file.
+
+    It opens without a network and prints on A4: balances, charts with gaps shaded, coverage by day,
+    movements, limits, latency, and the figures that prove it.
+    """
+    from ingestor.app.statement import statement  # noqa: PLC0415 - matplotlib, once the options are right
+
+    settings = invocation.load_to_look().settings
+    period = of_month(month, zone)
+    document = statement(settings, period.since, period.until, zone, assets)
+    if output == Path("-"):
+        sys.stdout.write(document)
+        return
+    path = output or Path(f"statement-{settings.account}-{month:%Y-%m}.html")
+    path.write_text(document, encoding="utf-8")
+    click.echo(path)

@@ -1,0 +1,39 @@
+"""The monthly statement: one HTML file that opens without a network and prints on A4.
+
+`figures` is what it says, `charts` draws, `page` writes. Nothing here knows the database.
+"""
+
+from ingestor.domain.errors import BadConfiguration
+from ingestor.statement.figures import (
+    Balance,
+    Day,
+    Figures,
+    GapShown,
+    LatencyDay,
+    LimitChange,
+    Movement,
+    Point,
+    Proof,
+    Series,
+)
+
+try:
+    from ingestor.statement.page import page
+except ImportError as error:
+    raise BadConfiguration(
+        f"no statement can be written\nwhy: it needs {error.name}\nfix: pip install 'hercle-ingestor[files]'"
+    ) from error
+
+__all__ = [
+    "Balance",
+    "Day",
+    "Figures",
+    "GapShown",
+    "LatencyDay",
+    "LimitChange",
+    "Movement",
+    "Point",
+    "Proof",
+    "Series",
+    "page",
+]
