@@ -280,12 +280,13 @@ duration: How much of the range that is.
 share: Its share of the range, from 0 to 1.
 intervals: Of how many intervals it consists; of unconfirmed: about how many changes no push dates; null for known.';
 
+-- No filter could be pushed into it, so it need not be inlined; and where queries are compiled, that takes longer than this.
 CREATE FUNCTION report.coverage_daily(first_day date, last_day date, zone text, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
     day date, account text, kind text, user_id text, cause text, duration interval, share numeric, intervals bigint,
     is_former boolean
 )
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE SET jit = off
 BEGIN ATOMIC
     SELECT d.day::date, c.*
     FROM generate_series(first_day::timestamp, last_day::timestamp, interval '1 day') AS d (day)
