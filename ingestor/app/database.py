@@ -149,4 +149,5 @@ def snapshot(connection: psycopg.Connection) -> Iterator[None]:
     with connection.transaction(force_rollback=True):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL jit = off")  # compiling takes longer than reading
         yield

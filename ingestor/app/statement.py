@@ -160,12 +160,20 @@ class _Reader:
         return [Day(day, sum(found.values(), timedelta()), found) for day, found in sorted(parts.items())]
 
     def movements(self) -> list[Movement]:
+        # The largest first: how sure a row is takes longer to find out than how large it is.
         found = self.rows("""
-            SELECT observed_at, asset, total_change, total, certainty
-            FROM report.balance_movements(%(since)s, %(until)s, %(known_at)s)
-            WHERE account = %(account)s AND NOT is_former AND movement > 0
-              AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
-            ORDER BY movement DESC, observed_at LIMIT %(largest)s
+            WITH largest AS MATERIALIZED (
+                SELECT account, user_id, asset, epoch, sequence, revision, movement
+                FROM report.balance_movements(%(since)s, %(until)s, %(known_at)s)
+                WHERE account = %(account)s AND NOT is_former AND movement > 0
+                  AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
+                ORDER BY movement DESC, observed_at LIMIT %(largest)s
+            )
+            SELECT h.valid_from AS observed_at, asset, h.total_change, h.total, h.certainty
+            FROM largest
+            JOIN report.balance_history AS h USING (account, user_id, asset, epoch, sequence, revision)
+            WHERE h.valid_from >= %(since)s AND h.valid_from < %(until)s
+            ORDER BY movement DESC, h.valid_from
         """)
         return [
             Movement(each.observed_at, each.asset, each.total_change, each.total, each.certainty)

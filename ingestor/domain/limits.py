@@ -17,7 +17,7 @@ class Limits:
     depth: int = 32
     """Nested arrays and objects, counted from 0 again inside a `data` that is a string."""
     arguments: int = 100
-    """Envelopes in one record. Each may become a dead letter and a gap; a batch holds a thousand records."""
+    """Envelopes in one record. Each may become a dead letter and a gap; a batch has thousands of records."""
     assets: int = 5_000
     pairs: int = 20_000
     name_bytes: int = 64

@@ -19,7 +19,11 @@ Int4 = Annotated[int, "int4"]
 """A column of four bytes; whatever is counted in one has a limit below 2**31. Other numbers have eight."""
 
 
-class RawEventRow(Struct, frozen=True, gc=False):
+class Row(Struct, frozen=True, gc=False):
+    """Anything that a batch writes."""
+
+
+class RawEventRow(Row, frozen=True, gc=False):
     """A record as received, or what it has that the record `base_ordinal` of its session has not. In that
     case it is a duplicate, and has no row that says so.
     """
@@ -35,7 +39,7 @@ class RawEventRow(Struct, frozen=True, gc=False):
     request_id: UUID | None = None
 
 
-class OutcomeRow(Struct, frozen=True, gc=False):
+class OutcomeRow(Row, frozen=True, gc=False):
     """What became of one event."""
 
     session_id: UUID
@@ -53,7 +57,7 @@ class OutcomeRow(Struct, frozen=True, gc=False):
     revision: Int4 | None
 
 
-class VersionRow(Struct, frozen=True, gc=False):
+class VersionRow(Row, frozen=True, gc=False):
     """A snapshot that became state."""
 
     kind: Kind
@@ -73,7 +77,7 @@ class VersionRow(Struct, frozen=True, gc=False):
     previous_confirmed_until: datetime | None
 
 
-class BalanceRow(Struct, frozen=True, gc=False):
+class BalanceRow(Row, frozen=True, gc=False):
     """From this version on, this asset has these amounts. Written only when they change."""
 
     user_id: str
@@ -87,7 +91,7 @@ class BalanceRow(Struct, frozen=True, gc=False):
     reported: bool
 
 
-class ExposureRow(Struct, frozen=True, gc=False):
+class ExposureRow(Row, frozen=True, gc=False):
     """From this moment on, this asset has this exposure. It moves with prices, under no sequence."""
 
     user_id: str
@@ -100,7 +104,7 @@ class ExposureRow(Struct, frozen=True, gc=False):
     max_exposure: Decimal | None
 
 
-class ExposureTotalRow(Struct, frozen=True, gc=False):
+class ExposureTotalRow(Row, frozen=True, gc=False):
     """From this moment on, the account has this exposure."""
 
     user_id: str
@@ -113,7 +117,7 @@ class ExposureTotalRow(Struct, frozen=True, gc=False):
     total_max_exposure: Decimal | None
 
 
-class PairRow(Struct, frozen=True, gc=False):
+class PairRow(Row, frozen=True, gc=False):
     """From this version on, this pair has these limits, or is no longer listed."""
 
     name: str
@@ -130,7 +134,7 @@ class PairRow(Struct, frozen=True, gc=False):
     listed: bool
 
 
-class _SessionPart(Struct, frozen=True, gc=False):
+class _SessionPart(Row, frozen=True, gc=False):
     """What a batch holds of a session, whether or not that is stored already."""
 
     session_id: UUID
@@ -167,7 +171,7 @@ class SessionProgressRow(_SessionPart, frozen=True, gc=False):
     """The first one that this batch adds; one above the stored one."""
 
 
-class WatermarkRow(Struct, frozen=True, gc=False):
+class WatermarkRow(Row, frozen=True, gc=False):
     """The watermark of a stream after this batch, and what it must be before (null: none)."""
 
     kind: Kind
@@ -187,7 +191,7 @@ class WatermarkRow(Struct, frozen=True, gc=False):
     old_revision: Int4 | None
 
 
-class EpochRow(Struct, frozen=True, gc=False):
+class EpochRow(Row, frozen=True, gc=False):
     """A counter was seen to begin, or to begin again."""
 
     kind: Kind
@@ -209,7 +213,7 @@ class EpochRow(Struct, frozen=True, gc=False):
     """Receipt of the first of them."""
 
 
-class ConfirmationRow(Struct, frozen=True, gc=False):
+class ConfirmationRow(Row, frozen=True, gc=False):
     """A snapshot that needed confirmation; written when it came, completed when it was resolved."""
 
     key: ClassVar = ("session_id", "ordinal", "position", "reason", "raised_at")
@@ -227,7 +231,7 @@ class ConfirmationRow(Struct, frozen=True, gc=False):
     resolved_by_ordinal: int | None
 
 
-class DeadLetterRow(Struct, frozen=True, gc=False):
+class DeadLetterRow(Row, frozen=True, gc=False):
     """An event that could not be applied; its bytes are in `raw_event`. Where the same cause comes up again
     while its gap is open, the row is written again with its count."""
 
@@ -245,7 +249,7 @@ class DeadLetterRow(Struct, frozen=True, gc=False):
     last_received_at: datetime
 
 
-class RequestRow(Struct, frozen=True, gc=False):
+class RequestRow(Row, frozen=True, gc=False):
     """A request and its end so far; written when it is sent, completed when it has ended."""
 
     key: ClassVar = ("request_id", "requested_at")
@@ -262,7 +266,7 @@ class RequestRow(Struct, frozen=True, gc=False):
     error: str | None
 
 
-class GapRow(Struct, frozen=True, gc=False):
+class GapRow(Row, frozen=True, gc=False):
     """A gap as it stands; written when it opens, completed as it ends."""
 
     key: ClassVar = ("session_id", "ordinal", "position", "kind", "opened_at")
@@ -289,23 +293,3 @@ class GapRow(Struct, frozen=True, gc=False):
     pairs_confirmed_by_session_id: UUID | None
     pairs_confirmed_by_ordinal: int | None
     ended_at: datetime | None
-
-
-Row = (
-    RawEventRow
-    | OutcomeRow
-    | VersionRow
-    | BalanceRow
-    | ExposureRow
-    | ExposureTotalRow
-    | PairRow
-    | SessionRow
-    | SessionProgressRow
-    | WatermarkRow
-    | EpochRow
-    | ConfirmationRow
-    | DeadLetterRow
-    | RequestRow
-    | GapRow
-)
-"""Anything that a batch writes."""

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import matplotlib as mpl
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
@@ -33,18 +33,19 @@ def balance_chart(
 ) -> str:
     """The total of one asset over the period; intervals in which it was not known are shaded and hatched."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 1.5), layout="constrained")
-        axes = figure.subplots()
-        for gap in gaps:
-            axes.axvspan(
-                max(gap.missed_from, since),  # type: ignore[arg-type] # dates are units of the axis
-                min(gap.until or until, until),  # type: ignore[arg-type] # the same
-                facecolor=_GAP,
-                edgecolor=_UNKNOWN,
-                alpha=0.35,
-                hatch="////",
-                linewidth=0,
-            )
+        figure = Figure(figsize=(7.2, 1.5))
+        axes = figure.add_axes((0.09, 0.17, 0.89, 0.78))
+        spans = [_span(max(gap.missed_from, since), min(gap.until or until, until)) for gap in gaps]
+        axes.broken_barh(
+            spans,
+            (0, 1),
+            transform=axes.get_xaxis_transform(),
+            facecolor=_GAP,
+            edgecolor=_UNKNOWN,
+            alpha=0.35,
+            hatch="////",
+            linewidth=0,
+        )
         if series.points:
             # A picture may round; the amounts stand in the table.
             times = [each.at for each in series.points] + [until]
@@ -62,8 +63,8 @@ def balance_chart(
 def coverage_strip(days: Sequence[Day]) -> str:
     """A cell for each local day: green where the balances were known, red from below where they were not."""
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 0.55), layout="constrained")
-        axes = figure.subplots()
+        figure = Figure(figsize=(7.2, 0.55))
+        axes = figure.add_axes((0.01, 0.36, 0.98, 0.6))
         places = range(len(days))
         axes.bar(
             places,
@@ -81,6 +82,12 @@ def coverage_strip(days: Sequence[Day]) -> str:
         axes.set_ylim(0, 1)
         axes.margins(x=0.005)
         return _svg(figure, "Coverage by day")
+
+
+def _span(since: datetime, until: datetime) -> tuple[float, float]:
+    """Start and width on an axis of time."""
+    start, end = date2num([since, until])  # type: ignore[no-untyped-call]
+    return float(start), float(end - start)
 
 
 def _svg(figure: Figure, title: str) -> str:

@@ -155,12 +155,14 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
+    -- Materialized: else the assets might be looked for again for every row.
+    WITH known AS MATERIALIZED (SELECT account, user_id, asset FROM report.asset)
     SELECT
         h.account, h.user_id, h.asset, h.valid_from, h.available_change, h.allocated_change, h.total_change,
         abs(h.total_change), h.available, h.allocated, h.total, h.confirmed_until, h.certainty, h.origin,
         h.previous_confirmed_until, h.reported, h.deleted, h.is_former, h.epoch, h.sequence, h.revision,
         h.session_id, h.ordinal
-    FROM report.asset AS k
+    FROM known AS k
     JOIN report.balance_history AS h ON h.account = k.account AND h.user_id = k.user_id AND h.asset = k.asset
     WHERE h.valid_from >= since AND h.valid_from < until AND h.recorded_at <= known_at;
 END;

@@ -35,6 +35,7 @@ def tell(sql: Query) -> None:
     _main(sql)
     _polled(sql)
     _pairs(sql)
+    _order(sql)
     insert(
         sql,
         "clock_step",
@@ -97,6 +98,35 @@ def _polled(sql: Query) -> None:
     request(sql, "polled", "GetBalances", "04 07:00:00", "04 07:00:10", "timed_out")
     gap(sql, "polled", "P", 0, "unanswered", "timed_out", "04 06:59:30", "04 07:01:00", touches="{balances}")
     request(sql, "polled", "GetBalances", "04 07:00:59", "04 07:01:00", "answered")
+
+
+def _order(sql: Query) -> None:
+    """A quote that was accepted: two events under one id."""
+    for ordinal, subject, data in (
+        (10, "account.requestForQuote.created", '{"requestForQuoteId":"q1","side":"buy","price":26850}'),
+        (
+            11,
+            "execution.order.executed",
+            '{"tradeId":"t1","side":"buy","pair":"BTCEUR","price":26850.50,"size":2.5}',
+        ),
+    ):
+        raw = (
+            '{"type":1,"target":"executionEvents","arguments":[{"channel":"executionEvents","topic":"Account",'
+            f'"subject":"{subject}","type":"message","clientId":"order-1","data":{data}}}]}}'
+        ).encode()
+        record = {"account": "main", "session_id": SESSIONS["A"], "ordinal": ordinal}
+        at = _march(f"03 09:59:{ordinal + 40}")
+        insert(sql, "raw_event", **record, received_at=at, size=len(raw), raw=raw)
+        insert(
+            sql,
+            "outcome",
+            **record,
+            position=0,
+            received_at=at,
+            outcome="ignored",
+            reason="unhandled_subject",
+            subject=subject,
+        )
 
 
 def _pairs(sql: Query) -> None:

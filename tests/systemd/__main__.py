@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support.daemon import ROOT
 from tests.systemd.bed import Bed
-from tests.systemd.machine import RELEASES, base, machine, missing
+from tests.systemd.machine import RELEASES, Impossible, base, machine, missing
 from tests.systemd.steps import STEPS, Figures
 
 DEFAULT = "bookworm"
@@ -29,29 +29,13 @@ def main(release: str) -> int:
     figures: Figures = {}
     why = missing()
     if why is None:
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory() as temporary:
-            packages = {
-                "old": _package(Path(temporary) / "old", "--version", "0.0.1"),
-                "new": _package(Path(temporary) / "new"),
-                "again": _package(Path(temporary) / "again"),
-            }
-            root = base(ROOT / "build" / "debian", release)
-            with machine(root, VOLUME_BYTES) as running:
-                bed = Bed(running, Path(temporary))
-                for step in STEPS:
-                    print(f"{time.monotonic() - started:6.1f} s  {step.__name__}", flush=True)
-                    try:
-                        step(bed, packages, figures)
-                    except Exception:  # noqa: BLE001 - told at the end, with the others
-                        failed[step.__name__] = traceback.format_exc()
-                        print(failed[step.__name__], _last_words(bed))
-                    else:
-                        passed.append(step.__name__)
-                bed.stop_hubs()
-        figures["run_seconds"] = round(time.monotonic() - started)
+        try:
+            _observe(release, passed, failed, figures)
+        except Impossible as reason:
+            why = str(reason)
     skipped = [step.__name__ for step in STEPS if step.__name__ not in {*passed, *failed}]
     document = {
+        "release": release,
         "passed": passed,
         "failed": failed,
         "skipped": skipped,
@@ -64,6 +48,31 @@ def main(release: str) -> int:
     print(f"{len(passed)} passed, {len(failed)} failed, {len(skipped)} skipped{f': {why}' if why else ''}")
     print(json.dumps(figures, indent=2))
     return 1 if failed else 0
+
+
+def _observe(release: str, passed: list[str], failed: dict[str, str], figures: Figures) -> None:
+    """Run the steps, and write down how each of them ends."""
+    started = time.monotonic()
+    root = base(ROOT / "build" / "debian", release)
+    with tempfile.TemporaryDirectory() as temporary:
+        packages = {
+            "old": _package(Path(temporary) / "old", "--version", "0.0.1"),
+            "new": _package(Path(temporary) / "new"),
+            "again": _package(Path(temporary) / "again"),
+        }
+        with machine(root, VOLUME_BYTES) as running:
+            bed = Bed(running, Path(temporary))
+            for step in STEPS:
+                print(f"{time.monotonic() - started:6.1f} s  {step.__name__}", flush=True)
+                try:
+                    step(bed, packages, figures)
+                except Exception:  # noqa: BLE001 - told at the end, with the others
+                    failed[step.__name__] = traceback.format_exc()
+                    print(failed[step.__name__], _last_words(bed))
+                else:
+                    passed.append(step.__name__)
+            bed.stop_hubs()
+    figures["run_seconds"] = round(time.monotonic() - started)
 
 
 def _package(directory: Path, *arguments: str) -> Path:

@@ -1,5 +1,6 @@
 """Two accounts on one machine, each with a hub of its own, and what a test can see of them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,9 +70,17 @@ class Bed:
         """Of the daemon, inside the machine; 0 while there is none."""
         return int(self.machine.show(unit(account), "MainPID"))
 
+    def says(self, account: str, pattern: str, within: float = 20) -> None:
+        """Wait until the Status line is like this."""
+        eventually(
+            lambda: re.fullmatch(pattern, self.machine.show(unit(account), "StatusText")),
+            within=within,
+            every=0.2,
+        )
+
     def stored(self, account: str) -> int:
         """Records in the database."""
-        query = "SELECT count(*) FROM ingest.raw_event WHERE account = %s"
+        query = "SELECT count(*) FROM ingest.record WHERE account = %s"
         return int(self.machine.ask(query, account))
 
     def open_gaps(self, account: str) -> int:

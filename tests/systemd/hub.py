@@ -19,6 +19,7 @@ def main(port: str, key: str, first_sequence: str, journal: str) -> None:
         journal_path=Path(journal),
         journal_fsync=False,
         changes_per_second=10,
+        seed=int(port),
     )
     with SimulatedHub(config) as hub:
         print(hub.url, flush=True)

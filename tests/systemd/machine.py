@@ -22,6 +22,10 @@ PACKAGES = "systemd,systemd-sysv,dbus,procps,postgresql,python3,libnss-systemd,c
 _ANSWER_SECONDS = 120
 
 
+class Impossible(Exception):
+    """No such machine can be had here, for a reason that is not our package's."""
+
+
 def missing() -> str | None:
     """Why no such machine can be started here; None where it can."""
     if os.geteuid() != 0:
@@ -38,7 +42,11 @@ def base(directory: Path, release: str) -> Path:
     if not root.exists():
         directory.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=directory))
-        _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", release, str(fresh))
+        try:
+            _run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", release, str(fresh))
+        except AssertionError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise Impossible(f"there is no Debian to be had: {error}") from error
         fresh.chmod(0o755)
         fresh.rename(root)
     return root
@@ -148,7 +156,10 @@ def machine(base_root: Path, volume_bytes: int) -> Iterator[Machine]:
         stack.callback(shutil.rmtree, directory)
         for name in ("memory", "volume"):
             (directory / name).mkdir()
-        _run("mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", str(directory / "memory"))
+        try:
+            _run("mount", "-t", "tmpfs", "-o", "size=2g,mode=0755", "tmpfs", str(directory / "memory"))
+        except AssertionError as error:  # in most containers
+            raise Impossible(f"root may not mount here: {error}") from error
         stack.callback(_unmount, directory / "memory")
         size = f"size={volume_bytes},mode=0755"
         _run("mount", "-t", "tmpfs", "-o", size, "tmpfs", str(directory / "volume"))

@@ -1,4 +1,5 @@
-"""The data dictionary of schema `report`, read from the catalogue's own comments.
+"""The data dictionary of schema `report`, read from its view `dictionary`, which reads the catalogue's
+comments.
 
 `python -m ingestor.adapters.postgres.dictionary URL` prints the part of `ingestor/DATA.md` that is generated.
 """
@@ -10,27 +11,22 @@ import psycopg
 from ingestor.adapters.postgres.reading import rows
 
 _COLUMNS = """
-    SELECT c.relname AS view, obj_description(c.oid, 'pg_class') AS about,
-           a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type,
-           col_description(c.oid, a.attnum) AS meaning
-    FROM pg_class AS c
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE n.nspname = 'report' AND c.relkind = 'v'
-    ORDER BY c.relname, a.attnum
+    SELECT view, question, "column", type, unit, comment
+    FROM report.dictionary
+    ORDER BY view COLLATE "C", place
 """
 
 
 def dictionary(connection: psycopg.Connection) -> str:
-    """Markdown: a section per view, a row per column."""
+    """Markdown: a section per view, table and function, a row per column."""
     lines: list[str] = []
     view = None
     for row in rows(connection, _COLUMNS):
         if row.view != view:
             view = row.view
-            lines += ["", f"### report.{view}", "", row.about or "", ""]
-            lines += ["| column | type | meaning |", "|---|---|---|"]
-        lines.append(f"| `{row.column}` | {row.type} | {row.meaning or ''} |")
+            lines += ["", f"### report.{view}", "", row.question, ""]
+            lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]
+        lines.append(f"| `{row.column}` | {row.type} | {row.unit or ''} | {row.comment} |")
     return "\n".join(lines).strip() + "\n"
 
 

@@ -1,11 +1,12 @@
 """The statements of the store. Parameters are `$1`, `$2`, ...: what the server reads, so that the driver
 need not.
 
-The rows of a batch travel as one JSON array per table, in one statement for all tables; many rows of the
-tables that events add to travel as COPY (decision 0008 has the figures). The columns and their types come
-from the row types; a test holds them against the schema.
+The rows of a batch travel in one statement for all tables: what the rows of a table share is said once, the
+rest is one JSON array. Many rows of the tables that events add to travel as COPY (decision 0008 has the
+figures). The columns and their types come from the row types; a test holds them against the schema.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -41,6 +42,8 @@ class Change:
     parts: tuple[str, ...]
     rejection: str | None = None
     """Why the batch is rejected unless each row has its effect in exactly one of the parts."""
+    each: tuple[str, ...] | None = None
+    """The columns that differ from row to row in the usual batch, where the rest can be said once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,40 +81,46 @@ def _type(hint: Any) -> str:
     return _TYPES.get(hint) or "text"
 
 
-def _given(shape: dict[str, str]) -> str:
-    """Rows as a table, from one JSON array of objects."""
-    listed = ", ".join(f"{name} {'text' if each == 'bytea' else each}" for name, each in shape.items())
-    return f"json_to_recordset({{given}}::json) AS given({listed})"
+def given(row: type[Any], each: tuple[str, ...], number: int) -> str:
+    """Rows as a table: the columns `each` from one JSON array of objects, the others said once for all rows.
+
+    Args:
+        number: of the first parameter: the others' values come first, in order, and then the array.
+    """
+    shape = columns(row)
+    once = [name for name in shape if name not in each]
+    selected = [f"${at}::{shape[name]} AS {name}" for at, name in enumerate(once, number)]
+    if not each:
+        return f"(SELECT {', '.join(selected)}) AS given"
+    listed = []
+    for name in each:
+        is_bytes = shape[name] == "bytea"  # JSON has none: they come as base64
+        selected.append(f"decode(r.{name}, 'base64') AS {name}" if is_bytes else f"r.{name}")
+        listed.append(f"{name} {'text' if is_bytes else shape[name]}")
+    rows = f"json_to_recordset(${number + len(once)}::json) AS r({', '.join(listed)})"
+    return f"(SELECT {', '.join(selected)} FROM {rows}) AS given"  # noqa: S608 - names from our own row types
 
 
-def _values(shape: dict[str, str]) -> dict[str, str]:
-    """The given value of each column. JSON has no bytes: they come as base64."""
-    return {
-        name: f"decode(given.{name}, 'base64')" if each == "bytea" else f"given.{name}"
-        for name, each in shape.items()
-    }
-
-
-def _insert(table: str, shape: dict[str, str], more: str = "") -> str:
-    values = _values(shape)
+def _insert(table: str, names: Iterable[str], more: str = "") -> str:
+    listed = [*names]
     return (
-        f"INSERT INTO ingest.{table} (account, {', '.join(values)}) "  # noqa: S608 - names from our own row types
-        f"SELECT $1::text, {', '.join(values.values())} FROM {_given(shape)} {more}"
+        f"INSERT INTO ingest.{table} (account, {', '.join(listed)}) "  # noqa: S608 - names from our own row types
+        f"SELECT $1::text, {', '.join(f'given.{name}' for name in listed)} FROM {{given}} {more}"
     )
 
 
-def _added(table: str, row: type[Any]) -> Change:
+def _added(table: str, row: type[Any], each: tuple[str, ...] | None) -> Change:
     # RETURNING, though nobody reads it: else Citus sends the rows by COPY, and what is rejected then comes
     # without its SQLSTATE.
-    return Change((_insert(table, columns(row), "RETURNING 1"),))
+    return Change((_insert(table, columns(row), "RETURNING 1"),), each=each)
 
 
-def _completed(table: str, row: type[Any], only: str = "true") -> Change:
+def _completed(table: str, row: type[Any], only: str = "true", each: tuple[str, ...] | None = None) -> Change:
     """Rows that are written when something begins, and again when it ends."""
     changed = [name for name in columns(row) if name not in row.key]
     update = ", ".join(f"{name} = excluded.{name}" for name in changed)
     on_conflict = f"ON CONFLICT (account, {', '.join(row.key)}) DO UPDATE SET {update} WHERE {only}"
-    return Change((_insert(table, columns(row), on_conflict),))
+    return Change((_insert(table, columns(row), on_conflict),), each=each)
 
 
 def _begun(table: str, row: type[Any], rejection: str) -> Change:
@@ -128,24 +137,23 @@ def _session_progress() -> Change:
             dropped_records = s.dropped_records + given.dropped_records,
             last_received_at = coalesce(given.last_received_at, s.last_received_at),
             {", ".join(f"{name} = given.{name}" for name in closing)}
-        FROM {_given(columns(SessionProgressRow))}
+        FROM {{given}}
         WHERE s.account = $1::text AND s.session_id = given.session_id AND s.opened_at = given.opened_at
           AND s.committed_ordinal = given.first_ordinal - 1 AND s.closed_at IS NULL
         RETURNING 1
     """  # noqa: S608 - names from our own row types
     # Exactly: not above, where the batch is stored already, and not below, where the server has lost commits.
-    return Change((update,), "a session stands elsewhere")
+    return Change((update,), "a session stands elsewhere", each=())
 
 
 def _watermarks() -> Change:
-    all_columns = columns(WatermarkRow)
-    new = {name: each for name, each in all_columns.items() if not name.startswith("old_")}
-    begun = _insert("watermark", new).replace(_given(new), _given(all_columns))
-    begun += "WHERE given.old_epoch IS NULL ON CONFLICT DO NOTHING RETURNING 1"
+    new = [name for name in columns(WatermarkRow) if not name.startswith("old_")]
+    more = "WHERE given.old_epoch IS NULL ON CONFLICT DO NOTHING RETURNING 1"
+    begun = _insert("watermark", new, more)
     moved = f"""
         UPDATE ingest.watermark AS w
-        SET {", ".join(f"{name} = {value}" for name, value in _values(new).items())}
-        FROM {_given(all_columns)}
+        SET {", ".join(f"{name} = given.{name}" for name in new)}
+        FROM {{given}}
         WHERE w.account = $1::text AND w.kind = given.kind AND w.user_id = given.user_id
           AND (w.epoch, w.sequence, w.revision)
               = (given.old_epoch, given.old_sequence, given.old_revision)
@@ -153,8 +161,22 @@ def _watermarks() -> Change:
         RETURNING 1
     """  # noqa: S608 - names from our own row types
     # The guard against going backwards, and against a second writer: it stands in the SQL (I4, I16).
-    return Change((moved, begun), "a stream stands elsewhere")
+    return Change((moved, begun), "a stream stands elsewhere", each=())
 
+
+_EACH: dict[type[Any], tuple[str, ...]] = {
+    RawEventRow: ("ordinal", "received_at", "size", "raw"),
+    OutcomeRow: ("ordinal", "received_at", "sequence"),
+    VersionRow: (
+        "valid_from",
+        "sequence",
+        "ordinal",
+        "received_at",
+        "passed_over",
+        "previous_confirmed_until",
+    ),
+    BalanceRow: ("asset", "valid_from", "sequence", "available", "allocated"),
+}
 
 _COPIED: dict[type[Any], str] = {
     RawEventRow: "raw_event",
@@ -172,10 +194,10 @@ CHANGES: dict[type[Any], Change] = {
     # Before the watermark, which refers to it.
     EpochRow: _begun("epoch", EpochRow, "an epoch exists already"),
     WatermarkRow: _watermarks(),
-    **{row: _added(table, row) for row, table in _COPIED.items()},
+    **{row: _added(table, row, _EACH.get(row)) for row, table in _COPIED.items()},
     DeadLetterRow: _completed("dead_letter", DeadLetterRow),
     GapRow: _completed("gap", GapRow, "gap.ended_at IS NULL"),
-    RequestRow: _completed("request", RequestRow),
+    RequestRow: _completed("request", RequestRow, each=()),
     ConfirmationRow: _completed("confirmation", ConfirmationRow),
 }
 """In the order of writing. Every row type of a batch is one of these."""
@@ -190,29 +212,35 @@ COPIES: dict[type[Any], Copy] = {
 """What every event adds to; for these the way depends on how many rows there are."""
 
 
+Form = tuple[type[Any], tuple[str, ...]]
+"""Rows of a type, and those of their columns that are given for each row; the others are said once."""
+
+
 @cache
-def at_once(rows: tuple[type[Any], ...]) -> bytes:
+def at_once(forms: tuple[Form, ...]) -> bytes:
     """One statement for rows of all these types: one message to the server, one plan, one snapshot.
 
-    Parameters are the account and then the rows of each type as JSON. Nothing is inserted where a guard does
-    not hold, and epochs come before watermarks: Postgres carries out first what is read from, in the order of
-    reading, and Citus one part after the other as they are written. In whatever order it went, nothing of the
-    batch would stay.
+    Parameters are the account and then, for each type, what `given` takes. Nothing is inserted where a guard
+    does not hold, and epochs come before watermarks: Postgres carries out first what is read from, in the
+    order of reading, and Citus one part after the other as they are written. In whatever order it went,
+    nothing of the batch would stay.
     """
     guarded: list[str] = []
     others: list[str] = []
     checks = []
-    for number, row in enumerate(rows, 2):
-        change = CHANGES[row]
+    number = 2
+    for row, each in forms:
+        change, source = CHANGES[row], given(row, each, number)
+        number += len(columns(row)) - len(each) + bool(each)
         names = [f"part_{number}_{index}" for index in range(len(change.parts))]
         (guarded if change.rejection else others).extend(
-            f"{name} AS ({part.replace('{given}', f'${number}')})"
+            f"{name} AS ({part.replace('{given}', source)})"
             for name, part in zip(names, change.parts, strict=True)
         )
         if change.rejection:
             done = " + ".join(f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608 - our names
-            given = f"json_array_length(${number}::json)"
-            checks.append(f"ingest.require({done} = {given}, '{change.rejection}')::text")
+            rows = f"json_array_length(${number - 1}::json)" if each else "1"
+            checks.append(f"ingest.require({done} = {rows}, '{change.rejection}')::text")
     checked = f"checked AS MATERIALIZED (SELECT {', '.join(checks) or '1'})"
     parts = ", ".join([*guarded, checked, *others])
     return f"WITH {parts} SELECT * FROM checked".encode()  # noqa: S608 - our own parts

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import structlog
+from psycopg.types.numeric import Int8Dumper
 
 from ingestor.adapters.postgres import statements, writing
 from ingestor.adapters.postgres.account_lock import AccountLock
@@ -147,6 +148,8 @@ class PostgresStore:
         """Once for each new connection: nothing that the last one knew holds for it."""
         require_schema(connection)
         connection.prepare_threshold = 0
+        # Else a statement is prepared again for each size of each number.
+        connection.adapters.register_dumper(int, Int8Dumper)
         self._lock.hold(connection)
         self._timekeeping.read(connection)
         self._found_again = not self._last

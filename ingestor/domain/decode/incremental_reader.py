@@ -24,9 +24,9 @@ from ingestor.domain.limits import Limits
 _RECORD_BYTES = 65_536
 _RECORDS = 16
 """No more records than this are kept, and none that is larger than that: a few MiB in all."""
-_COST, _MISS, _CREDIT = 64, 1, 512
-"""To keep a record costs a second exact reading, which is wasted if no other is like it. So it is paid from a
-credit, which grows by as much with each record that is like a kept one, and by a 64th with each other one."""
+_COST, _HIT, _MISS, _CREDIT = 128, 64, 1, 512
+"""To keep a record costs two more exact readings, which are wasted if no other is like it. So it is paid from
+a credit, which grows by half as much with each record that is like a kept one, by a 128th with each other."""
 
 _NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|)(?:[eE][-+]?0?[0-9]|))"
 _DIGITS = 40
@@ -149,7 +149,7 @@ class IncrementalReader:
         known = self._known.get(text[: text.find("sequence")])
         if known is not None and (text == known.text or known.follow(text)):
             if self._credit < _CREDIT:
-                self._credit += _COST
+                self._credit += _HIT
             return known.events
         events = exact_reader.events(raw, self._limits)
         snapshot = events[0].body
@@ -163,7 +163,7 @@ class IncrementalReader:
     def _learn(self, text: str, events: tuple[Event, ...], snapshot: BalanceSnapshot) -> None:
         """Keep a record, if it is cut in the right places.
 
-        The proof: with a number in all these places that the record does not have, the exact reader finds it
+        The proof: with one number in all these places, and then with another, the exact reader finds it
         wherever we do. That names are unique, and within the limits, it has found out before.
         """
         at = text.find("sequence")
@@ -177,17 +177,15 @@ class IncrementalReader:
         exposed = "Exposure" in middle
         unread = [""] * len(heads)
         known = _Known(head, grammar, heads, exposed, around, text, unread, tail, events, snapshot)
-        values = set(_VALUE.findall(text))
-        other = next(each for each in map(":{}".format, count()) if each not in values)
-        if totals is not None:
-            moved = tail[totals.end(1) : totals.start(4)]
-            tail = tail.replace(moved, _VALUE.sub(other, moved))
-        probe = head + _VALUE.sub(other, middle) + tail
-        # By `repr`, because equality of decimals forgets trailing zeros.
-        if known.follow(probe) and repr(known.events) == repr(
-            exact_reader.events(probe.encode(), self._limits)
-        ):
-            self._known.pop(head, None)
-            if len(self._known) >= _RECORDS:
-                del self._known[next(iter(self._known))]
-            self._known[head] = known
+        moved = "" if totals is None else tail[totals.end(1) : totals.start(4)]
+        for number in (":1", ":2"):
+            moving = tail.replace(moved, _VALUE.sub(number, moved)) if moved else tail
+            probe = head + _VALUE.sub(number, middle) + moving
+            exact = exact_reader.events(probe.encode(), self._limits)
+            # By `repr`, because equality of decimals forgets trailing zeros.
+            if not known.follow(probe) or repr(known.events) != repr(exact):
+                return
+        self._known.pop(head, None)
+        if len(self._known) >= _RECORDS:
+            del self._known[next(iter(self._known))]
+        self._known[head] = known
