@@ -58,6 +58,7 @@ GUIDE = {
     "grants.sql",
     "ingestor.toml.example",
     *(f"prometheus/{name}" for name in shipped("deploy/prometheus")),
+    *(f"schemas/{name}" for name in shipped("deploy/schemas")),
     *(f"systemd/{name}" for name in shipped("deploy/systemd")),
 }
 """What the operator's guide names, installed as `share/hercle-ingestor` of the environment."""
