@@ -6,12 +6,45 @@ them in `deploy/schemas`.
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import msgspec
 
+from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.status import AccountStatus, DaemonState
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDocument:
+    """`ingestor snapshot --json`."""
+
+    account: str
+    planned: list[str]
+    """Commands that the daemon sends once its link is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusDocument(AccountStatus):
+    """`ingestor status --json`."""
+
+    daemon: DaemonState
+    problems: list[str]
+    """Each reason not to trust the tables; the worst first."""
+    live: LiveState | None
+    """What the daemon tells over its local socket; null where none answers on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatusDocument:
+    """`ingestor status --json` with the database down and the daemon up."""
+
+    account: str
+    live: LiveState
+    problems: list[str]
+
 
 DOCUMENTS: dict[str, type] = {
     "gaps list": GapsDocument,
@@ -19,8 +52,12 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "snapshot": SnapshotDocument,
+    "status": StatusDocument,
+    "status without-database": LiveStatusDocument,
 }
-"""By command; of `dead-letters export` it is the type of each line."""
+"""By command; of `dead-letters export` it is the type of each line. `status` prints the last one with the
+database down."""
 
 
 def say(document: object) -> None:

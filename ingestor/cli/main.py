@@ -28,6 +28,7 @@ COMMANDS = {
     "hub": "Serve a simulated hub on loopback until interrupted.",
     "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
+    "snapshot": "Make the running daemon request balances and pairs now.",
     "gaps": "List when something may have been missed, and why.",
     "dead-letters": "List events that could not be applied, with their records.",
     "statement": "Write a month of the account as one HTML file.",
