@@ -1,6 +1,6 @@
 """The daemon's local socket: its state, and what can be asked of it, with the database up or down.
 
-Whoever may open the socket may make the daemon request a snapshot, and nothing else of the hub.
+Whoever may open the socket may make the daemon request a snapshot and connect anew, and nothing else.
 """
 
 import os
@@ -39,12 +39,17 @@ class LiveState:
 
 
 def control_server(
-    account: str, picture: Callable[[], Picture], snapshot: Callable[[], object], clock: Clock
+    account: str,
+    picture: Callable[[], Picture],
+    snapshot: Callable[[], object],
+    reconnect: Callable[[], object],
+    clock: Clock,
 ) -> ControlServer | None:
     """Not started; None where there is no runtime directory.
 
     Args:
         snapshot: plans a request of each kind.
+        reconnect: ends the session or the pause, and connects at once.
     """
     directory = _directory(os.environ)
     if directory is None:
@@ -57,12 +62,13 @@ def control_server(
         )
         return Page(200, msgspec.json.encode(told), "application/json")
 
-    def snapshot_now() -> Page:
-        snapshot()
+    def done(action: Callable[[], object]) -> Page:
+        action()
         return Page(200, b"{}", "application/json")
 
     path = directory / f"{account}.sock"
-    return ControlServer(path, {"/state": state}, {"/snapshot": snapshot_now}, clock)
+    actions = {"/snapshot": lambda: done(snapshot), "/reconnect": lambda: done(reconnect)}
+    return ControlServer(path, {"/state": state}, actions, clock)
 
 
 def live_state(account: str) -> LiveState | None:
@@ -73,7 +79,16 @@ def live_state(account: str) -> LiveState | None:
 
 def snapshot_now(account: str) -> None:
     """Make the account's daemon request balances and pairs. Raises Transient where none answers."""
-    if _asked(account, "POST", "/snapshot") is None:
+    _act(account, "/snapshot")
+
+
+def reconnect_now(account: str) -> None:
+    """Make the account's daemon connect to the hub anew. Raises Transient where none answers."""
+    _act(account, "/reconnect")
+
+
+def _act(account: str, target: str) -> None:
+    if _asked(account, "POST", target) is None:
         raise Transient(
             f"no daemon of the account {account} answers on this machine\n"
             f"why: none listens on {' or '.join(map(str, _sockets(account)))}, or not as this user\n"

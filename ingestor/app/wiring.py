@@ -133,7 +133,9 @@ class Ingestor:
             each
             for each in (
                 metrics_server(settings.metrics.listen, self.picture, clock),
-                control_server(settings.account, self.picture, self._snapshot_now, clock),
+                control_server(
+                    settings.account, self.picture, self._snapshot_now, self._link.reconnect, clock
+                ),
             )
             if each is not None
         ]

@@ -27,6 +27,15 @@ class SnapshotDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconnectDocument:
+    """`ingestor reconnect --json`."""
+
+    account: str
+    asked: bool
+    """Always true: a daemon that does not answer is an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusDocument(AccountStatus):
     """`ingestor status --json`."""
 
@@ -53,6 +62,7 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
     "snapshot": SnapshotDocument,
+    "reconnect": ReconnectDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
 }

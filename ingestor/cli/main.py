@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
     "snapshot": "Make the running daemon request balances and pairs now.",
+    "reconnect": "Make the running daemon connect to the hub anew, now.",
     "gaps": "List when something may have been missed, and why.",
     "dead-letters": "List events that could not be applied, with their records.",
     "statement": "Write a month of the account as one HTML file.",

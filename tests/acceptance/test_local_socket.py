@@ -67,6 +67,21 @@ def test_status_and_snapshot_ask_the_daemon(
     assert list((runtime / "ingestor").iterdir()) == []
 
 
+def test_a_reconnect_ends_a_session_and_a_pause(
+    hub: SimulatedHub, database: str, sql: Query, runtime: Path
+) -> None:
+    """I11: what an operator interrupts is a gap too, which ends once the state is confirmed."""
+    more = {"XDG_RUNTIME_DIR": str(runtime)}
+    env = environment(hub.url, database, hub.config.api_key, **more)
+    with Daemon(env) as daemon:
+        eventually(lambda: command("status", env=env).returncode == 0, within=40)
+        assert document("reconnect", "reconnect", env=env, code=0) == {"account": ACCOUNT, "asked": True}
+        ended = "SELECT 1 FROM ingest.gap WHERE cause = 'reconnect' AND ended_at IS NOT NULL"
+        eventually(lambda: sql(ended), within=20)
+        assert len(daemon.events("link_up")) == 2
+        assert daemon.terminate() == 0
+
+
 def test_without_a_daemon_a_snapshot_says_so(runtime: Path) -> None:
     env = environment("http://127.0.0.1:1/hub", NOWHERE, "a-key", XDG_RUNTIME_DIR=str(runtime))
     done = command("snapshot", "--json", env=env)
