@@ -57,6 +57,8 @@ GUIDE = {
     "RUNBOOK.md",
     "grants.sql",
     "ingestor.toml.example",
+    *(f"completions/{name}" for name in shipped("deploy/completions")),
+    *(f"man/{name}" for name in shipped("deploy/man")),
     *(f"prometheus/{name}" for name in shipped("deploy/prometheus")),
     *(f"schemas/{name}" for name in shipped("deploy/schemas")),
     *(f"systemd/{name}" for name in shipped("deploy/systemd")),
