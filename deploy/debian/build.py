@@ -73,6 +73,15 @@ def build_wheel(directory: Path) -> Path:
     return wheel
 
 
+_WHERE_LOOKED_FOR = {
+    "man/ingestor.1": "man/man1/ingestor.1",
+    "completions/ingestor.bash": "bash-completion/completions/ingestor",
+    "completions/_ingestor": "zsh/vendor-completions/_ingestor",
+    "completions/ingestor.fish": "fish/vendor_completions.d/ingestor.fish",
+}
+"""By file of `deploy` where man and the shells look, below /usr/share."""
+
+
 def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
     """Everything but the control files; gives the metadata of each Python package by its name."""
     venv = tree / VENV
@@ -116,6 +125,9 @@ def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
     shutil.copy(ROOT / "CHANGELOG.md", tree / "usr" / "share" / "doc" / NAME)
     for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
         shutil.copy(unit, tree / "usr" / "lib" / "systemd" / "system")
+    for file, place in _WHERE_LOOKED_FOR.items():
+        (tree / "usr" / "share" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "deploy" / file, tree / "usr" / "share" / place)
     (tree / "etc" / "ingestor").mkdir(parents=True)
     shutil.copy(HERE / "main.toml", tree / "etc" / "ingestor")
     return {

@@ -1,16 +1,21 @@
-"""A small HTTP server for one machine: pages by path, one connection at a time, in one thread.
+"""Small HTTP servers for one machine: pages by path, one connection at a time, in one thread.
 
-It does no more than a scrape or a probe needs: GET, without keep-alive. Each connection has a deadline for
-all of it, and few may wait, so a client that is slow or never stops delays nothing but the next client.
+One does no more than a scrape, a probe or a command needs: no body, no keep-alive. Each connection has a
+deadline for all of it, and few may wait, so a client that is slow or never stops delays nothing but the next
+client.
 """
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import structlog
+from typing_extensions import override
 
 from ingestor.pipeline.ports import Clock
 
@@ -19,6 +24,7 @@ log = structlog.get_logger()
 _DEADLINE_SECONDS = 2.0
 _WAITING = 4
 _REQUEST_BYTES = 8 * 1024
+_ANSWER_BYTES = 1024 * 1024
 _RETRY_SECONDS = 5.0
 _REASONS = {
     200: "OK",
@@ -41,6 +47,8 @@ class Page(NamedTuple):
 class LoopbackServer:
     """`start` and `stop` once. An address that is taken is tried again until it is free."""
 
+    _name = "metrics"
+
     def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]], clock: Clock) -> None:
         """
         Args:
@@ -49,11 +57,12 @@ class LoopbackServer:
         """
         self._address = (host, port)
         self._pages = pages
+        self._actions: Mapping[str, Callable[[], Page]] = {}
         self._clock = clock
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._failing = False
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
 
     def start(self) -> None:
         """Begin to listen; never waits and never raises."""
@@ -117,6 +126,8 @@ class LoopbackServer:
         match head.partition(b"\r\n")[0].decode("latin-1").split(" "):
             case ["GET", target, "HTTP/1.0" | "HTTP/1.1"]:
                 page = self._pages.get(target.partition("?")[0])
+            case ["POST", target, "HTTP/1.0" | "HTTP/1.1"] if target in self._actions:
+                page = self._actions[target]
             case [_, _, "HTTP/1.0" | "HTTP/1.1"]:
                 return Page(405, b"only GET\n")
             case _:
@@ -127,9 +138,97 @@ class LoopbackServer:
             return page()
         except Exception as error:  # noqa: BLE001 - a page that fails must not end what it tells of
             self._failed(f"{type(error).__name__}: {error}")
-            return Page(503, b"this page failed; see metrics_failed in the log\n")
+            return Page(503, b"this page failed; see " + self._name.encode() + b"_failed in the log\n")
 
     def _failed(self, error: str) -> None:
         if not (self._failing or self._stopping.is_set()):
-            log.warning("metrics_failed", error=error)
+            self._warn(error)
         self._failing = True
+
+    def _warn(self, error: str) -> None:
+        log.warning("metrics_failed", error=error)
+
+
+class ControlServer(LoopbackServer):
+    """The same on a socket file for its user and its group, with actions by POST."""
+
+    _name = "control"
+
+    def __init__(
+        self,
+        path: Path,
+        pages: Mapping[str, Callable[[], Page]],
+        actions: Mapping[str, Callable[[], Page]],
+        clock: Clock,
+    ) -> None:
+        super().__init__("", 0, pages, clock)
+        self._path = path
+        self._actions = actions
+
+    @override
+    def stop(self, timeout: float) -> None:
+        listening = self._listener is not None
+        super().stop(timeout)
+        if listening:
+            self._path.unlink(missing_ok=True)
+
+    @override
+    def _listening(self) -> socket.socket:
+        if _answers(self._path):  # a standby's turn comes when the other process has ended
+            raise OSError(errno.EADDRINUSE, f"another process listens on {self._path}")
+        self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        # Nobody can connect before it has its mode; the rename also replaces what a killed process has left.
+        making = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        making.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(making))
+            making.chmod(0o660)
+            listener.listen(_WAITING)
+            making.rename(self._path)
+        except OSError:
+            listener.close()
+            making.unlink(missing_ok=True)
+            raise
+        self._listener = listener
+        self._failing = False
+        log.info("control_listening", path=str(self._path))
+        return listener
+
+    @override
+    def _warn(self, error: str) -> None:
+        log.warning("control_failed", error=error)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(_DEADLINE_SECONDS)
+        try:
+            asking.connect(str(path))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def ask(path: Path, method: str, target: str, timeout: float) -> bytes | None:
+    """What a control server answers; None where none does, or not within `timeout` seconds for each step.
+
+    Raises:
+        PermissionError: the socket is for another user and group.
+    """
+    answer = b""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(timeout)
+        try:
+            asking.connect(str(path))
+            asking.sendall(f"{method} {target} HTTP/1.1\r\n\r\n".encode())
+            while (piece := asking.recv(65_536)) and len(answer) < _ANSWER_BYTES:
+                answer += piece
+        except PermissionError:
+            raise
+        except OSError:
+            return None
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return body if head.startswith(b"HTTP/1.1 200 ") else None

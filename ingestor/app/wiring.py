@@ -26,6 +26,7 @@ from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
+from ingestor.app.control import control_server
 from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
 from ingestor.app.hub import hub_link
@@ -35,7 +36,7 @@ from ingestor.domain.decision import Policy, Step
 from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
 from ingestor.domain.limits import Limits
-from ingestor.domain.requests import Command
+from ingestor.domain.requests import Command, RequestCause
 from ingestor.domain.streams import Kind
 from ingestor.logs import redact
 from ingestor.pipeline.apply import Rules
@@ -128,7 +129,16 @@ class Ingestor:
         """All threads have been started."""
         self._standby = False
         self._stopped = False
-        self._metrics = metrics_server(settings.metrics.listen, self.picture, clock)
+        self._servers = [
+            each
+            for each in (
+                metrics_server(settings.metrics.listen, self.picture, clock),
+                control_server(
+                    settings.account, self.picture, self._snapshot_now, self._link.reconnect, clock
+                ),
+            )
+            if each is not None
+        ]
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
         """Load what the database knows, then listen.
@@ -143,8 +153,8 @@ class Ingestor:
         Raises:
             Fatal: the database refuses the credential, the schema or the account.
         """
-        if self._metrics is not None:
-            self._metrics.start()
+        for server in self._servers:
+            server.start()
         state = self._open(stop, waiting)
         if state is None:
             return
@@ -171,8 +181,8 @@ class Ingestor:
         if self._stopped:
             return True
         self._stopped = True
-        if self._metrics is not None:
-            self._metrics.stop(1.0)
+        for server in self._servers:
+            server.stop(1.0)
         if not self._started:
             self._store.close()
             return True
@@ -242,7 +252,7 @@ class Ingestor:
             dropping=level.dropping,
             outcomes=dict(progress.outcomes),
             retrying=progress.retrying,
-            seconds_retrying=now - progress.retrying_since,
+            seconds_retrying=0.0 if progress.retrying is None else now - progress.retrying_since,
             seconds_since_commit=None if committed_at is None else (at - committed_at).total_seconds(),
             started=self._running,
             standby=self._standby and not self._started,
@@ -269,6 +279,10 @@ class Ingestor:
             clock_offset_seconds=self._clock.offset_seconds,
             unaccounted=progress.unaccounted,
         )
+
+    def _snapshot_now(self) -> None:
+        for command in Command:
+            self._scheduler.request(command, RequestCause.OPERATOR)
 
     def _refusal(self) -> CredentialRefused | None:
         """The hub refuses the key at the first start of this account: it has never worked, and whoever has

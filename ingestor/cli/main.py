@@ -28,6 +28,10 @@ COMMANDS = {
     "hub": "Serve a simulated hub on loopback until interrupted.",
     "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
+    "snapshot": "Make the running daemon request balances and pairs now.",
+    "reconnect": "Make the running daemon connect to the hub anew, now.",
+    "gaps": "List when something may have been missed, and why.",
+    "dead-letters": "List events that could not be applied, with their records.",
     "statement": "Write a month of the account as one HTML file.",
     "export": "Write views of schema report into files, with a manifest that proves them.",
     "db": "Upgrade the database's schema, or tell where it stands.",
@@ -48,7 +52,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         _load_structlog()
-        module = importlib.import_module(f"ingestor.cli.{cmd_name}")
+        module = importlib.import_module(f"ingestor.cli.{cmd_name.replace('-', '_')}")
         commands = (each for each in vars(module).values() if isinstance(each, click.Command))
         return next(each for each in commands if each.name == cmd_name)
 

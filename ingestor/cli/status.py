@@ -1,13 +1,11 @@
 """`ingestor status`: one look at the account, with the daemon up or down."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import datetime
-from uuid import UUID
+from dataclasses import fields
 
 import click
 
+from ingestor.app.control import LiveState, live_state
 from ingestor.app.picture import span
 from ingestor.app.status import (
     AccountStatus,
@@ -18,8 +16,11 @@ from ingestor.app.status import (
     problems,
     status,
 )
+from ingestor.cli.documents import LiveStatusDocument, StatusDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.domain.errors import Transient
+from ingestor.logs import redact
 
 
 @click.command("status")
@@ -28,15 +29,37 @@ from ingestor.cli.invocation import Invocation, json_option, settings_options
 @click.pass_obj
 def status_command(invocation: Invocation, *, as_json: bool) -> int:
     """Tell how the account stands, with the daemon up or down. Exits with 1 if something is wrong."""
-    account = status(invocation.load_to_look().settings)
+    settings = invocation.load_to_look().settings
+    live = live_state(settings.account)
+    try:
+        account = status(settings)
+    except Transient as error:
+        if live is None:
+            raise
+        return _without_database(live, str(error), as_json=as_json)
     found = problems(account)
     if as_json:
-        document = {**asdict(account), "daemon": daemon_state(account), "problems": found}
-        click.echo(json.dumps(document, indent=2, default=_plain))
+        known = {each.name: getattr(account, each.name) for each in fields(account)}
+        say(StatusDocument(**known, daemon=daemon_state(account), problems=found, live=live))
     else:
         for line in (*lines(account), *(f"problem   {problem}" for problem in found)):
             click.echo(line)
     return Exit.PROBLEMS if found else Exit.OK
+
+
+def _without_database(live: LiveState, error: str, *, as_json: bool) -> int:
+    """What the daemon itself tells over its socket."""
+    found = [f"the database cannot be asked: {redact(error.splitlines()[0])}"]
+    found += [*live.not_live, *(f"{name}: {text}" for name, text in live.not_ready.items())]
+    if as_json:
+        say(LiveStatusDocument(live.account, live, found))
+    else:
+        click.echo(f"account   {live.account}")
+        click.echo(f"daemon    answers, pid {live.pid}, version {live.version}")
+        click.echo(f"state     {live.status}")
+        for problem in found:
+            click.echo(f"problem   {problem}")
+    return Exit.PROBLEMS
 
 
 def lines(account: AccountStatus) -> Iterator[str]:
@@ -88,13 +111,3 @@ def _stream_line(stream: StreamStatus) -> str:
         f"{stream.kind:<9} epoch {stream.epoch}, sequence {stream.sequence}, "
         f"confirmed {stream.seconds_since_confirmed:.0f} s ago{pending}{former}"
     )
-
-
-def _plain(value: object) -> str:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case UUID():
-            return str(value)
-        case _:
-            raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -48,6 +48,8 @@ class RequestCause(StrEnum):
     UNDECODABLE = "undecodable"
     """An event that could not be read may have been a newer state."""
     RETRY = "retry"
+    OPERATOR = "operator"
+    """`ingestor snapshot` asked for it."""
 
 
 class RequestOutcome(StrEnum):

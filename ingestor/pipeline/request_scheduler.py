@@ -38,7 +38,9 @@ from ingestor.domain.requests import (
 from ingestor.domain.scrub import scrub
 from ingestor.pipeline.ports import Clock, Hub
 
-_REASONS = frozenset({RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE})
+_REASONS = frozenset(
+    {RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE, RequestCause.OPERATOR}
+)
 _AT_ONCE = 4
 """So many requests may follow each other without a pause; a reset needs three."""
 _UNREADABLE_ATTEMPTS = 5

@@ -59,7 +59,7 @@ GUIDE = {
     "ingestor.toml.example",
     *(
         f"{folder}/{name}"
-        for folder in ("dbt", "grafana", "prometheus", "systemd")
+        for folder in ("completions", "dbt", "grafana", "man", "prometheus", "schemas", "systemd")
         for name in shipped(f"deploy/{folder}")
     ),
 }

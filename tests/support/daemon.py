@@ -29,7 +29,15 @@ QUICK = {
 
 def surroundings() -> dict[str, str]:
     """The environment without what `ingestor` could pick up of it by accident."""
-    ours = ("INGESTOR_", "HERCLE_", "NOTIFY_", "CREDENTIALS_", "PYTHONPATH")
+    ours = (
+        "INGESTOR_",
+        "HERCLE_",
+        "NOTIFY_",
+        "CREDENTIALS_",
+        "PYTHONPATH",
+        "RUNTIME_DIRECTORY",
+        "XDG_RUNTIME_DIR",
+    )
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

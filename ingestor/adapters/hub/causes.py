@@ -22,6 +22,8 @@ class LinkCause(StrEnum):
 
     STOPPED = "stopped"
     """We closed it."""
+    RECONNECT = "reconnect"
+    """`ingestor reconnect` asked for it."""
     NO_KEY = "no_key"
     """The API key could not be read."""
     DNS = "dns"

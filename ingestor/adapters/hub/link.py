@@ -47,6 +47,8 @@ class HubLink:
         self._retry = Retry(options.timing, rng)
         self._losses = Losses()
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        """Ends a pause: somebody wants to stop, or to connect at once."""
         self._lock = threading.Lock()
         self._state = LinkState.IDLE
         self._attempt: Attempt | None = None
@@ -72,6 +74,7 @@ class HubLink:
     def stop(self, timeout: float) -> bool:
         """End the session and the thread. False if it took longer than `timeout` seconds."""
         self._stop.set()
+        self._wake.set()
         with self._lock:
             attempt = self._attempt
         if attempt is not None:
@@ -82,6 +85,14 @@ class HubLink:
                 attempt.cut()  # it may be in the middle of a ping that the hub does not take
             self._thread.join(timeout / 2)
         return not self._thread.is_alive()
+
+    def reconnect(self) -> None:
+        """End the attempt, the session or the pause, and connect at once."""
+        with self._lock:
+            attempt = self._attempt
+        self._wake.set()
+        if attempt is not None:
+            attempt.events.put(LinkFailure(LinkCause.RECONNECT, "an operator asked for it"))
 
     def alive(self) -> bool:
         """False once the thread has ended, for whatever reason."""
@@ -259,11 +270,12 @@ class HubLink:
         watches_key = failure.refuses_key or failure.cause == LinkCause.NO_KEY
         while (left := due - self._clock.monotonic()) > 0:
             self._turned()
-            if self._stop.wait(min(left, self._timing.key_check_seconds)):
-                return
+            if self._wake.wait(min(left, self._timing.key_check_seconds)):
+                break
             if watches_key and attempt.key_has_changed():
                 log.info("hub_key_changed")
-                return
+                break
+        self._wake.clear()  # whoever wants to stop is noticed by `_stop`
 
     def _note_loss(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
         suspect = self._losses.add(

@@ -50,6 +50,15 @@ def test_a_key_that_has_worked_is_tried_again_soon() -> None:
         assert listener.opened[1].connection_errors == ("http_401",)
 
 
+def test_a_reconnect_ends_the_pause_at_once() -> None:
+    listener = RecordingListener()
+    hub = FaultHub([stay], [REFUSED, negotiated])
+    with hub, linked(hub.url, listener, quick(refused_seconds=60.0)) as link:
+        eventually(lambda: (link.state.next_attempt_in_seconds or 0) > 20)
+        link.reconnect()
+        eventually(lambda: listener.opened, within=5)
+
+
 @pytest.mark.parametrize("refusal", ["401 Unauthorized", "403 Forbidden"])
 def test_a_changed_key_file_is_tried_at_once(refusal: str, tmp_path: Path) -> None:
     listener = RecordingListener()

@@ -1,0 +1,129 @@
+"""Reads for `ingestor gaps` and `ingestor dead-letters`: what was missed, and what could not be applied."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+
+from ingestor.adapters.postgres.reading import read
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """An interval in which something may have been missed, as the view report.gap has it."""
+
+    id: str
+    """Twelve hexadecimal digits of the digest of its key; the same for as long as the row exists."""
+    kind: str
+    cause: str
+    missed_from: datetime
+    missed_until: datetime | None
+    """When the hub was heard again; None while it is not."""
+    opened_at: datetime
+    ended_at: datetime | None
+    """When snapshots had confirmed all that it touches; None while it is open."""
+    seconds_unknown: float
+    """From `missed_from` until it ended, so far."""
+    touches: list[str]
+    awaits: list[str]
+    """Those of `touches` that no snapshot has confirmed yet."""
+    connection_errors: list[str]
+    user_id: str | None
+    first_missing: int | None
+    last_missing: int | None
+    occurrences: int
+    session_id: UUID
+    ordinal: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that could not be applied."""
+
+    id: str
+    """Twelve hexadecimal digits of the digest of its key; the same for as long as the row exists."""
+    received_at: datetime
+    stage: str
+    reason: str
+    detail: str
+    subject: str | None
+    occurrences: int
+    last_received_at: datetime
+    software_version: str
+    session_id: UUID
+    ordinal: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """The record that a dead letter was part of."""
+
+    size: int
+    """Bytes on the wire."""
+    sha256: str
+    """Of all these bytes."""
+    raw: bytes
+    """Exactly as received; of a record above the limit only its head."""
+
+
+def gaps(
+    connection: psycopg.Connection, account: str, *, only_open: bool, limit: int, number: str | None = None
+) -> list[Gap]:
+    """The newest ones first; with `number` only the one whose `id` it is."""
+    return read(connection, Gap, _GAPS, account, only_open, limit, number)
+
+
+def dead_letters(
+    connection: psycopg.Connection, account: str, limit: int, number: str | None = None
+) -> list[DeadLetter]:
+    """Those that came up last first; with `number` only the one whose `id` it is."""
+    return read(connection, DeadLetter, _DEAD_LETTERS, account, limit, number)
+
+
+def stored_record(connection: psycopg.Connection, account: str, letter: DeadLetter) -> StoredRecord | None:
+    """The record that is the evidence; None where it is not stored any more."""
+    found = read(connection, StoredRecord, _RECORD, account, letter.session_id, letter.ordinal)
+    return found[0] if found else None
+
+
+_GAPS = """
+    WITH gap AS (
+        SELECT g.*,
+            left(encode(sha256(convert_to(concat_ws(' ', g.session_id, g.ordinal, g.position, g.kind,
+                extract(epoch FROM g.opened_at)), 'UTF8')), 'hex'), 12) AS id
+        FROM ingest.gap AS g
+        WHERE g.account = $1
+    )
+    SELECT *,
+        extract(epoch FROM coalesce(ended_at, clock_timestamp()) - missed_from)::float8 AS seconds_unknown,
+        array_remove(ARRAY[
+            CASE WHEN 'balances' = ANY (touches) AND balances_confirmed_at IS NULL THEN 'balances' END,
+            CASE WHEN 'pairs' = ANY (touches) AND pairs_confirmed_at IS NULL THEN 'pairs' END
+        ], NULL) AS awaits
+    FROM gap
+    WHERE (NOT $2::boolean OR ended_at IS NULL) AND ($4::text IS NULL OR id = $4)
+    ORDER BY missed_from DESC, id
+    LIMIT $3
+"""
+
+_DEAD_LETTERS = """
+    WITH letter AS (
+        SELECT d.*,
+            left(encode(sha256(convert_to(concat_ws(' ', d.session_id, d.ordinal, d.position,
+                extract(epoch FROM d.received_at)), 'UTF8')), 'hex'), 12) AS id
+        FROM ingest.dead_letter AS d
+        WHERE d.account = $1
+    )
+    SELECT * FROM letter
+    WHERE $3::text IS NULL OR id = $3
+    ORDER BY last_received_at DESC, id
+    LIMIT $2
+"""
+
+_RECORD = """
+    SELECT size, encode(coalesce(sha256, sha256(raw)), 'hex') AS sha256, raw
+    FROM ingest.record
+    WHERE account = $1 AND session_id = $2 AND ordinal = $3
+"""

@@ -1,0 +1,121 @@
+"""The daemon's local socket: its state, and what can be asked of it, with the database up or down.
+
+Whoever may open the socket may make the daemon request a snapshot and connect anew, and nothing else.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ingestor import __version__
+from ingestor.adapters.loopback_http import ControlServer, Page, ask
+from ingestor.app.health import not_live, not_ready
+from ingestor.app.picture import Picture, status_line
+from ingestor.domain.errors import Transient
+from ingestor.pipeline.ports import Clock
+
+_PACKAGED = "/run/hercle-ingestor"
+"""RuntimeDirectory= of the unit."""
+_ASK_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """What a running daemon tells of itself."""
+
+    account: str
+    pid: int
+    version: str
+    status: str
+    """The line that `systemctl status` shows."""
+    not_live: list[str]
+    """Each thread that makes no progress."""
+    not_ready: dict[str, str]
+    """By name each reason why data may not flow or not be committed."""
+    picture: Picture
+
+
+def control_server(
+    account: str,
+    picture: Callable[[], Picture],
+    snapshot: Callable[[], object],
+    reconnect: Callable[[], object],
+    clock: Clock,
+) -> ControlServer | None:
+    """Not started; None where there is no runtime directory.
+
+    Args:
+        snapshot: plans a request of each kind.
+        reconnect: ends the session or the pause, and connects at once.
+    """
+    directory = _directory(os.environ)
+    if directory is None:
+        return None
+
+    def state() -> Page:
+        now = picture()
+        told = LiveState(
+            account, os.getpid(), __version__, status_line(now), not_live(now), not_ready(now), now
+        )
+        return Page(200, msgspec.json.encode(told), "application/json")
+
+    def done(action: Callable[[], object]) -> Page:
+        action()
+        return Page(200, b"{}", "application/json")
+
+    path = directory / f"{account}.sock"
+    actions = {"/snapshot": lambda: done(snapshot), "/reconnect": lambda: done(reconnect)}
+    return ControlServer(path, {"/state": state}, actions, clock)
+
+
+def live_state(account: str) -> LiveState | None:
+    """What the account's daemon on this machine tells of itself; None where none answers."""
+    answer = _asked(account, "GET", "/state")
+    return None if answer is None else msgspec.json.decode(answer, type=LiveState)
+
+
+def snapshot_now(account: str) -> None:
+    """Make the account's daemon request balances and pairs. Raises Transient where none answers."""
+    _act(account, "/snapshot")
+
+
+def reconnect_now(account: str) -> None:
+    """Make the account's daemon connect to the hub anew. Raises Transient where none answers."""
+    _act(account, "/reconnect")
+
+
+def _act(account: str, target: str) -> None:
+    if _asked(account, "POST", target) is None:
+        raise Transient(
+            f"no daemon of the account {account} answers on this machine\n"
+            f"why: none listens on {' or '.join(map(str, _sockets(account)))}, or not as this user\n"
+            "fix: ask as root or as a member of the daemon's group; see `ingestor status`"
+        )
+
+
+def _asked(account: str, method: str, target: str) -> bytes | None:
+    for path in _sockets(account):
+        try:
+            answer = ask(path, method, target, _ASK_SECONDS)
+        except PermissionError:
+            continue
+        if answer is not None:
+            return answer
+    return None
+
+
+def _directory(environ: Mapping[str, str]) -> Path | None:
+    """Where this process may keep its socket."""
+    if given := environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.partition(":")[0])
+    user = environ.get("XDG_RUNTIME_DIR")
+    return Path(user) / "ingestor" if user else None
+
+
+def _sockets(account: str) -> list[Path]:
+    """Where the account's daemon may listen: root is not in its unit."""
+    directories = [each for each in (_directory(os.environ), Path(_PACKAGED)) if each is not None]
+    return [directory / f"{account}.sock" for directory in dict.fromkeys(directories)]

@@ -1,0 +1,135 @@
+"""What was missed and what could not be applied, for people: read-only, without users and credentials."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ingestor.adapters.postgres import evidence
+from ingestor.adapters.postgres.evidence import DeadLetter, Gap, StoredRecord
+from ingestor.app.database import database_beside, looking_at
+from ingestor.config import Settings
+from ingestor.domain.errors import BadConfiguration
+from ingestor.domain.scrub import MASK, scrub
+from ingestor.logs import redact
+
+__all__ = [
+    "DeadLetter",
+    "DeadLetterDocument",
+    "DeadLettersDocument",
+    "Gap",
+    "GapDocument",
+    "GapsDocument",
+    "RecordDocument",
+    "dead_letter",
+    "dead_letters",
+    "export_of",
+    "gap",
+    "gaps",
+]
+
+_USER = re.compile(r'(userId\\*"\s*:\s*)(?:\\*"[^"\\]*|[^\s,}"\\]+)', re.IGNORECASE)
+"""The hub's user in a record, also where the record's data is a quoted text."""
+
+
+@dataclass(frozen=True, slots=True)
+class GapsDocument:
+    """`ingestor gaps list --json`."""
+
+    account: str
+    gaps: list[Gap]
+
+
+@dataclass(frozen=True, slots=True)
+class GapDocument:
+    """`ingestor gaps show --json`."""
+
+    account: str
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettersDocument:
+    """`ingestor dead-letters list --json`."""
+
+    account: str
+    dead_letters: list[DeadLetter]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDocument:
+    """The record that a dead letter was part of, as it may be shown."""
+
+    size: int
+    """Bytes on the wire."""
+    sha256: str
+    """Of all these bytes, so that what is kept in the database can be proven to be this record."""
+    text: str
+    """At most 500 characters, without users and what looks like a credential, with unprintable
+    characters escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterDocument:
+    """`ingestor dead-letters show --json`, and each line of `ingestor dead-letters export`."""
+
+    account: str
+    dead_letter: DeadLetter
+    record: RecordDocument | None
+    """None where the record is not stored any more."""
+
+
+def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
+    """The account's gaps, the newest first. Raises as `looking_at`."""
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+        found = evidence.gaps(connection, settings.account, only_open=only_open, limit=limit)
+    return GapsDocument(settings.account, found)
+
+
+def gap(settings: Settings, number: str) -> GapDocument:
+    """One gap. Raises BadConfiguration where there is none of this `id`, and as `looking_at`."""
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+        found = evidence.gaps(connection, settings.account, only_open=False, limit=1, number=number)
+    if not found:
+        raise _unknown("gap", number, settings.account, "ingestor gaps list")
+    return GapDocument(settings.account, found[0])
+
+
+def dead_letters(settings: Settings, limit: int) -> DeadLettersDocument:
+    """The account's dead letters, those that came up last first. Raises as `looking_at`."""
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+        found = evidence.dead_letters(connection, settings.account, limit)
+    return DeadLettersDocument(settings.account, [_shown(each) for each in found])
+
+
+def dead_letter(settings: Settings, number: str) -> DeadLetterDocument:
+    """One dead letter with its record. Raises as `gap`."""
+    found = list(export_of(settings, 1, number))
+    if not found:
+        raise _unknown("dead letter", number, settings.account, "ingestor dead-letters list")
+    return found[0]
+
+
+def export_of(settings: Settings, limit: int, number: str | None = None) -> Iterator[DeadLetterDocument]:
+    """The dead letters with their records, one at a time. Raises as `looking_at`."""
+    account = settings.account
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+        for each in evidence.dead_letters(connection, account, limit, number):
+            record = evidence.stored_record(connection, account, each)
+            yield DeadLetterDocument(account, _shown(each), None if record is None else _record(record))
+
+
+def _shown(letter: DeadLetter) -> DeadLetter:
+    """The detail may quote the record."""
+    subject = None if letter.subject is None else scrub(redact(letter.subject))
+    return replace(letter, detail=scrub(redact(letter.detail)), subject=subject)
+
+
+def _record(record: StoredRecord) -> RecordDocument:
+    text = _USER.sub(rf"\1{MASK}", record.raw.decode("utf-8", "backslashreplace"))
+    return RecordDocument(record.size, record.sha256, scrub(redact(text)))
+
+
+def _unknown(what: str, number: str, account: str, command: str) -> BadConfiguration:
+    return BadConfiguration(
+        f"there is no {what} {number}\nwhy: the account {account} has none of this id\nfix: see `{command}`"
+    )

@@ -1,0 +1,132 @@
+"""`ingestor gaps` and `ingestor dead-letters`: what they tell and mask, and their schemas."""
+
+import hashlib
+import json
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+
+from ingestor.cli.documents import DOCUMENTS, schemas
+from tests.support.daemon import ACCOUNT, ROOT, command, environment
+from tests.support.rows import NOW, Query, ago, gap, insert
+
+pytestmark = pytest.mark.slow
+
+KEY = "sk-canary-0123456789abcdef"
+RECORD = b'{"userId":"user-of-ours","apiKey":"' + KEY.encode() + b'","sequence":12a\xff}'
+
+
+def printed(database: str, *words: str) -> str:
+    done = command(*words, env=environment("http://127.0.0.1:1/hub", database, KEY))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def document(database: str, *words: str) -> Any:
+    """What is printed, after it has been found to be what the schema's type says, without more or less."""
+    text = printed(database, *words, "--json")
+    of = DOCUMENTS[" ".join(words[:2])]
+    value = json.loads(text)
+    assert json.loads(msgspec.json.encode(msgspec.json.decode(text, type=of))) == value
+    return value
+
+
+@pytest.fixture
+def letter(sql: Query) -> str:
+    """A dead letter; gives the id of its session."""
+    session = str(uuid4())
+    where: dict[str, object] = {"account": ACCOUNT, "session_id": session, "ordinal": 7, "received_at": NOW}
+    insert(sql, "raw_event", **where, size=len(RECORD), raw=RECORD)
+    insert(
+        sql,
+        "dead_letter",
+        **where,
+        position=0,
+        stage="decode",
+        reason="bad_number",
+        detail=f"sequence: apiKey={KEY}",
+        software_version="1",
+        occurrences=3,
+        last_received_at=NOW,
+    )
+    return session
+
+
+def test_gaps_are_listed_newest_first_and_shown_by_their_id(sql: Query, database: str) -> None:
+    gap(sql, "{balances,pairs}", balances="9 seconds", name=ACCOUNT)
+    gap(sql, "{pairs}", pairs="9 seconds", ended=True, name=ACCOUNT, kind="dropped")
+    gap(sql, "{pairs}", name="another")
+    sql("UPDATE ingest.gap SET missed_from = missed_from - interval '1 hour' WHERE kind = 'dropped'")
+
+    found = document(database, "gaps", "list")["gaps"]
+    assert [(each["kind"], each["awaits"]) for each in found] == [
+        ("disconnected", ["pairs"]),
+        ("dropped", []),
+    ]
+    (still_open,) = document(database, "gaps", "list", "--open")["gaps"]
+    assert still_open["id"] == found[0]["id"]
+    assert len(document(database, "gaps", "list", "--limit", "1")["gaps"]) == 1
+
+    shown = document(database, "gaps", "show", found[1]["id"])["gap"]
+    assert (shown["id"], shown["cause"]) == (found[1]["id"], "reset")
+    assert "awaits pairs" in printed(database, "gaps", "show", found[0]["id"])
+    lines = printed(database, "gaps", "list").splitlines()
+    assert [line.split()[0] for line in lines] == [each["id"] for each in found]
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_records_of_dead_letters_are_shown_without_users_and_credentials(
+    letter: str, database: str
+) -> None:
+    (listed,) = document(database, "dead-letters", "list")["dead_letters"]
+    assert (listed["session_id"], listed["occurrences"]) == (letter, 3)
+    shown = document(database, "dead-letters", "show", listed["id"])
+
+    record = shown["record"]
+    assert record["size"] == len(RECORD)
+    assert record["sha256"] == hashlib.sha256(RECORD).hexdigest()
+    assert '"sequence":12a' in record["text"]
+    exported = printed(database, "dead-letters", "export")
+    assert json.loads(exported) == shown
+    for text in (
+        exported,
+        json.dumps(shown),
+        json.dumps(listed),
+        printed(database, "dead-letters", "list"),
+        printed(database, "dead-letters", "show", listed["id"]),
+    ):
+        assert KEY not in text
+        assert "user-of-ours" not in text
+
+
+def test_a_dead_letter_outlives_its_record(letter: str, sql: Query, database: str) -> None:
+    sql("DELETE FROM ingest.raw_event WHERE session_id = %s", letter)
+    (shown,) = map(json.loads, printed(database, "dead-letters", "export").splitlines())
+
+    assert shown["record"] is None
+    assert "not stored any more" in printed(database, "dead-letters", "show", shown["dead_letter"]["id"])
+
+
+@pytest.mark.parametrize("words", [("gaps", "show"), ("dead-letters", "show")])
+def test_an_unknown_id_is_said(words: tuple[str, ...], database: str) -> None:
+    done = command(*words, "0123", env=environment("http://127.0.0.1:1/hub", database, KEY))
+
+    assert done.returncode == 78
+    assert f"fix: see `ingestor {words[0]} list`" in done.stderr
+
+
+def test_an_account_without_any_says_so(sql: Query, database: str) -> None:
+    insert(sql, "account", account=ACCOUNT, environment="custom", created_at=ago("1 day"))
+
+    assert printed(database, "gaps", "list") == f"no gaps of the account {ACCOUNT}\n"
+    assert printed(database, "gaps", "list", "--open") == f"no open gaps of the account {ACCOUNT}\n"
+    assert printed(database, "dead-letters", "list") == f"no dead letters of the account {ACCOUNT}\n"
+
+
+def test_the_schemas_are_published() -> None:
+    folder = ROOT / "deploy" / "schemas"
+    published = {path.name: path.read_text() for path in folder.iterdir()}
+
+    assert published == schemas(), "run `python -m ingestor.cli.documents deploy/schemas`"
