@@ -55,7 +55,6 @@ GUIDE = {
     "METRICS.md",
     "README.md",
     "RUNBOOK.md",
-    "grants.sql",
     "ingestor.toml.example",
     *(f"prometheus/{name}" for name in shipped("deploy/prometheus")),
     *(f"systemd/{name}" for name in shipped("deploy/systemd")),
