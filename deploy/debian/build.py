@@ -125,9 +125,9 @@ def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
     shutil.copy(ROOT / "CHANGELOG.md", tree / "usr" / "share" / "doc" / NAME)
     for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
         shutil.copy(unit, tree / "usr" / "lib" / "systemd" / "system")
-    for file, place in _WHERE_LOOKED_FOR.items():
+    for name, place in _WHERE_LOOKED_FOR.items():
         (tree / "usr" / "share" / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "deploy" / file, tree / "usr" / "share" / place)
+        shutil.copy(ROOT / "deploy" / name, tree / "usr" / "share" / place)
     (tree / "etc" / "ingestor").mkdir(parents=True)
     shutil.copy(HERE / "main.toml", tree / "etc" / "ingestor")
     return {

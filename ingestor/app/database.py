@@ -9,6 +9,7 @@ from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
 from ingestor.adapters.postgres.failures import ConnectionFailed
+from ingestor.adapters.postgres.roles import roles_sql
 from ingestor.adapters.postgres.schema import SchemaState, schema_state
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
@@ -40,6 +41,8 @@ def _url_now(target: ExternalDatabase) -> str:
     except BadConfiguration as error:  # a password file that is just being replaced, say
         raise ConnectionFailed(str(error), error) from None
 
+
+ROLES_SQL = roles_sql()
 
 NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` makes it"
 
@@ -112,6 +115,26 @@ def upgrade_database(url: str) -> SchemaState:
 
     with looking_at(url, _UPGRADE) as connection:
         return upgrade(connection)
+
+
+def apply_roles(settings: Settings) -> list[str]:
+    """Give the configured database its roles; returns what the server warns of.
+
+    Raises:
+        BadConfiguration: the role may not make roles.
+    """
+    warnings = list[str]()
+    with database_beside(settings) as url, looking_at(url, _UPGRADE) as connection:
+        connection.add_notice_handler(
+            lambda notice: (
+                warnings.append(notice.message_primary or "") if notice.sqlstate == _WARNING else None
+            )
+        )
+        connection.execute(roles_sql().encode())
+    return warnings
+
+
+_WARNING = "01000"
 
 
 def schema_at(url: str) -> SchemaState:

@@ -4,14 +4,14 @@ import json
 
 import click
 
-from ingestor.app.database import database_beside, schema_at, upgrade_configured
+from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 
 
 @click.group()
 def db() -> None:
-    """Upgrade the database's schema, or tell where it stands."""
+    """Schema, roles and size of the database."""
 
 
 @db.command("upgrade")
@@ -52,3 +52,19 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
         elif state.pending:
             click.echo("fix:      ingestor db upgrade")
     return Exit.OK if state.fits else Exit.CONFIGURATION
+
+
+@db.command("roles")
+@click.option("--apply", "apply", is_flag=True, help="Run it in the configured database instead.")
+@settings_options
+@click.pass_obj
+def roles_command(invocation: Invocation, *, apply: bool) -> None:
+    """Print the SQL that makes the database's roles and grants them what each needs.
+
+    It can be run again at any time. It belongs before the first upgrade of the schema, and after each one.
+    """
+    if not apply:
+        click.echo(ROLES_SQL, nl=False)
+        return
+    for warning in apply_roles(invocation.load_to_look().settings):
+        click.echo(f"warning: {warning}", err=True)

@@ -34,7 +34,7 @@ COMMANDS = {
     "dead-letters": "List events that could not be applied, with their records.",
     "statement": "Write a month of the account as one HTML file.",
     "export": "Write views of schema report into files, with a manifest that proves them.",
-    "db": "Upgrade the database's schema, or tell where it stands.",
+    "db": "Schema, roles and size of the database.",
     "config": "Show, explain and validate settings.",
 }
 """Each in the module of its name, and its line in `ingestor --help`: known without importing it."""

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,14 +30,15 @@ def url() -> Iterator[str]:
 def commands(section: str, program: str, url: str, cwd: Path) -> None:
     """Run the commands of a section that begin with this program, as the superuser."""
     text = GUIDE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(rf"(?m)^runuser -u postgres -- ({program} .*)$", text)
+    found = re.findall(rf"(?m)^((?:ingestor .* \| )?)runuser -u postgres -- ({program} .*)$", text)
     assert found
     target = psycopg.conninfo.conninfo_to_dict(libpq_url(url))
     for each in found:
         done = subprocess.run(
-            ["sh", "-c", each.replace("/usr/share/hercle-ingestor", str(ROOT / "deploy"))],
+            ["sh", "-c", "".join(each).replace("ingestor db", f"{sys.executable} -m ingestor db")],
             env={
                 "PATH": f"{find_binaries(BINARIES)}:{os.defpath}",
+                "PYTHONPATH": str(ROOT),
                 "PGHOST": str(target["host"]),
                 "PGPORT": str(target["port"]),
                 "PGUSER": "postgres",
@@ -51,8 +53,8 @@ def commands(section: str, program: str, url: str, cwd: Path) -> None:
 
 
 def test_an_install_a_backup_and_a_restore_as_the_guide_has_them(url: str, tmp_path: Path) -> None:
-    commands("First account", "createuser", url, tmp_path)
     commands("First account", "createdb", url, tmp_path)
+    commands("First account", "psql", url, tmp_path)
     upgrade_database(url.replace("//postgres@", "//ingestor-migrator@"))
     commands("First account", "psql", url, tmp_path)
     (grant,) = re.findall(r"```sql\n(GRANT ingestor_analyst [^`]*)```", GUIDE)
@@ -67,6 +69,7 @@ def test_an_install_a_backup_and_a_restore_as_the_guide_has_them(url: str, tmp_p
     commands("Back up and restore", "dropdb", url, tmp_path)
     commands("Back up and restore", "createdb", url, tmp_path)
     commands("Back up and restore", "pg_restore", url, tmp_path)
+    commands("Back up and restore", "psql", url, tmp_path)
 
     with psycopg.connect(libpq.replace("//postgres@", "//ingestor@"), autocommit=True) as daemon:
         assert daemon.execute("SELECT account FROM ingest.account").fetchall() == [("kept",)]
@@ -76,3 +79,4 @@ def test_an_install_a_backup_and_a_restore_as_the_guide_has_them(url: str, tmp_p
         assert analyst.execute(gaps.encode()).fetchall() == []
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             analyst.execute("SELECT 1 FROM ingest.raw_event")
+        assert analyst.execute("SHOW statement_timeout").fetchall() == [("1min",)]

@@ -11,25 +11,67 @@ from psycopg import sql as composed
 
 import ingestor
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.postgres.roles import (
+    ALL,
+    APPENDED,
+    AUDITOR,
+    CHANGED,
+    GRANTS,
+    LIMITS,
+    LOCKERS,
+    MIGRATOR,
+    OWNER,
+    PRUNER,
+    READER,
+    ROLES,
+    WRITER,
+    roles_sql,
+)
 from ingestor.app.database import upgrade_database
 from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
-from tests.support.daemon import Daemon, command, environment
+from tests.support.daemon import Daemon, command, environment, surroundings
 from tests.support.postgres import drop_database, libpq_url
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(ingestor.__file__).parents[1]
-GRANTS = (ROOT / "deploy" / "grants.sql").read_text()
-OWNER, WRITER, READER = "ingestor-migrator", "ingestor", "ingestor_analyst"
+MEMBERS = {"alice": READER, "auditor": AUDITOR}
+"""People, each in a group."""
+WHO = {**{role: role for role in (WRITER, PRUNER)}, "alice": READER, "auditor": AUDITOR}
+"""Who logs in, and the role whose privileges that shows."""
 
-APPENDED = {
-    *("account", "raw_event", "outcome", "version", "balance", "exposure", "exposure_total", "pair"),
-    *("epoch", "clock_step"),
+WRITTEN = {*APPENDED, *CHANGED}
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+ATTEMPTS = {
+    "SELECT": "SELECT 1 FROM {} LIMIT 1",
+    "INSERT": "INSERT INTO {} SELECT * FROM {} WHERE false",
+    "UPDATE": "UPDATE {} SET account = account WHERE false",
+    "DELETE": "DELETE FROM {} WHERE false",
+    "TRUNCATE": "TRUNCATE {}",
 }
-UNWRITTEN = {"ingest.alembic_version", "ingest.event_outcome", "ingest.known_asset", "ingest.record"}
-CHANGED = {"session", "watermark", "gap", "confirmation", "request", "dead_letter", "heartbeat"}
+CLOSED = (
+    "CREATE TABLE {schema}.mine ()",
+    "CREATE FUNCTION {schema}.mine() RETURNS int LANGUAGE sql RETURN 1",
+    "CREATE TEMPORARY TABLE mine (id int)",
+    "CREATE SCHEMA mine",
+    "CREATE ROLE mine",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "DROP VIEW report.gap",
+    "DO $$ BEGIN LOCK TABLE report.gap IN SHARE MODE; END $$",
+    "SET ROLE ingestor_owner",
+)
+"""What none of them may do."""
+LOCKS = (
+    "SELECT pg_advisory_lock(1)",
+    "SELECT pg_advisory_xact_lock(1)",
+    "SELECT pg_advisory_lock_shared(1)",
+    "SELECT pg_try_advisory_lock(1)",
+    "SELECT pg_try_advisory_lock(1, 1)",
+    "SELECT pg_try_advisory_xact_lock_shared(1)",
+)
 
 
 def as_role(url: str, role: str) -> str:
@@ -38,28 +80,30 @@ def as_role(url: str, role: str) -> str:
 
 @pytest.fixture
 def installed(empty_database: str, postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """A database as the guide makes it; gives the superuser's URL. Roles belong to the whole server."""
-    roles = [composed.Identifier(role) for role in (OWNER, WRITER, READER)]
+    """A database with roles as the guide makes it, and people; gives the superuser's URL. Roles belong to the
+    whole server."""
+    people = [composed.Identifier(name) for name in MEMBERS]
     with psycopg.connect(libpq_url(empty_database), autocommit=True) as admin:
-        for role in roles:
-            admin.execute(composed.SQL("CREATE ROLE {} LOGIN").format(role))
+        admin.execute(roles_sql().encode())
+        made = composed.SQL("CREATE ROLE {} LOGIN IN ROLE {}")
+        for person, group in zip(people, MEMBERS.values(), strict=True):
+            admin.execute(made.format(person, composed.Identifier(group)))
         name = admin.info.dbname
-        owned = composed.SQL("ALTER DATABASE {} OWNER TO {}")
-        admin.execute(owned.format(composed.Identifier(name), roles[0]))
     yield empty_database
     drop_database(postgres_server, name)
     with psycopg.connect(postgres_server.dsn("postgres"), autocommit=True) as admin:
-        for role in roles:
+        for role in (*map(composed.Identifier, ROLES), *people):
             admin.execute(composed.SQL("DROP ROLE {}").format(role))
 
 
 @pytest.fixture
 def granted(installed: str) -> str:
-    """The same with the schema, and with the grants, twice."""
-    upgrade_database(as_role(installed, OWNER))
-    with psycopg.connect(libpq_url(as_role(installed, OWNER)), autocommit=True) as owner:
-        owner.execute(GRANTS.encode())
-        owner.execute(GRANTS.encode())
+    """The same with the schema, and with the grants, twice: once by the command."""
+    upgrade_database(as_role(installed, MIGRATOR))
+    with psycopg.connect(libpq_url(installed), autocommit=True) as admin:
+        admin.execute(roles_sql().encode())
+    done = command("db", "roles", "--apply", env=surroundings() | {"INGESTOR_DATABASE__URL": installed})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return installed
 
 
@@ -69,37 +113,102 @@ def sql(granted: str) -> Iterator[Query]:
         yield lambda statement, *values: connection.execute(statement, values).fetchall()
 
 
-def test_each_role_has_exactly_the_declared_privileges(sql: Query) -> None:
-    privileges = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+def declared(role: str, schema: str, name: str) -> set[str]:
+    """The privileges of a role on a table or view, as the one list of grants has them."""
+    return {
+        privilege
+        for grant in GRANTS
+        if role in grant.roles and grant.schema == schema and (name in grant.names or ALL in grant.names)
+        for privilege in grant.privileges
+    }
+
+
+def test_the_catalogue_has_exactly_the_declared_privileges(sql: Query) -> None:
     found = sql(
-        "SELECT r.role, n.nspname || '.' || c.relname, "
-        "array_agg(privilege ORDER BY privilege) "
-        "  FILTER (WHERE has_table_privilege(r.role, c.oid, p.privilege)) "
+        "SELECT r.role, n.nspname, c.relname, coalesce(array_agg(privilege) "
+        "  FILTER (WHERE has_table_privilege(r.role, c.oid, p.privilege)), '{}') "
         "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         "CROSS JOIN unnest(%s::text[]) AS r(role) CROSS JOIN unnest(%s::text[]) AS p(privilege) "
-        "WHERE n.nspname IN ('ingest', 'report') AND c.relkind IN ('r', 'v') GROUP BY 1, 2",
-        *([WRITER, READER], list(privileges)),
+        "WHERE n.nspname IN ('ingest', 'report') AND c.relkind IN ('r', 'v') GROUP BY 1, 2, 3",
+        *(list(WHO), list(PRIVILEGES)),
     )
-    declared = {
-        **{f"ingest.{name}": ["INSERT", "SELECT"] for name in APPENDED},
-        **{f"ingest.{name}": ["INSERT", "SELECT", "UPDATE"] for name in CHANGED},
-        **{name: ["SELECT"] for name in UNWRITTEN},
-        "report.freshness": ["SELECT"],
-        "report.sequence_steps": ["SELECT"],
-        "report.unaccounted": ["SELECT"],
-    }
-    assert {name for _, name, _ in found if name.startswith("ingest.")} == {
-        name for name in declared if name.startswith("ingest.")
-    }
-    for role, name, has in found:
-        views = ["SELECT"] if name.startswith("report.") else None
-        assert has == (views if role == READER else declared.get(name)), (role, name)
-    schemas = sql(
-        "SELECT role, has_schema_privilege(role, schema, 'CREATE') FROM unnest(%s::text[]) AS r(role), "
-        "unnest(ARRAY['ingest', 'report', 'public']) AS s(schema)",
-        [WRITER, READER],
+    assert {name for _, schema, name, _ in found if schema == "ingest"} >= WRITTEN
+    for role, schema, name, has in found:
+        assert set(has) == declared(WHO[role], schema, name), (role, schema, name)
+    owners = sql(
+        "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'ingest'::regnamespace "
+        "OR relnamespace = 'report'::regnamespace"
     )
-    assert not any(may for _, may in schemas)
+    assert owners == [(OWNER,)]
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_what_is_declared_works_and_all_else_is_refused(who: str, granted: str, sql: Query) -> None:
+    objects = sql(
+        "SELECT relnamespace::regnamespace::text, relname, relkind = 'v' FROM pg_class "
+        "WHERE relkind IN ('r', 'v') AND relnamespace IN ('ingest'::regnamespace, 'report'::regnamespace) "
+        "AND relname <> 'alembic_version'"
+    )
+    with psycopg.connect(libpq_url(as_role(granted, who)), autocommit=True) as connection:
+        for schema, name, is_view in objects:
+            allowed = declared(WHO[who], schema, name)
+            tried = ATTEMPTS if schema == "ingest" and not is_view else {"SELECT": ATTEMPTS["SELECT"]}
+            for privilege, attempt in tried.items():
+                place = composed.Identifier(schema, name)
+                statement = composed.SQL(attempt).format(*[place] * attempt.count("{}"))
+                if privilege in allowed:
+                    connection.execute(statement)
+                else:
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        connection.execute(statement)
+        for schema in ("ingest", "report", "public"):
+            for attempt in CLOSED:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(attempt.format(schema=schema).encode())
+        for attempt in LOCKS:
+            if WHO[who] in LOCKERS:
+                connection.execute(attempt.encode())
+            else:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(attempt.encode())
+
+
+@pytest.mark.parametrize("who", MEMBERS)
+def test_a_member_of_a_group_has_its_limits(who: str, granted: str) -> None:
+    with psycopg.connect(libpq_url(as_role(granted, who)), autocommit=True) as connection:
+        for name, limit in LIMITS.items():
+            assert connection.execute(
+                "SELECT pg_size_bytes(current_setting(%(name)s)) = pg_size_bytes(%(limit)s) "
+                if name == "temp_file_limit"
+                else "SELECT current_setting(%(name)s)::interval = %(limit)s::interval",
+                {"name": name, "limit": limit},
+            ).fetchall() == [(True,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SET temp_file_limit = -1")
+
+
+def test_every_function_of_report_answers_an_analyst(granted: str, sql: Query) -> None:
+    """With the owner's rights, though each reads what only the private schema has."""
+    functions = sql(
+        "SELECT proname, ARRAY(SELECT format_type(t, NULL) FROM unnest(proargtypes::oid[]) AS a (t)) "
+        "FROM pg_proc WHERE pronamespace = 'report'::regnamespace AND proretset "
+        "AND proname <> 'decoded_event'"
+    )
+    values = {
+        "date": "'2025-03-01'",
+        "text": "'UTC'",
+        "interval": "'1 day'",
+        "timestamp with time zone": "'2025-03-01'",
+        "timestamp with time zone[]": "'{2025-03-01}'",
+    }
+    calls = [
+        f"SELECT * FROM report.{name}({', '.join(values[each] for each in types)})"
+        for name, types in functions
+    ]
+    assert len(calls) > 10
+    with psycopg.connect(libpq_url(as_role(granted, "alice")), autocommit=True) as analyst:
+        for call in calls:
+            analyst.execute(call.encode())
 
 
 def test_the_daemon_needs_no_more_than_it_is_granted(hub: SimulatedHub, granted: str, sql: Query) -> None:
@@ -125,39 +234,56 @@ def test_the_daemon_needs_no_more_than_it_is_granted(hub: SimulatedHub, granted:
         assert daemon.terminate() == 0, daemon.log()
 
     assert json.loads(status.stdout)["daemon"] == "running"
-    written = {table for table in APPENDED | CHANGED if sql(f"SELECT 1 FROM ingest.{table} LIMIT 1")}
-    assert written == (APPENDED | CHANGED) - {"clock_step"}
+    written = {table for table in WRITTEN if sql(f"SELECT 1 FROM ingest.{table} LIMIT 1")}
+    assert written == WRITTEN - {"clock_step"}
 
 
-def test_the_daemon_without_its_grants_names_the_file(hub: SimulatedHub, installed: str) -> None:
-    upgrade_database(as_role(installed, OWNER))
+def test_the_daemon_without_its_grants_names_the_command(hub: SimulatedHub, installed: str) -> None:
+    upgrade_database(as_role(installed, MIGRATOR))
     done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
 
     assert done.returncode == 78
-    assert "deploy/grants.sql" in done.stderr
+    assert "ingestor db roles" in done.stderr
 
 
-def test_an_analyst_reads_the_views_and_writes_nothing(granted: str) -> None:
+def test_an_analyst_asks_the_questions_of_the_guide(granted: str) -> None:
     questions = (ROOT / "ingestor" / "DATA.md").read_text().partition("<!-- queries")[2]
     queries = re.findall(r"```sql\n(.*?)```", questions.partition("## Words")[0], re.DOTALL)
-    tables = [composed.Identifier("ingest", name) for name in sorted(APPENDED | CHANGED)]
-    with psycopg.connect(libpq_url(as_role(granted, READER)), autocommit=True) as analyst:
+    assert queries
+    with psycopg.connect(libpq_url(as_role(granted, "alice")), autocommit=True) as analyst:
         for query in queries:
             analyst.execute(query.encode())
-        for table in tables:
-            for attempt in (
-                "SELECT * FROM {}",
-                "INSERT INTO {} DEFAULT VALUES",
-                "UPDATE {} SET account = ''",
-                "DELETE FROM {}",
-                "TRUNCATE {}",
-            ):
-                with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    analyst.execute(composed.SQL(attempt).format(table))
-        for attempt in (
-            "CREATE TABLE report.mine ()",
-            "DROP VIEW report.gap",
-            "SELECT ingest.require(true, '')",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                analyst.execute(attempt.encode())
+
+
+def test_what_a_superuser_made_passes_to_the_owner(installed: str) -> None:
+    """So the migrator can upgrade it."""
+    upgrade_database(installed)
+    with psycopg.connect(libpq_url(installed), autocommit=True) as admin:
+        admin.execute(roles_sql().encode())
+    with psycopg.connect(libpq_url(as_role(installed, MIGRATOR)), autocommit=True) as migrator:
+        migrator.execute("ALTER TABLE ingest.account ADD COLUMN more int")
+
+
+def test_without_a_superuser_the_command_says_what_is_left_open(installed: str) -> None:
+    upgrade_database(as_role(installed, MIGRATOR))
+    with psycopg.connect(libpq_url(installed), autocommit=True) as admin:
+        admin.execute("ALTER ROLE alice CREATEROLE")
+        for role in (*ROLES, "auditor"):
+            admin.execute(
+                composed.SQL("GRANT {} TO alice WITH ADMIN OPTION").format(composed.Identifier(role))
+            )
+        admin.execute(
+            composed.SQL("ALTER DATABASE {} OWNER TO alice").format(composed.Identifier(admin.info.dbname))
+        )
+        admin.execute("GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC")
+    url = as_role(installed, "alice")
+    done = command("db", "roles", "--apply", env=surroundings() | {"INGESTOR_DATABASE__URL": url})
+
+    assert done.returncode == 0, done.stderr
+    assert "warning: the limit temp_file_limit of ingestor_analyst is not set" in done.stderr
+    assert "warning: readers may call pg_advisory_lock(bigint)" in done.stderr
+
+
+def test_the_printed_sql_is_what_is_applied() -> None:
+    done = command("db", "roles", env=surroundings())
+    assert (done.returncode, done.stdout) == (0, roles_sql())

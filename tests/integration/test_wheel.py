@@ -55,7 +55,6 @@ GUIDE = {
     "METRICS.md",
     "README.md",
     "RUNBOOK.md",
-    "grants.sql",
     "ingestor.toml.example",
     *(
         f"{folder}/{name}"

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, ROLES
 from ingestor.cli.exits import Exit
 from ingestor.config import Settings
 from ingestor.config.secrets import KEY_CREDENTIAL, PASSWORD_CREDENTIAL
@@ -200,11 +201,28 @@ def test_the_log_events_of_the_guide_are_in_the_catalogue_and_no_debug_ones() ->
     assert {LOG_EVENTS[event].level for event in events} <= {"warning", "error", "critical"}
 
 
-def test_the_tables_that_the_daemon_may_change_are_those_of_the_grants() -> None:
+def test_the_tables_that_the_guide_lets_change_or_delete_are_those_of_the_grants() -> None:
     row = next(line for line in GUIDE.splitlines() if line.startswith("| `ingestor`, the daemon"))
-    update = (DEPLOY / "grants.sql").read_text().partition("GRANT UPDATE ON")[2].partition("TO ingestor")[0]
-    granted = set(re.findall(r"ingest\.(\w+)", update))
-    assert set(re.findall(r"`(\w+)`", row.partition("change rows of")[2])) == granted
+    assert set(re.findall(r"`(\w+)`", row.partition("change rows of")[2])) == set(CHANGED)
+    row = next(line for line in GUIDE.splitlines() if line.startswith("| `ingestor-pruner`"))
+    assert set(re.findall(r"`(\w+)`", row.partition("delete rows of")[2])) == set(PRUNED)
+
+
+def test_the_guide_has_every_role_and_drops_each() -> None:
+    rows = re.findall(r"(?m)^\| `([\w-]+)`", GUIDE.partition("\n## Roles\n")[2].partition("\n## ")[0])
+    assert rows == list(ROLES)
+    (dropped,) = re.findall(r"for role in ([^;]+);", GUIDE.partition("\n## Uninstall\n")[2])
+    assert set(dropped.split()) == set(ROLES)
+
+
+def test_the_guide_has_the_limits_of_the_readers() -> None:
+    text = " ".join(GUIDE.partition("\n## Roles\n")[2].partition("\n## ")[0].split())
+    said = (
+        "A statement of theirs ends after {}, an idle transaction after {}, a wait for a lock after {}, "
+        "and a sort may put {}"
+    )
+    names = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "temp_file_limit")
+    assert said.format(*(re.sub(r"(\d+)(\w+)", r"\1 \2", LIMITS[name]) for name in names)) in text
 
 
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:

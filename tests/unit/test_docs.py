@@ -141,7 +141,7 @@ def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
 @each_document
 def test_every_ingestor_command_in_a_document_can_be_parsed(document: Path) -> None:
     for line in commands(document.read_text()):
-        words = line.partition(" > ")[0].split()
+        words = re.split(" [>|] ", line)[0].split()
         if words and words[0].rpartition("/")[2] == "ingestor" and len(words) > 1:
             assert unknown(words[1:]) == [], line
 

@@ -175,7 +175,7 @@ def _by_state(error: psycopg.Error, text: str, repeats: int) -> IngestorError:  
             _lines(
                 "the database role lacks a privilege",
                 text,
-                "let the owner of the schema run deploy/grants.sql; it belongs to each upgrade",
+                "let a superuser run what `ingestor db roles` prints; it belongs to each upgrade",
             )
         )
     if state in {_STATEMENT_TIMEOUT, _INTERNAL}:
