@@ -32,7 +32,7 @@ from ingestor.pipeline.patience import Patience
 from ingestor.pipeline.ports import Clock, Heartbeat, Store
 from ingestor.pipeline.request_scheduler import RequestScheduler
 from ingestor.pipeline.resume import ends_of_left_sessions, resumed
-from ingestor.pipeline.rows import RawEventRow
+from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
 from ingestor.pipeline.state import State
 
 log = structlog.get_logger()
@@ -320,6 +320,8 @@ class Writer:
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
         progress.unaccounted += batch.unaccounted()
+        if batch.all(SessionRow) or any(row.closed_at for row in batch.all(SessionProgressRow)):
+            self._next_heartbeat = 0.0  # whoever looks at the account shall see the link as it is
         notify(batch, self._scheduler)
         log.debug("batch_committed", items=len(applied.items), records=records)
 

@@ -1,5 +1,6 @@
 """Commits that the server acknowledged and lost: noticed at once, on record by ordinal, and made good."""
 
+import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 import psycopg
 import pytest
 
@@ -67,6 +69,11 @@ class Trading:
             self.hub.account.change()
 
 
+def exactly(payload: object) -> Any:
+    """What a payload says, with exact amounts."""
+    return json.loads(msgspec.json.encode(payload), parse_float=Decimal, parse_int=Decimal)
+
+
 @dataclass
 class Scene:
     """A hub, its journal, and the daemon whose database is about to lose something."""
@@ -116,8 +123,7 @@ class Scene:
 
     def _of_the_hub(self) -> tuple[Any, ...]:
         account = self.hub.account
-        balances: Any = account.balances(account.read())
-        listed: Any = account.pairs()
+        balances, listed = exactly(account.balances(account.read())), exactly(account.pairs())
         currency = balances["baseCurrency"]
         return (
             {
