@@ -84,7 +84,7 @@ def test_a_lock_on_the_heartbeats_table_does_not_hold_up_commits(
     """G12. Long enough for three heartbeats: the third failure must not cost the connection either."""
     stored = "SELECT count(*) FROM ingest.raw_event"
     with Daemon(environment(hub.url, database, hub.config.api_key)) as daemon:
-        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat"), within=20)
+        eventually(lambda: sql("SELECT 1 FROM ingest.watermark"), within=20)
         owner = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
         before = sql(owner)
         with psycopg.connect(libpq_url(database)) as rival:
@@ -119,7 +119,7 @@ def test_a_database_that_is_slow_for_each_row_gets_everything_in_smaller_batches
         SimulatedHub(config) as hub,
         Daemon(environment(hub.url, database, hub.config.api_key, **deadlines)) as daemon,
     ):
-        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat"), within=20)
+        eventually(lambda: sql("SELECT 1 FROM ingest.watermark"), within=20)
         with psycopg.connect(libpq_url(database), autocommit=True) as owner:
             owner.execute(SLOW)
         hub.burst(600, records_per_frame=600)
