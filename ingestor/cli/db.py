@@ -1,12 +1,15 @@
 """`ingestor db`: the schema of the configured database."""
 
 import json
+import sys
 
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
+from ingestor.app.retention import Pruned, prune
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.progress import progress_bars
 
 
 @click.group()
@@ -68,3 +71,40 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
         return
     for warning in apply_roles(invocation.load_to_look().settings):
         click.echo(f"warning: {warning}", err=True)
+
+
+@db.command("prune")
+@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option()
+@settings_options
+@click.pass_obj
+def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove the account's rows that [retention] does not keep.
+
+    Never what is current, what held at the cut, or the evidence of what stands. On a terminal, it asks first.
+    """
+    settings = invocation.load_to_look().settings
+    if not (dry_run or yes) and sys.stdin.isatty():
+        _, planned = prune(settings, dry_run=True)
+        _print_pruned(planned, "would go")
+        click.confirm("Remove them?", abort=True, err=True)
+    with progress_bars() as progress:
+        cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
+    if as_json:
+        document = {
+            "account": settings.account,
+            "dry_run": dry_run,
+            "cuts": {name: cut and cut.isoformat() for name, cut in cuts.items()},
+            "rows": {each.table: each.rows for each in pruned},
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print_pruned(pruned, "would go" if dry_run else "removed")
+
+
+def _print_pruned(pruned: list[Pruned], what: str) -> None:
+    for each in pruned:
+        click.echo(f"{each.rows:>12,}  {each.table} {what}")
+    if not pruned:
+        click.echo("nothing: [retention] keeps everything")

@@ -1,9 +1,6 @@
 """`ingestor export`: views of `report` as files."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +8,10 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestor.app.export import TIMES, Format, Progress, Wanted, export
+from ingestor.app.export import TIMES, Format, Wanted, export
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.period import Moment, Zone, between
+from ingestor.cli.progress import progress_bars
 
 
 @click.command("export")
@@ -50,7 +48,7 @@ def export_command(
     wanted = Wanted(
         settings.account, views or tuple(TIMES), period.since, period.until, Format(form), directory
     )
-    with _progress() as progress:
+    with progress_bars() as progress:
         files = export(settings, wanted, progress)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in files], indent=2))
@@ -58,23 +56,3 @@ def export_command(
     for each in files:
         click.echo(f"{each.rows:>10}  {directory / each.name}")
     click.echo(f"{'':>10}  {directory / 'manifest.json'}")
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - on a terminal only
-    from rich.progress import Progress as Bars  # noqa: PLC0415 - the same
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
-
-        def show(view: str, done: int, total: int) -> None:
-            if view not in tasks:
-                tasks[view] = bars.add_task(view, total=total)
-            bars.update(tasks[view], completed=done)
-
-        yield show

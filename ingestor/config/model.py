@@ -16,6 +16,7 @@ from ingestor.config.values import (
     BatchRecords,
     Bytes,
     DatabaseUrl,
+    Days,
     EpochsAnHour,
     Factor,
     HubUrl,
@@ -175,6 +176,20 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """What `ingestor db prune` removes of this account. Where nothing is set, all is kept for ever."""
+
+    duplicates_days: Annotated[Days, 30] = None
+    """Keep records that repeated what was known, with their outcomes, for so long."""
+    records_days: Annotated[Days, 400] = None
+    """Keep all other records and their outcomes for so long; those that prove what stands are kept longer."""
+    requests_days: Annotated[Days, 400] = None
+    """Keep requests for so long, and the last answered one of each kind longer."""
+    history_days: Annotated[Days, 3650] = None
+    """Keep versions, balances, exposures and pairs for so long, and what held at that moment longer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """How a stop ends."""
 
@@ -196,6 +211,7 @@ class Settings:
     sequence: Sequence = Sequence()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    retention: Retention = Retention()
     drain: Drain = Drain()
 
 

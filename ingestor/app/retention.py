@@ -1,0 +1,80 @@
+"""Removing rows that the settings do not keep."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+import psycopg
+
+from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.pruning import TARGETS, Cuts, Target, counted, removed
+from ingestor.adapters.postgres.reading import value
+from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.config import Settings
+
+_LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
+_DELETING = DatabaseTiming(lock_seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Rows of a table that go, or have gone."""
+
+    table: str
+    rows: int
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with a table, its rows removed so far, and how many there are."""
+
+
+def prune(
+    settings: Settings, *, dry_run: bool, progress: Progress = lambda *_: None
+) -> tuple[dict[str, datetime | None], list[Pruned]]:
+    """Remove the account's rows that `[retention]` does not keep; with `dry_run`, count them only.
+
+    Returns:
+        The moment before which rows go, by setting, and what goes, in the order of removal.
+
+    Raises:
+        Transient: the database cannot be reached.
+        BadConfiguration: the role may not delete.
+    """
+    with database_beside(settings) as url, looking_at(url, _LOOKING) as looking, snapshot(looking):
+        cuts = _cuts(looking, settings)
+        wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
+        plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
+        if dry_run:
+            return cuts, _by_table(plan)
+        with looking_at(url, _DELETING) as deleting:
+            deleting.autocommit = True
+            done = []
+            for target, total in plan:
+                show = partial(_show, progress, target.table, total)
+                gone = removed(looking, deleting, settings.account, cuts, target, show)
+                done.append((target, gone))
+    return cuts, _by_table(done)
+
+
+def _show(progress: Progress, table: str, total: int, done: int) -> None:
+    progress(table, done, total)
+
+
+def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
+    now: datetime = value(connection, "SELECT now()")
+    kept = settings.retention
+    return {
+        name: None if days is None else now - timedelta(days=days)
+        for name, days in (
+            ("duplicates_days", kept.duplicates_days),
+            ("records_days", kept.records_days),
+            ("requests_days", kept.requests_days),
+            ("history_days", kept.history_days),
+        )
+    }
+
+
+def _by_table(counts: list[tuple[Target, int]]) -> list[Pruned]:
+    tables = dict.fromkeys(target.table for target, _ in counts)
+    return [Pruned(name, sum(rows for target, rows in counts if target.table == name)) for name in tables]

@@ -1,0 +1,178 @@
+"""What is removed by age, and that no report of a moment that is kept says anything else afterwards."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from ingestor.adapters.postgres.pruning import TARGETS
+from ingestor.app.retention import prune
+from ingestor.config import load
+from tests.support.daemon import command, surroundings
+from tests.support.rows import SOME_ID, Query, insert
+from tests.support.story import SESSIONS, tell
+
+CUTS = [
+    datetime(2025, 3, 3, 11, 30, tzinfo=UTC),
+    datetime(2025, 3, 3, 17, 0, 2, tzinfo=UTC),
+    datetime(2025, 3, 10, 12, 5, tzinfo=UTC),  # a version from before it was stored after it
+    datetime(2025, 3, 30, 12, tzinfo=UTC),
+]
+SETTINGS = ("duplicates_days", "records_days", "requests_days", "history_days")
+
+
+def pruned(url: str, account: str, *, dry_run: bool = False, **days: Any) -> dict[str, int]:
+    settings = load(None, {"database.url": url, "account": account}).settings
+    retention = replace(settings.retention, **days)
+    _, tables = prune(replace(settings, retention=retention), dry_run=dry_run)
+    return {each.table: each.rows for each in tables}
+
+
+def days_to(cut: datetime) -> int:
+    """Whole days, at the end of which the cut lies at or after this moment, by less than one."""
+    return (datetime.now(UTC) - cut) // timedelta(days=1)
+
+
+def told(sql: Query, account: str, moments: list[datetime]) -> list[object]:
+    """What the reports say of each moment, as known at each later one and now."""
+    said: list[object] = [
+        sql("SELECT * FROM report.balance_current WHERE account = %s ORDER BY 1, 2, 3", account),
+        sql("SELECT * FROM report.pair_current WHERE account = %s ORDER BY 1, 2, 3", account),
+    ]
+    for moment, known in product(moments, moments):
+        if known >= moment:
+            said += [
+                sql(
+                    f"SELECT * FROM report.{name}(%s, %s) WHERE account = %s ORDER BY 1, 2, 3",
+                    moment,
+                    known,
+                    account,
+                )
+                for name in ("balance_as_of", "exposure_as_of", "exposure_total_as_of", "pair_as_of")
+            ]
+    return said
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+@pytest.mark.parametrize("account", ["main", "polled"])
+def test_no_report_of_a_moment_that_is_kept_changes(
+    sql: Query, database: str, account: str, cut: datetime
+) -> None:
+    tell(sql)
+    sql("SET timezone = 'UTC'")
+    days: dict[str, Any] = dict.fromkeys(SETTINGS, days_to(cut))
+    reached = datetime.now(UTC) - timedelta(days=days_to(cut))
+    moments = [reached + timedelta(hours=step) for step in (0, 1, 30, 200, 700)] + [datetime.now(UTC)]
+    before = told(sql, account, moments)
+
+    planned = pruned(database, account, dry_run=True, **days)
+    assert told(sql, account, moments) == before
+    assert pruned(database, account, **days) == planned
+    assert told(sql, account, moments) == before
+    assert sql("SELECT * FROM report.unaccounted") == []
+    assert not any(pruned(database, account, **days).values())
+    if cut == CUTS[-1] and account == "main":
+        assert planned["version"] > 10
+        assert planned["balance"] > 3
+
+
+def record(sql: Query, ordinal: int, received: str, outcome: str | None, base: int | None = None) -> None:
+    insert(
+        sql,
+        "raw_event",
+        account="main",
+        session_id=SESSIONS["D"],
+        ordinal=ordinal,
+        received_at=received,
+        size=1,
+        raw=b"x",
+        base_ordinal=base,
+        head=base and 0,
+    )
+    if outcome:
+        insert(
+            sql,
+            "outcome",
+            account="main",
+            session_id=SESSIONS["D"],
+            ordinal=ordinal,
+            position=0,
+            received_at=received,
+            outcome=outcome,
+        )
+
+
+def test_duplicates_go_first_and_what_others_refer_to_stays(sql: Query, database: str) -> None:
+    tell(sql)
+    old, new = "2025-04-01 00:00+00", datetime.now(UTC).isoformat()
+    record(sql, 1001, old, "applied")
+    record(sql, 1002, old, None, 1001)
+    record(sql, 1003, old, "duplicate")
+    record(sql, 1004, old, "duplicate")
+    record(sql, 1005, new, None, 1004)
+    record(sql, 1006, old, "quarantined")
+    insert(
+        sql,
+        "dead_letter",
+        account="main",
+        session_id=SESSIONS["D"],
+        ordinal=1006,
+        position=0,
+        received_at=old,
+        stage="decode",
+        reason="r",
+        detail="d",
+        software_version="1",
+        occurrences=1,
+        last_received_at=old,
+    )
+    left = "SELECT ordinal FROM ingest.raw_event WHERE ordinal > 1000 ORDER BY 1"
+
+    assert pruned(database, "main") == {}
+    assert pruned(database, "main", duplicates_days=30) == {"raw_event": 2, "outcome": 1}
+    assert sql(left) == [(1001,), (1004,), (1005,), (1006,)]
+    assert pruned(database, "polled", records_days=30)["raw_event"] == 0
+    pruned(database, "main", records_days=30)
+    assert sql(left) == [(1004,), (1005,), (1006,)]
+    orphans = (
+        "SELECT 1 FROM ingest.outcome AS o "
+        "WHERE NOT EXISTS (SELECT FROM ingest.raw_event AS r WHERE r.ordinal = o.ordinal)"
+    )
+    assert sql(orphans) == []
+
+
+def test_the_last_answer_and_open_requests_stay(sql: Query, database: str) -> None:
+    tell(sql)
+    sql("DELETE FROM ingest.request")
+    for hour, outcome in enumerate(("answered", "answered", "timed_out", None)):
+        at = f"2025-04-01 0{hour}:00+00"
+        insert(
+            sql,
+            "request",
+            account="main",
+            request_id=SOME_ID,
+            requested_at=at,
+            command="GetBalances",
+            cause="scheduled",
+            attempt=1,
+            argument_form="positional",
+            session_id=SESSIONS["D"],
+            outcome=outcome,
+            ended_at=at if outcome else None,
+        )
+    assert pruned(database, "main", requests_days=30) == {"request": 2}
+    assert sql("SELECT outcome FROM ingest.request ORDER BY requested_at") == [("answered",), (None,)]
+
+
+def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
+    tell(sql)
+    env = surroundings() | {"INGESTOR_DATABASE__URL": database, "INGESTOR_ACCOUNT": "main"}
+    options = ("--set", "retention.history_days=2", "--json")
+    planned = json.loads(command("db", "prune", "--dry-run", *options, env=env).stdout)
+    gone = json.loads(command("db", "prune", "--yes", *options, env=env).stdout)
+    assert planned["rows"] == gone["rows"]
+    assert gone["rows"]["version"] > 0
+    assert set(gone["rows"]) <= {each.table for each in TARGETS}
