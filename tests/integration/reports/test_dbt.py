@@ -123,6 +123,6 @@ def test_a_dead_account_is_seen_behind_a_live_one(dbt: Dbt, sql: Query) -> None:
     sql("UPDATE ingest.heartbeat SET stopped_at = NULL WHERE account = 'polled'")
     code, statuses = dbt("source", "freshness")
     assert (code, statuses) == (1, {"report.freshness": "error"})
-    code, statuses = dbt("test", "--select", "stale_streams", "returns_no_rows_report_data_quality_")
+    code, statuses = dbt("test", "--select", "stale_streams", "source_returns_no_rows_report_data_quality_")
     assert code == 1
     assert list(statuses.values()) == ["fail", "fail"], statuses
