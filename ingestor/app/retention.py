@@ -1,4 +1,4 @@
-"""Removing rows that the settings do not keep."""
+"""Removing rows that the settings do not keep, and how much room the tables take."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,3 +78,49 @@ def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
 def _by_table(counts: list[tuple[Target, int]]) -> list[Pruned]:
     tables = dict.fromkeys(target.table for target, _ in counts)
     return [Pruned(name, sum(rows for target, rows in counts if target.table == name)) for name in tables]
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """The room that one table takes, with all accounts in it."""
+
+    table: str
+    rows: int
+    table_bytes: int
+    index_bytes: int
+    oldest: datetime | None
+    """None where it has no rows."""
+    bytes_a_day: int
+    """All its bytes, divided by the days since its oldest row; of less than a day, all of them."""
+
+
+_TIMES = {
+    "raw_event": "received_at",
+    "outcome": "received_at",
+    "request": "requested_at",
+    "version": "valid_from",
+    "balance": "valid_from",
+    "pair": "valid_from",
+    "exposure": "observed_at",
+    "exposure_total": "observed_at",
+}
+
+
+def sizes(settings: Settings) -> list[TableSize]:
+    """Of each table that grows, largest first. Rows are counted, so it reads each table once."""
+    with database_beside(settings) as url, looking_at(url, _LOOKING) as connection, snapshot(connection):
+        found = [_size(connection, table, column) for table, column in _TIMES.items()]
+    return sorted(found, key=lambda each: each.table_bytes + each.index_bytes, reverse=True)
+
+
+def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
+    query = f"""
+        SELECT count(*), pg_table_size('ingest.{table}'), pg_indexes_size('ingest.{table}'), min({column}),
+            (pg_total_relation_size('ingest.{table}')
+                / greatest(1, extract(epoch FROM now() - min({column})) / 86400))::bigint
+        FROM ingest.{table}
+    """  # noqa: S608 - names of the table above
+    found = connection.execute(query.encode()).fetchone()
+    assert found is not None  # noqa: S101 - an aggregate has one row
+    rows, in_table, in_indexes, oldest, a_day = found
+    return TableSize(table, rows, in_table, in_indexes, oldest, a_day if oldest else 0)

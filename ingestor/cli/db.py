@@ -2,11 +2,12 @@
 
 import json
 import sys
+from dataclasses import asdict
 
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
-from ingestor.app.retention import Pruned, prune
+from ingestor.app.retention import Pruned, prune, sizes
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.progress import progress_bars
@@ -108,3 +109,21 @@ def _print_pruned(pruned: list[Pruned], what: str) -> None:
         click.echo(f"{each.rows:>12,}  {each.table} {what}")
     if not pruned:
         click.echo("nothing: [retention] keeps everything")
+
+
+@db.command("size")
+@json_option()
+@settings_options
+@click.pass_obj
+def size_command(invocation: Invocation, *, as_json: bool) -> None:
+    """Tell the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
+    found = sizes(invocation.load_to_look().settings)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2, default=str))
+        return
+    click.echo(f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest")
+    for each in found:
+        click.echo(
+            f"{each.table:<15}{each.rows:>14,}{each.table_bytes:>17,}{each.index_bytes:>17,}"
+            f"{each.bytes_a_day:>15,}  {each.oldest or '-'}"
+        )

@@ -176,3 +176,18 @@ def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
     assert planned["rows"] == gone["rows"]
     assert gone["rows"]["version"] > 0
     assert set(gone["rows"]) <= {each.table for each in TARGETS}
+
+
+def test_the_sizes_of_the_tables_that_grow(sql: Query, database: str) -> None:
+    tell(sql)
+    env = surroundings() | {"INGESTOR_DATABASE__URL": database}
+    found = {each["table"]: each for each in json.loads(command("db", "size", "--json", env=env).stdout)}
+    assert set(found) == {each.table for each in TARGETS}
+    ((rows, oldest, in_table),) = sql(
+        "SELECT count(*), min(valid_from), pg_table_size('ingest.version') FROM ingest.version"
+    )
+    assert (found["version"]["rows"], found["version"]["table_bytes"]) == (rows, in_table)
+    assert datetime.fromisoformat(found["version"]["oldest"]) == oldest
+    assert 0 < found["version"]["bytes_a_day"] < in_table + found["version"]["index_bytes"]
+    assert found["outcome"] == found["outcome"] | {"rows": 0, "oldest": None, "bytes_a_day": 0}
+    assert "version" in command("db", "size", env=env).stdout
