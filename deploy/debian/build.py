@@ -110,6 +110,7 @@ def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
                 *("--python-version", python, "--python-platform", platform, "--link-mode", "copy", *what),
             )
         shutil.rmtree(target / "bin")  # started with the path of the machine that built this
+        shutil.rmtree(venv / "share" / NAME, ignore_errors=True)  # the same of each Python
         shutil.move(target / "share" / NAME, venv / "share" / NAME)
         (target / "share").rmdir()
         (target / ".lock").unlink(missing_ok=True)

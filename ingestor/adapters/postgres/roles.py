@@ -59,8 +59,9 @@ LIMITS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "60s",
     "temp_file_limit": "1GB",
+    "jit": "off",
 }
-"""Of readers and auditors."""
+"""Of readers and auditors. Compiling a query of theirs would take longer than carrying it out."""
 
 
 def roles_sql() -> str:
