@@ -197,7 +197,7 @@ def answer_beside_it(reports: Query, distributed: Query, accounts: list[str]) ->
         )
         assert covered == [("balances", 1), ("pairs", 1)]
         # An open gap's durations are those so far.
-        gaps = "SELECT kind, cause, missed_from, ended_at FROM report.gap WHERE account = %s ORDER BY missed_from"
+        gaps = "SELECT kind, cause, missed_from, ended_at FROM report.gap WHERE account = %s ORDER BY 3"
         assert reports(gaps, account) == distributed(gaps, account) != []
         fresh = reports("SELECT kind FROM report.freshness WHERE account = %s ORDER BY kind", account)
         assert fresh == [("balances",), ("pairs",)]
