@@ -136,9 +136,10 @@ def test_a_server_that_is_read_only(server: EmbeddedPostgres, hub: SimulatedHub)
 
 
 def test_a_server_that_shuts_down(server: EmbeddedPostgres, hub: SimulatedHub) -> None:
-    """The last test: it does so once the last client has gone."""
+    """It does so once the last client has gone."""
     env = environment(hub.url, server.url("ours"), hub.config.api_key)
     with administrator(server):
         os.kill(server.postmaster_pid, signal.SIGTERM)
         assert codes(env, "si sta spegnendo") == everywhere(69)
     eventually(lambda: not server.running, within=20)
+    server.start()

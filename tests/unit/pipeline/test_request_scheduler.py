@@ -135,10 +135,10 @@ def test_what_comes_first_is_sent_and_what_was_planned_for_later_is_merged_with_
     ]
 
 
-@pytest.mark.parametrize(
-    "cause",
-    sorted(set(RequestCause) - {RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE}),
-)
+SPACED = [RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE, RequestCause.OPERATOR]
+
+
+@pytest.mark.parametrize("cause", sorted(set(RequestCause) - set(SPACED)))
 def test_causes_that_have_a_rhythm_of_their_own_are_not_spaced(cause: RequestCause) -> None:
     made = middle(schedule=False)
     for _ in range(20):
@@ -161,7 +161,7 @@ def test_a_hub_that_is_silent_for_long_is_asked_for_balances() -> None:
 # --- spacing of reasons ---
 
 
-@pytest.mark.parametrize("cause", [RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE])
+@pytest.mark.parametrize("cause", SPACED)
 def test_a_lasting_reason_is_followed_at_once_and_then_with_pauses_that_double(cause: RequestCause) -> None:
     made = middle(schedule=False)
     made.run(1)
