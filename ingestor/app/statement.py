@@ -160,20 +160,37 @@ class _Reader:
         return [Day(day, sum(found.values(), timedelta()), found) for day, found in sorted(parts.items())]
 
     def movements(self) -> list[Movement]:
-        # The largest first: how sure a row is takes longer to find out than how large it is.
+        # The largest first, by a window over the period: how sure a row is takes longer to find out.
         found = self.rows("""
-            WITH largest AS MATERIALIZED (
-                SELECT account, user_id, asset, epoch, sequence, revision, movement
-                FROM report.balance_movements(%(since)s, %(until)s, %(known_at)s)
-                WHERE account = %(account)s AND NOT is_former AND movement > 0
-                  AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
-                ORDER BY movement DESC, observed_at LIMIT %(largest)s
+            WITH known AS MATERIALIZED (
+                SELECT user_id, asset FROM report.asset
+                WHERE account = %(account)s AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
+            ),
+            opening AS MATERIALIZED (
+                SELECT user_id, asset, total FROM report.balance_as_of(%(since)s, %(known_at)s)
+                WHERE account = %(account)s AND NOT is_former
+            ),
+            moved AS (
+                SELECT h.user_id, h.asset, h.valid_from, h.epoch, h.sequence, h.revision,
+                    h.total - lag(h.total, 1, o.total) OVER (
+                        PARTITION BY h.user_id, h.asset ORDER BY h.valid_from, h.epoch, h.sequence, h.revision
+                    ) AS change
+                FROM known AS k
+                JOIN opening AS o USING (user_id, asset)
+                JOIN report.balance_history AS h
+                    ON h.account = %(account)s AND h.user_id = k.user_id AND h.asset = k.asset
+                WHERE h.valid_from >= %(since)s AND h.valid_from < %(until)s
+            ),
+            largest AS MATERIALIZED (
+                SELECT * FROM moved WHERE change <> 0 ORDER BY abs(change) DESC, valid_from LIMIT %(largest)s
             )
-            SELECT h.valid_from AS observed_at, asset, h.total_change, h.total, h.certainty
-            FROM largest
-            JOIN report.balance_history AS h USING (account, user_id, asset, epoch, sequence, revision)
-            WHERE h.valid_from >= %(since)s AND h.valid_from < %(until)s
-            ORDER BY movement DESC, h.valid_from
+            SELECT h.valid_from AS observed_at, h.asset, l.change AS total_change, h.total, h.certainty
+            FROM largest AS l
+            JOIN report.balance_history AS h
+                ON h.account = %(account)s AND h.user_id = l.user_id AND h.asset = l.asset
+                AND h.valid_from = l.valid_from AND h.epoch = l.epoch AND h.sequence = l.sequence
+                AND h.revision = l.revision
+            ORDER BY abs(l.change) DESC, h.valid_from
         """)
         return [
             Movement(each.observed_at, each.asset, each.total_change, each.total, each.certainty)
