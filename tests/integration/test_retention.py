@@ -178,6 +178,13 @@ def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
     assert set(gone["rows"]) <= {each.table for each in TARGETS}
 
 
+def test_an_empty_table_has_no_oldest_row_and_does_not_grow(database: str) -> None:
+    env = surroundings() | {"INGESTOR_DATABASE__URL": database}
+    none = {"rows": 0, "oldest": None, "bytes_a_day": 0}
+    for each in json.loads(command("db", "size", "--json", env=env).stdout):
+        assert each == each | none
+
+
 def test_the_sizes_of_the_tables_that_grow(sql: Query, database: str) -> None:
     tell(sql)
     env = surroundings() | {"INGESTOR_DATABASE__URL": database}
@@ -189,5 +196,5 @@ def test_the_sizes_of_the_tables_that_grow(sql: Query, database: str) -> None:
     assert (found["version"]["rows"], found["version"]["table_bytes"]) == (rows, in_table)
     assert datetime.fromisoformat(found["version"]["oldest"]) == oldest
     assert 0 < found["version"]["bytes_a_day"] < in_table + found["version"]["index_bytes"]
-    assert found["outcome"] == found["outcome"] | {"rows": 0, "oldest": None, "bytes_a_day": 0}
+    assert found["request"]["rows"] == sql("SELECT count(*) FROM ingest.request")[0][0]
     assert "version" in command("db", "size", env=env).stdout
