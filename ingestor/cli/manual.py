@@ -80,4 +80,6 @@ def _plain(text: str) -> str:
 
 if __name__ == "__main__":
     for file, text in files().items():
-        (Path(sys.argv[1]) / file).write_text(text, encoding="utf-8")
+        path = Path(sys.argv[1]) / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
