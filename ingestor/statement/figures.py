@@ -111,8 +111,9 @@ class Proof:
     """What lets a reader hold the statement against the tables."""
 
     records: int
+    """Those whose snapshot, of balances or of pairs, became state in the period."""
     first_position: str
-    """Session and ordinal of the first record of the period."""
+    """Session and ordinal of the first of them."""
     last_position: str
     versions: int
     rows_sha256: str
