@@ -65,7 +65,8 @@ class _Reader:
     ) -> None:
         self._cursor = connection.cursor(row_factory=namedtuple_row)
         self.zone = zone
-        (self.known_at,) = self.rows("SELECT now()")[0]
+        self._given: dict[str, object] = {}
+        ((self.known_at,),) = self.rows("SELECT now()")
         self.account, self.since, self.until = account, since, min(until, self.known_at)
         if self.since >= self.until:
             raise BadConfiguration(
@@ -84,9 +85,8 @@ class _Reader:
             "largest": _LARGEST,
         }
 
-    def rows(self, query: str, **more: object) -> list[Any]:
-        given = {**self._given, **more} if hasattr(self, "_given") else more
-        return self._cursor.execute(query.encode(), given).fetchall()
+    def rows(self, query: str) -> list[Any]:
+        return self._cursor.execute(query.encode(), self._given).fetchall()
 
     def environment(self) -> str:
         found = self.rows("SELECT environment FROM report.account WHERE account = %(account)s")
