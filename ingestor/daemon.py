@@ -12,7 +12,7 @@ import threading
 
 import structlog
 
-from ingestor.app.health import stuck
+from ingestor.app.picture import stuck
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 
@@ -61,8 +61,7 @@ def _watch(daemon: Ingestor, notifier: Notifier, stop: threading.Event) -> None:
         for name in late.keys() - known:
             log.error("thread_stuck", thread=name, seconds=round(late[name], 1))
         known = set(late)
-        worst = "".join(f"{name} stuck for {age:.0f} s · " for name, age in late.items())
-        notifier.status(worst + daemon.status_line())
+        notifier.status(daemon.status_line())
         if not late:
             notifier.watchdog()
 
