@@ -57,7 +57,7 @@ def start() -> Iterator[Start]:
         process.wait(10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_under_load_commits_what_was_received_and_exits_0(
     number: signal.Signals, hub: SimulatedHub, database: str, sql: Query, journal: Path, start: Start
 ) -> None:
