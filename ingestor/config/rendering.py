@@ -3,13 +3,11 @@
 import json
 from collections.abc import Callable
 from enum import Enum
-from functools import reduce
 from textwrap import wrap
 from typing import Any
 
-from ingestor.config.keys import Key, all_keys, nearest, sections
+from ingestor.config.keys import Key, all_keys, nearest, sections, value_of
 from ingestor.config.loading import Loaded
-from ingestor.config.model import Settings
 from ingestor.config.values import Secret, bad, mask_url
 
 _WIDTH = 100
@@ -68,10 +66,6 @@ def explain(loaded: Loaded, name: str) -> str:
     }
     lines = [name, *wrap(key.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {label:<9} {text}" for label, text in rows.items())]) + "\n"
-
-
-def value_of(settings: Settings, key: Key) -> Any:
-    return reduce(getattr, key.name.split("."), settings)
 
 
 def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> str:

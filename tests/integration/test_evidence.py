@@ -5,11 +5,10 @@ import json
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 import pytest
 
-from ingestor.cli.documents import DOCUMENTS, schemas
-from tests.support.daemon import ACCOUNT, ROOT, command, environment
+from tests.support.daemon import ACCOUNT, command, environment
+from tests.support.documents import document_of
 from tests.support.rows import NOW, Query, ago, gap, insert
 
 pytestmark = pytest.mark.slow
@@ -26,11 +25,7 @@ def printed(database: str, *words: str) -> str:
 
 def document(database: str, *words: str) -> Any:
     """What is printed, after it has been found to be what the schema's type says, without more or less."""
-    text = printed(database, *words, "--json")
-    of = DOCUMENTS[" ".join(words[:2])]
-    value = json.loads(text)
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(text, type=of))) == value
-    return value
+    return document_of(" ".join(words[:2]), printed(database, *words, "--json"))
 
 
 @pytest.fixture
@@ -123,10 +118,3 @@ def test_an_account_without_any_says_so(sql: Query, database: str) -> None:
     assert printed(database, "gaps", "list") == f"no gaps of the account {ACCOUNT}\n"
     assert printed(database, "gaps", "list", "--open") == f"no open gaps of the account {ACCOUNT}\n"
     assert printed(database, "dead-letters", "list") == f"no dead letters of the account {ACCOUNT}\n"
-
-
-def test_the_schemas_are_published() -> None:
-    folder = ROOT / "deploy" / "schemas"
-    published = {path.name: path.read_text() for path in folder.iterdir()}
-
-    assert published == schemas(), "run `python -m ingestor.cli.documents deploy/schemas`"
