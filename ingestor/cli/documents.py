@@ -14,6 +14,7 @@ import msgspec
 
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.installation import Plan
 from ingestor.app.status import AccountStatus, DaemonState
 
 
@@ -55,6 +56,17 @@ class LiveStatusDocument:
     problems: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class InstallationDocument:
+    """`ingestor install --json` and `ingestor uninstall --json`."""
+
+    dry_run: bool
+    plan: Plan
+    not_run: list[str]
+    """Commands of the plan that were left out: those for systemd where it does not run, and all of them
+    for another root."""
+
+
 DOCUMENTS: dict[str, type] = {
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
@@ -63,6 +75,8 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters export": DeadLetterDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "install": InstallationDocument,
+    "uninstall": InstallationDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
 }
