@@ -16,6 +16,7 @@ from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.installation import Plan
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.upgrade_plan import UpgradePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters export": DeadLetterDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "db plan": UpgradePlan,
     "install": InstallationDocument,
     "uninstall": InstallationDocument,
     "status": StatusDocument,
