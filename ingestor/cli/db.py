@@ -6,6 +6,7 @@ import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
 from ingestor.app.retention import Pruned, prune, sizes
+from ingestor.app.upgrade_plan import Blocks, plan_upgrade
 from ingestor.cli.documents import PruneDocument, SchemaDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
@@ -28,6 +29,33 @@ def upgrade_command(invocation: Invocation) -> int:
     for step in before.pending:
         click.echo(f"schema: {step}")
     return Exit.OK
+
+
+@db.command("plan")
+@json_option()
+@settings_options
+@click.pass_obj
+def plan_command(invocation: Invocation, *, as_json: bool) -> None:
+    """Tell which steps an upgrade would take, and which locks each needs on which tables.
+
+    It takes the steps and rolls them back, so it needs the migrator's role, and takes the same locks for at
+    most 15 seconds. Where it does not get one of them within a second, it ends with 69.
+    """
+    plan = plan_upgrade(invocation.load_to_look().settings)
+    if as_json:
+        say(plan)
+        return
+    for step in plan.steps:
+        click.echo(f"{step.revision} {step.title} ({step.seconds:.3f} s)")
+        for each in step.locks:
+            if each.blocks is not Blocks.NOTHING:
+                size = f"{each.bytes:,} bytes"
+                click.echo(
+                    f"  {each.relation} ({size}): blocks {each.blocks.replace('_', ' ')} ({each.mode})"
+                )
+        others = sum(each.blocks is Blocks.NOTHING for each in step.locks)
+        click.echo(f"  locks that block neither reads nor writes: {others}")
+    click.echo("all in one transaction" if plan.steps else f"schema: at {plan.found}, nothing to do")
 
 
 @db.command("status")

@@ -17,8 +17,10 @@ import msgspec
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.export import ExportedFile
+from ingestor.app.installation import Plan
 from ingestor.app.retention import TableSize
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.upgrade_plan import UpgradePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,17 @@ class FailureDocument:
     exit_code: int
 
 
+@dataclass(frozen=True, slots=True)
+class InstallationDocument:
+    """`ingestor install --json` and `ingestor uninstall --json`."""
+
+    dry_run: bool
+    plan: Plan
+    not_run: list[str]
+    """Commands of the plan that were left out: those for systemd where it does not run, and all of them
+    for another root."""
+
+
 DOCUMENTS: dict[str, Any] = {
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
@@ -120,6 +133,9 @@ DOCUMENTS: dict[str, Any] = {
     "dead-letters export": DeadLetterDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "db plan": UpgradePlan,
+    "install": InstallationDocument,
+    "uninstall": InstallationDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
     "db status": SchemaDocument,

@@ -322,6 +322,6 @@ def test_a_script_of_the_package_can_be_parsed(script: str) -> None:
 
 
 def test_the_settings_that_the_package_installs_are_valid() -> None:
-    file = str(DEPLOY / "debian" / "main.toml")
+    file = str(DEPLOY / "main.toml")
     done = command("config", "validate", "--no-environment", "--config", file, env=surroundings())
     assert done.returncode == 0, done.stderr
