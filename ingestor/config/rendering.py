@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from enum import Enum
 from functools import reduce
+from hashlib import sha256
 from textwrap import wrap
 from typing import Any
 
@@ -42,7 +43,14 @@ def show(loaded: Loaded) -> str:
         origin = _one_line(loaded.origin(key.name))
         return f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
 
-    return f"# file: {loaded.file or 'none'}\n" + _document(entry, lambda _: "\n")
+    head = f"# file: {loaded.file or 'none'}\n# hash of the values: {fingerprint(loaded.settings)}\n"
+    return head + _document(entry, lambda _: "\n")
+
+
+def fingerprint(settings: Settings) -> str:
+    """Twelve hexadecimal digits that differ where any setting does; passwords count as masked."""
+    values = {key.name: _toml(value_of(settings, key)) for key in all_keys().values()}
+    return sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
 def explain(loaded: Loaded, name: str) -> str:

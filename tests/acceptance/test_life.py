@@ -130,6 +130,10 @@ def test_the_start_names_all_that_it_uses(hub: SimulatedHub, database: str, tmp_
     assert started["schema"] == REVISION
     assert started["configuration"] == str(file)
     assert started["version"] == __version__
+    shown = command("config", "show", env=env).stdout
+    assert f"# hash of the values: {started['settings_hash']}\n" in shown
+    changed = command("config", "show", "--set", "log.level=debug", env=env).stdout
+    assert started["settings_hash"] not in changed
 
 
 def test_a_missing_schema_exits_78_and_names_the_command(hub: SimulatedHub, empty_database: str) -> None:

@@ -100,7 +100,7 @@ def test_an_account_has_the_name_of_its_instance() -> None:
     service = unit(DAEMON)["Service"]
     assert service["Environment"] == "INGESTOR_CONFIG=/etc/ingestor/%i.toml INGESTOR_ACCOUNT=%i"
     assert service["LoadCredential"] == f"{KEY_CREDENTIAL}:/etc/ingestor/%i.key"
-    assert service["SyslogIdentifier"] == "hercle-ingestor@%i"
+    assert service["SyslogIdentifier"] == "ingestor@%i"
     assert (service["DynamicUser"], service["User"]) == ("yes", "ingestor")
     assert unit(MIGRATE)["Service"]["Environment"] == service["Environment"]
 
