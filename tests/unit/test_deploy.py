@@ -240,6 +240,21 @@ def test_the_shell_commands_of_the_guide_can_be_parsed() -> None:
         assert (done.stderr, done.returncode) == ("", 0)
 
 
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_what_the_guide_filters_the_journal_with_passes_over_no_line() -> None:
+    """systemd writes lines of its own, which are not JSON; so do libraries below Python, and a crash."""
+    (through,) = re.findall(r"(?m)^journalctl .* \| (jq .*?)(?:   #.*)?$", GUIDE)
+    lines = ["Started hercle-ingestor@main.service - Hercle ingestor, account main.", "", "Aborted", "{"]
+    record = '{"event":"commit_delayed","level":"warning"}'
+    text = "\n".join([*lines, record, ""])
+    done = subprocess.run(
+        ["sh", "-c", through], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads("{" + done.stdout.rpartition("\n{")[2]) == json.loads(record)
+    assert all(line in done.stdout for line in lines)
+
+
 @needs_systemd
 def test_systemd_accepts_the_drop_in_of_the_guide(tmp_path: Path) -> None:
     (drop_in,) = blocks("ini")
