@@ -98,7 +98,6 @@ _TIMES = {
     "raw_event": "received_at",
     "outcome": "received_at",
     "request": "requested_at",
-    "version": "valid_from",
     "balance": "valid_from",
     "pair": "valid_from",
     "exposure": "observed_at",

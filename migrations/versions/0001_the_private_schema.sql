@@ -138,11 +138,30 @@ CREATE TABLE ingest.outcome (
     epoch integer,
     sequence bigint,
     revision integer,
-    PRIMARY KEY (account, session_id, ordinal, position, received_at)
+    valid_from timestamptz,
+    deleted boolean,
+    origin text,
+    passed_over bigint,
+    previous_confirmed_until timestamptz,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, session_id, ordinal, position, received_at),
+    CONSTRAINT outcome_version_check CHECK (
+        valid_from IS NULL
+        OR kind IS NOT NULL AND user_id IS NOT NULL AND epoch IS NOT NULL AND sequence IS NOT NULL
+            AND revision IS NOT NULL AND deleted IS NOT NULL AND origin IS NOT NULL AND passed_over IS NOT NULL
+    )
 );
 -- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
 CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
-COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
+-- The versions in their order: see ingest.version.
+CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision)
+    WHERE valid_from IS NOT NULL;
+-- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
+-- a new version, none for the pushes of a hub that pushes every number.
+CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
+    INCLUDE (previous_confirmed_until, recorded_at)
+    WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
+COMMENT ON TABLE ingest.outcome IS 'What became of each event, and the version of its stream that it became, if any: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome and ingest.version.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -157,6 +176,12 @@ COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event na
 COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
 COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
+COMMENT ON COLUMN ingest.outcome.valid_from IS 'When the version that the event became was first seen; never before the version that it follows. Null where it became none.';
+COMMENT ON COLUMN ingest.outcome.deleted IS 'Of a version: the hub flagged the whole balance record as deleted.';
+COMMENT ON COLUMN ingest.outcome.origin IS 'Of a version: pushed, the hub sent it by itself; answered, it answers a request of ours.';
+COMMENT ON COLUMN ingest.outcome.passed_over IS 'Of a version: how many sequence numbers lie between the version before and this one.';
+COMMENT ON COLUMN ingest.outcome.previous_confirmed_until IS 'Of a version: when the version before it was last confirmed, the start of what is not known in between.';
+COMMENT ON COLUMN ingest.outcome.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE VIEW ingest.event_outcome AS
 SELECT
@@ -186,31 +211,13 @@ COMMENT ON COLUMN ingest.event_outcome.epoch IS 'Epoch of the version that the e
 COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.event_outcome.revision IS 'Revision of the version that the event became.';
 
-CREATE TABLE ingest.version (
-    account text NOT NULL,
-    kind text NOT NULL,
-    user_id text NOT NULL,
-    valid_from timestamptz NOT NULL,
-    epoch integer NOT NULL,
-    sequence bigint NOT NULL,
-    revision integer NOT NULL,
-    session_id uuid NOT NULL,
-    ordinal bigint NOT NULL,
-    position integer NOT NULL,
-    received_at timestamptz NOT NULL,
-    deleted boolean NOT NULL,
-    origin text NOT NULL,
-    passed_over bigint NOT NULL,
-    previous_confirmed_until timestamptz,
-    recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision)
-);
--- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
--- a new version, none for the pushes of a hub that pushes every number.
-CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
-    INCLUDE (previous_confirmed_until, recorded_at)
-    WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
-COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
+CREATE VIEW ingest.version AS
+SELECT
+    account, kind, user_id, valid_from, epoch, sequence, revision, session_id, ordinal, position, received_at, deleted,
+    origin, passed_over, previous_confirmed_until, recorded_at
+FROM ingest.outcome
+WHERE valid_from IS NOT NULL;
+COMMENT ON VIEW ingest.version IS 'Every snapshot that became state, in order.';
 COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
 COMMENT ON COLUMN ingest.version.user_id IS 'The hub''s user; empty for pairs.';

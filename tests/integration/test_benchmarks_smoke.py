@@ -20,7 +20,7 @@ slow = pytest.mark.slow
 DAMAGES = {
     "records:": "DELETE FROM ingest.raw_event WHERE ordinal = 100",
     "unaccounted: expected 0, found 1": "DELETE FROM ingest.outcome WHERE ordinal = 100",
-    "versions:": "DELETE FROM ingest.version WHERE ordinal = 100",
+    "versions:": "UPDATE ingest.outcome SET valid_from = NULL WHERE ordinal = 100",
     "balance_rows:": "DELETE FROM ingest.balance WHERE sequence = 100",
     "final balances:": "UPDATE ingest.balance SET available = available + 1e-8 WHERE sequence = 301",
     "digest:": "UPDATE ingest.raw_event SET raw = raw || '!' WHERE ordinal = 100",

@@ -192,7 +192,8 @@ TARGETS = (
     Target(
         "outcome",
         _RECORDS,
-        "ingest.outcome AS doomed JOIN old_whole USING (account, session_id, ordinal)",
+        "ingest.outcome AS doomed JOIN old_whole USING (account, session_id, ordinal) "
+        "WHERE doomed.valid_from IS NULL",
     ),
     Target("raw_event", _RECORDS, "old_whole AS doomed"),
     Target(
@@ -203,9 +204,14 @@ TARGETS = (
         "SELECT FROM last_answer AS l WHERE l.command = doomed.command AND l.requested_at = doomed.requested_at)",
     ),
     Target(
-        "version",
+        "outcome",
         ("history_days",),
-        f"ingest.version AS doomed JOIN version_floor AS f USING (account, kind, user_id) WHERE {_BELOW} "
+        # Not the outcome of a record that stays: what refers to that record is shown by it.
+        "ingest.outcome AS doomed JOIN version_floor AS f USING (account, kind, user_id) "
+        f"WHERE doomed.valid_from IS NOT NULL AND {_BELOW} "
+        "AND NOT EXISTS (SELECT FROM ingest.raw_event AS r WHERE r.account = doomed.account "
+        "AND r.session_id = doomed.session_id AND r.ordinal = doomed.ordinal AND NOT EXISTS ("
+        "SELECT FROM old_whole AS o WHERE o.session_id = r.session_id AND o.ordinal = r.ordinal)) "
         "AND NOT EXISTS (SELECT FROM balance_floor AS b WHERE doomed.kind = 'balances' "
         "AND (b.user_id, b.valid_from, b.epoch, b.sequence, b.revision) "
         "= (doomed.user_id, doomed.valid_from, doomed.epoch, doomed.sequence, doomed.revision)) "

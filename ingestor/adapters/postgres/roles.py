@@ -35,11 +35,11 @@ class Grant(NamedTuple):
 
 
 APPENDED = (
-    *("account", "raw_event", "outcome", "version", "balance", "exposure", "exposure_total", "pair"),
+    *("account", "raw_event", "outcome", "balance", "exposure", "exposure_total", "pair"),
     *("epoch", "clock_step"),
 )
 CHANGED = ("session", "watermark", "gap", "confirmation", "request", "dead_letter", "heartbeat")
-PRUNED = ("raw_event", "outcome", "request", "version", "balance", "exposure", "exposure_total", "pair")
+PRUNED = ("raw_event", "outcome", "request", "balance", "exposure", "exposure_total", "pair")
 
 GRANTS = (
     Grant(("SELECT",), "ingest", (ALL,), (WRITER, PRUNER, AUDITOR)),

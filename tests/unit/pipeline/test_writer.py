@@ -34,7 +34,6 @@ from ingestor.pipeline.rows import (
     RawEventRow,
     RequestRow,
     SessionRow,
-    VersionRow,
     WatermarkRow,
 )
 from ingestor.pipeline.state import State
@@ -371,7 +370,7 @@ def test_what_was_applied_ahead_of_it_stands_on_what_was_committed(writing: Writ
 
 
 def is_bad(*sequences: int) -> Callable[[Any], bool]:
-    return lambda row: isinstance(row, VersionRow | BalanceRow) and row.sequence in sequences
+    return lambda row: isinstance(row, OutcomeRow | BalanceRow) and row.sequence in sequences
 
 
 @pytest.mark.parametrize("bad", [2, 5, 9])
@@ -442,7 +441,7 @@ def test_what_was_applied_ahead_of_a_rejected_record_is_applied_again(writing: W
     assert writing.store.tried[-1] == (12, 15, "committed")
     assert "WatermarkConflict" not in {end for *_, end in writing.store.tried}
     assert [row.ordinal for row in writing.store.rows(DeadLetterRow)] == [11]
-    (version,) = [row for row in writing.store.rows(VersionRow) if row.sequence == 12]
+    (version,) = [row for row in writing.store.rows(OutcomeRow) if row.sequence == 12]
     assert version.passed_over == 1, "it stands on what was stored, which 11 was not"
     writing.accounted()
 
@@ -495,7 +494,7 @@ def test_a_batch_that_takes_too_long_is_halved_until_it_fits(writing: Writing) -
 
 
 def test_two_records_that_take_too_long_together_are_stored_one_by_one(writing: Writing) -> None:
-    writing.store.too_slow_from = 9
+    writing.store.too_slow_from = 7
     writing.turn(*writing.receive(2, 3))
 
     assert writing.store.tried == [(2, 3, "TooSlow"), (2, 2, "committed"), (3, 3, "committed")]
