@@ -164,6 +164,7 @@ class Ingestor:
             database=self._origin.get("database"),
             schema=REVISION,
             configuration=self._origin.get("configuration"),
+            settings_hash=self._origin.get("settings_hash"),
             resumed_streams=len(state.streams),
         )
 

@@ -54,10 +54,12 @@ class StatusDocument(AccountStatus):
 
 @dataclass(frozen=True, slots=True)
 class LiveStatusDocument:
-    """`ingestor status --json` with the database down and the daemon up."""
+    """`ingestor status --json` with the daemon up, and a database that is down or refuses who asks."""
 
     account: str
     live: LiveState
+    database: str
+    """Why the database was not asked."""
     problems: list[str]
 
 

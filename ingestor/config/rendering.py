@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from enum import Enum
+from hashlib import sha256
 from textwrap import wrap
 from typing import Any
 
 from ingestor.config.keys import Key, all_keys, nearest, sections, value_of
 from ingestor.config.loading import Loaded
+from ingestor.config.model import Settings
 from ingestor.config.values import Secret, bad, mask_url
 
 _WIDTH = 100
@@ -40,7 +42,14 @@ def show(loaded: Loaded) -> str:
         origin = _one_line(loaded.origin(key.name))
         return f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
 
-    return f"# file: {loaded.file or 'none'}\n" + _document(entry, lambda _: "\n")
+    head = f"# file: {loaded.file or 'none'}\n# hash of the values: {fingerprint(loaded.settings)}\n"
+    return head + _document(entry, lambda _: "\n")
+
+
+def fingerprint(settings: Settings) -> str:
+    """Twelve hexadecimal digits that differ where any setting does; passwords count as masked."""
+    values = {key.name: _toml(value_of(settings, key)) for key in all_keys().values()}
+    return sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
 def explain(loaded: Loaded, name: str) -> str:

@@ -179,9 +179,10 @@ class Commits:
 
     def _wait(self, patience: Patience, error: Transient) -> None:
         """A pause, which is logged at once, when the reason changes, and once a minute."""
-        reason = str(error)
+        reason, level = str(error), self._inbox.level
+        if level.half_full and patience.is_first("inbox_half_full"):
+            log.warning("inbox_half_full", waiting_records=level.records, waiting_bytes=level.bytes)
         if patience.is_news(reason):
-            level = self._inbox.level
             log.warning(
                 "commit_delayed", error=reason, waiting_records=level.records, dropped_records=level.dropped
             )

@@ -235,6 +235,33 @@ def test_the_daemon_needs_no_more_than_it_is_granted(hub: SimulatedHub, granted:
     assert written == WRITTEN - {"clock_step"}
 
 
+def test_a_batch_that_fails_puts_no_statement_into_the_servers_log(
+    hub: SimulatedHub, granted: str, sql: Query, postgres_server: EmbeddedPostgres
+) -> None:
+    """The disk that is full may be the one with the log."""
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    with Daemon(env) as daemon, psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+        eventually(lambda: sql("SELECT 1 FROM ingest.watermark"), within=20)
+        admin.execute(
+            "CREATE FUNCTION ingest.fail() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no room'; END $$"
+        )
+        before = len(postgres_server.log_file.read_bytes())
+        admin.execute("CREATE TRIGGER fail BEFORE INSERT ON ingest.raw_event EXECUTE FUNCTION ingest.fail()")
+        logged = eventually(
+            lambda: (
+                text
+                if (text := postgres_server.log_file.read_text()[before:]).count("ERROR:  no room") >= 3
+                else ""
+            ),
+            within=20,
+        )
+        admin.execute("DROP TRIGGER fail ON ingest.raw_event")
+        assert daemon.terminate() == 0
+    assert "STATEMENT:" not in logged
+    assert len(logged) < 1_500
+
+
 def test_the_daemon_without_its_grants_names_the_command(hub: SimulatedHub, installed: str) -> None:
     upgrade_database(as_role(installed, MIGRATOR))
     done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
@@ -277,7 +304,7 @@ def test_without_a_superuser_the_command_says_what_is_left_open(installed: str) 
     done = command("db", "roles", "--apply", env=surroundings() | {"INGESTOR_DATABASE__URL": url})
 
     assert done.returncode == 0, done.stderr
-    assert "warning: the limit temp_file_limit of ingestor_analyst is not set" in done.stderr
+    assert "warning: temp_file_limit of ingestor_analyst is not set" in done.stderr
     assert "warning: readers may call pg_advisory_lock(bigint)" in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""The commands of the operator's guide."""
+"""The commands of the operator's guide and of the runbook."""
 
 import re
 
@@ -12,3 +12,9 @@ def block(section: str, number: int, language: str = "sh") -> str:
     text = GUIDE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return "".join(line for line in found[number].splitlines(keepends=True) if not line.startswith("editor "))
+
+
+def log_commands() -> list[str]:
+    """Each command of the guide and of the runbook that reads the journal."""
+    text = GUIDE + (ROOT / "deploy" / "RUNBOOK.md").read_text()
+    return re.findall(r"(?m)^journalctl .*$", text)

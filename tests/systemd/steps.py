@@ -15,7 +15,7 @@ import psycopg
 from tests.support.daemon import ROOT
 from tests.support.waiting import eventually
 from tests.systemd.bed import ACCOUNTS, Bed, unit
-from tests.systemd.guide import block
+from tests.systemd.guide import block, log_commands
 
 Figures = dict[str, object]
 Step = Callable[[Bed, dict[str, Path], Figures], None]
@@ -233,6 +233,19 @@ def a_forgotten_database_is_said(bed: Bed, _packages: dict[str, Path], _figures:
     machine.shell(f"systemctl reset-failed {unit('third')}; rm /etc/ingestor/third.*")
 
 
+def the_documented_log_commands_show_what_they_are_for(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Each of them, but for following, and for what filters its lines: no other program is in this machine.
+    On 80 columns, where nothing follows the beginning of a line, the event is to be seen."""
+    for command in log_commands():
+        alone = re.split(r" [|>#]", command.replace(" -f ", " "))[0]
+        assert '{"event":"' in bed.machine.shell(alone), command
+    status = bed.machine.shell(f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}")
+    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80
+    assert re.search(r'ingestor@main\[\d+\]: \{"event":"\w+"', status), status
+
+
 def peer_authentication_without_its_library_is_said(
     bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
@@ -422,6 +435,7 @@ STEPS: list[Step] = [
     a_key_is_rotated_without_a_restart,
     an_upgrade_with_data_in_it,
     a_forgotten_database_is_said,
+    the_documented_log_commands_show_what_they_are_for,
     peer_authentication_without_its_library_is_said,
     a_stop_within_its_limit,
     nothing_is_lost_doubled_or_invented,

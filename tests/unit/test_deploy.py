@@ -100,7 +100,7 @@ def test_an_account_has_the_name_of_its_instance() -> None:
     service = unit(DAEMON)["Service"]
     assert service["Environment"] == "INGESTOR_CONFIG=/etc/ingestor/%i.toml INGESTOR_ACCOUNT=%i"
     assert service["LoadCredential"] == f"{KEY_CREDENTIAL}:/etc/ingestor/%i.key"
-    assert service["SyslogIdentifier"] == "hercle-ingestor@%i"
+    assert service["SyslogIdentifier"] == "ingestor@%i"
     assert (service["DynamicUser"], service["User"]) == ("yes", "ingestor")
     assert unit(MIGRATE)["Service"]["Environment"] == service["Environment"]
 
@@ -246,6 +246,21 @@ def test_the_shell_commands_of_the_guide_can_be_parsed() -> None:
     for block in blocks("sh"):
         done = subprocess.run(["sh", "-n"], input=block, capture_output=True, text=True, check=False)
         assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_what_the_guide_filters_the_journal_with_passes_over_no_line() -> None:
+    """systemd writes lines of its own, which are not JSON; so do libraries below Python, and a crash."""
+    (through,) = re.findall(r"(?m)^journalctl .* \| (jq .*?)(?:   #.*)?$", GUIDE)
+    lines = ["Started hercle-ingestor@main.service - Hercle ingestor, account main.", "", "Aborted", "{"]
+    record = '{"event":"commit_delayed","level":"warning"}'
+    text = "\n".join([*lines, record, ""])
+    done = subprocess.run(
+        ["sh", "-c", through], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads("{" + done.stdout.rpartition("\n{")[2]) == json.loads(record)
+    assert all(line in done.stdout for line in lines)
 
 
 @needs_systemd

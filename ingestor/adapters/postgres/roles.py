@@ -63,6 +63,14 @@ LIMITS = {
 }
 """Of readers and auditors. Compiling a query of theirs would take longer than carrying it out."""
 
+SETTINGS = {
+    READER: LIMITS,
+    AUDITOR: LIMITS,
+    WRITER: {"log_min_error_statement": "panic"},
+}
+"""What sessions of these roles begin with. The server's log would otherwise have the whole statement, of some
+kilobytes, for each batch that fails: several a second while its disk is full."""
+
 
 def roles_sql() -> str:
     """One transaction, which can be run again at any time; then the roles have exactly these privileges.
@@ -75,8 +83,11 @@ def roles_sql() -> str:
         owner=OWNER,
         migrator=MIGRATOR,
         writer=WRITER,
-        limits=", ".join(f"('{name}', '{limit}')" for name, limit in LIMITS.items()),
-        limited=", ".join(f"'{name}'" for name in (READER, AUDITOR)),
+        settings=", ".join(
+            f"('{role}', '{name}', '{value}')"
+            for role, settings in SETTINGS.items()
+            for name, value in settings.items()
+        ),
         lockers=_named(LOCKERS),
         reader=READER,
         everybody=_named(role for role in ROLES if role not in {OWNER, MIGRATOR}),
@@ -133,11 +144,10 @@ BEGIN
 
     -- A role's settings do not pass to its members, so each member has them too.
     FOR found IN
-        SELECT DISTINCT m.rolname AS name, l.setting, l.value
-        FROM pg_roles AS r
+        SELECT DISTINCT m.rolname AS name, s.setting, s.value
+        FROM (VALUES {settings}) AS s (role, setting, value)
+        JOIN pg_roles AS r ON r.rolname = s.role
         JOIN pg_roles AS m ON pg_has_role(m.oid, r.oid, 'MEMBER') AND NOT m.rolsuper
-        CROSS JOIN (VALUES {limits}) AS l (setting, value)
-        WHERE r.rolname IN ({limited})
     LOOP
         BEGIN
             EXECUTE format(
@@ -145,7 +155,7 @@ BEGIN
                 found.name, current_database(), found.setting, found.value
             );
         EXCEPTION WHEN insufficient_privilege THEN
-            RAISE WARNING 'the limit % of % is not set: only a superuser may', found.setting, found.name;
+            RAISE WARNING '% of % is not set: only a superuser may', found.setting, found.name;
         END;
     END LOOP;
 

@@ -248,6 +248,29 @@ def test_what_the_delay_costs_is_logged_with_it() -> None:
     assert made.session().dropped_records == 3
 
 
+def test_a_delay_warns_once_when_half_the_inbox_is_full() -> None:
+    made = Writing()
+    made.turn(made.feed.opened())
+    made.inbox._limits = InboxLimits(max_records=10)
+    made.store.away = AWAY
+    waiting = []
+
+    def at_pause(number: int) -> None:
+        waiting.append(made.inbox.level.records)
+        made.inbox.put_records([made.feed.received(balances(10 + number))])
+        if number == 8:
+            made.store.away = None
+
+    made.abandon.at_pause = at_pause
+    with capture_logs() as logs:
+        made.turn(*made.receive(2))
+
+    (warned,) = logged(logs, "inbox_half_full")
+    assert (warned["log_level"], warned["waiting_records"]) == ("warning", 5)
+    assert max(waiting) == 7
+    assert logged(logs, "dropping_started") == []
+
+
 def test_progress_says_why_a_commit_waits_and_that_the_writer_is_alive(writing: Writing) -> None:
     seen: list[tuple[str | None, float]] = []
 
