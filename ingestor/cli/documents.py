@@ -15,6 +15,7 @@ import msgspec
 from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
 
 
@@ -34,6 +35,16 @@ class ReconnectDocument:
     account: str
     asked: bool
     """Always true: a daemon that does not answer is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDocument:
+    """`ingestor pause --json` and `ingestor resume --json`."""
+
+    account: str
+    signal: Signal
+    heard_within_seconds: int
+    """By a daemon that runs and whose database answers; one that starts later reads it at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,8 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters export": DeadLetterDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "pause": SignalDocument,
+    "resume": SignalDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
     "top": Activity,

@@ -31,6 +31,8 @@ COMMANDS = {
     "top": "Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.",
     "snapshot": "Make the running daemon request balances and pairs now.",
     "reconnect": "Make the running daemon connect to the hub anew, now.",
+    "pause": "Make the account's daemon close its link to the hub, and stay away until `ingestor resume`.",
+    "resume": "Make the account's daemon connect to the hub again, at once.",
     "gaps": "List when something may have been missed, and why.",
     "dead-letters": "List events that could not be applied, with their records.",
     "statement": "Write a month of the account as one HTML file.",

@@ -117,6 +117,8 @@ class Writer:
         self._failure: BaseException | None = None
         self.progress = Progress()
         self.recent = Recent(clock)
+        self.pause: Callable[[bool], object] = lambda _: None
+        """Told with each heartbeat whether an operator has paused the account."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self, state: State) -> None:
@@ -337,6 +339,7 @@ class Writer:
         try:
             self._store.heartbeat(self._make_heartbeat())
             self.progress.stored_at = self._clock.monotonic()
+            self.pause(self._store.paused())
         except Transient as error:
             log.debug("heartbeat_failed", error=str(error))
         except WatermarkConflict as error:
