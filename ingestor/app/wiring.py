@@ -139,6 +139,7 @@ class Ingestor:
                     settings.account,
                     self.picture,
                     self.activity,
+                    self._writer.tail,
                     self._snapshot_now,
                     self._link.reconnect,
                     clock,

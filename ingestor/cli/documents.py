@@ -17,6 +17,7 @@ from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.tail import TailEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,10 @@ DOCUMENTS: dict[str, type] = {
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
     "top": Activity,
+    "tail": TailEvent,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints `status without-database`
-with the database down."""
+"""By command; of `dead-letters export` and `tail` it is the type of each line. With the database down,
+`status` prints what is here `status without-database`."""
 
 
 def say(document: object) -> None:

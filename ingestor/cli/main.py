@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
     "top": "Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.",
+    "tail": "Show events as the running daemon commits them.",
     "snapshot": "Make the running daemon request balances and pairs now.",
     "reconnect": "Make the running daemon connect to the hub anew, now.",
     "pause": "Make the account's daemon close its link to the hub, and stay away until `ingestor resume`.",
