@@ -14,12 +14,15 @@ from typing import Any
 import click
 import msgspec
 
+from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.export import ExportedFile
 from ingestor.app.installation import Plan
 from ingestor.app.retention import TableSize
+from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
 
 
@@ -39,6 +42,16 @@ class ReconnectDocument:
     account: str
     asked: bool
     """Always true: a daemon that does not answer is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDocument:
+    """`ingestor pause --json` and `ingestor resume --json`."""
+
+    account: str
+    signal: Signal
+    heard_within_seconds: int
+    """By a daemon that runs and whose database answers; one that starts later reads it at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,10 @@ DOCUMENTS: dict[str, Any] = {
     "db plan": UpgradePlan,
     "install": InstallationDocument,
     "uninstall": InstallationDocument,
+    "pause": SignalDocument,
+    "resume": SignalDocument,
+    "top": Activity,
+    "tail": TailEvent,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
     "db status": SchemaDocument,
@@ -147,8 +164,8 @@ DOCUMENTS: dict[str, Any] = {
     "demo": DemoDocument,
     "failure": FailureDocument,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints `status without-database`
-with the database down, and any command prints `failure` if it fails."""
+"""By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
+`status without-database` with the database down, and any command prints `failure` if it fails."""
 
 
 def say(document: object) -> None:
