@@ -1,6 +1,6 @@
 """The daemon's local socket: its state, and what can be asked of it, with the database up or down.
 
-Whoever may open the socket may make the daemon request a snapshot and connect anew, and nothing else.
+Whoever may open the socket may look, make the daemon request a snapshot and connect anew, and nothing else.
 """
 
 import os
@@ -12,6 +12,7 @@ import msgspec
 
 from ingestor import __version__
 from ingestor.adapters.loopback_http import ControlServer, Page, ask
+from ingestor.app.activity import Activity
 from ingestor.app.health import not_live, not_ready
 from ingestor.app.picture import Picture, status_line
 from ingestor.domain.errors import Transient
@@ -41,6 +42,7 @@ class LiveState:
 def control_server(
     account: str,
     picture: Callable[[], Picture],
+    activity: Callable[[], Activity],
     snapshot: Callable[[], object],
     reconnect: Callable[[], object],
     clock: Clock,
@@ -62,13 +64,16 @@ def control_server(
         )
         return Page(200, msgspec.json.encode(told), "application/json")
 
+    def top() -> Page:
+        return Page(200, msgspec.json.encode(activity()), "application/json")
+
     def done(action: Callable[[], object]) -> Page:
         action()
         return Page(200, b"{}", "application/json")
 
     path = directory / f"{account}.sock"
     actions = {"/snapshot": lambda: done(snapshot), "/reconnect": lambda: done(reconnect)}
-    return ControlServer(path, {"/state": state}, actions, clock)
+    return ControlServer(path, {"/state": state, "/activity": top}, actions, clock)
 
 
 def live_state(account: str) -> LiveState | None:
@@ -77,23 +82,30 @@ def live_state(account: str) -> LiveState | None:
     return None if answer is None else msgspec.json.decode(answer, type=LiveState)
 
 
+def live_activity(account: str) -> Activity:
+    """What `ingestor top` shows of the account's daemon. Raises Transient where none answers."""
+    return msgspec.json.decode(_answered(account, "GET", "/activity"), type=Activity)
+
+
 def snapshot_now(account: str) -> None:
     """Make the account's daemon request balances and pairs. Raises Transient where none answers."""
-    _act(account, "/snapshot")
+    _answered(account, "POST", "/snapshot")
 
 
 def reconnect_now(account: str) -> None:
     """Make the account's daemon connect to the hub anew. Raises Transient where none answers."""
-    _act(account, "/reconnect")
+    _answered(account, "POST", "/reconnect")
 
 
-def _act(account: str, target: str) -> None:
-    if _asked(account, "POST", target) is None:
+def _answered(account: str, method: str, target: str) -> bytes:
+    answer = _asked(account, method, target)
+    if answer is None:
         raise Transient(
             f"no daemon of the account {account} answers on this machine\n"
             f"why: none listens on {' or '.join(map(str, _sockets(account)))}, or not as this user\n"
             "fix: ask as root or as a member of the daemon's group; see `ingestor status`"
         )
+    return answer
 
 
 def _asked(account: str, method: str, target: str) -> bytes | None:

@@ -26,6 +26,7 @@ from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
+from ingestor.app.activity import Activity, activity
 from ingestor.app.control import control_server
 from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
@@ -134,7 +135,12 @@ class Ingestor:
             for each in (
                 metrics_server(settings.metrics.listen, self.picture, clock),
                 control_server(
-                    settings.account, self.picture, self._snapshot_now, self._link.reconnect, clock
+                    settings.account,
+                    self.picture,
+                    self.activity,
+                    self._snapshot_now,
+                    self._link.reconnect,
+                    clock,
                 ),
             )
             if each is not None
@@ -279,6 +285,11 @@ class Ingestor:
             clock_offset_seconds=self._clock.offset_seconds,
             unaccounted=progress.unaccounted,
         )
+
+    def activity(self) -> Activity:
+        """What `ingestor top` shows now."""
+        picture, recently = self.picture(), self._writer.recent.look()
+        return activity(self._settings.account, picture, self._writer.state, recently, self._clock.now())
 
     def _snapshot_now(self) -> None:
         for command in Command:

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.status import AccountStatus, DaemonState
@@ -65,9 +66,10 @@ DOCUMENTS: dict[str, type] = {
     "reconnect": ReconnectDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
+    "top": Activity,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints the last one with the
-database down."""
+"""By command; of `dead-letters export` it is the type of each line. `status` prints `status without-database`
+with the database down."""
 
 
 def say(document: object) -> None:

@@ -28,6 +28,7 @@ COMMANDS = {
     "hub": "Serve a simulated hub on loopback until interrupted.",
     "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
+    "top": "Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.",
     "snapshot": "Make the running daemon request balances and pairs now.",
     "reconnect": "Make the running daemon connect to the hub anew, now.",
     "gaps": "List when something may have been missed, and why.",

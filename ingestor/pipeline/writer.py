@@ -30,6 +30,7 @@ from ingestor.pipeline.inbox import Inbox
 from ingestor.pipeline.notify import notify
 from ingestor.pipeline.patience import Patience
 from ingestor.pipeline.ports import Clock, Heartbeat, Store
+from ingestor.pipeline.recent import Recent
 from ingestor.pipeline.request_scheduler import RequestScheduler
 from ingestor.pipeline.resume import ends_of_left_sessions, resumed
 from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
@@ -115,6 +116,7 @@ class Writer:
         self._next_heartbeat = 0.0
         self._failure: BaseException | None = None
         self.progress = Progress()
+        self.recent = Recent(clock)
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self, state: State) -> None:
@@ -317,6 +319,8 @@ class Writer:
         progress.committed_at = self._clock.now()
         progress.stored_at = self._clock.monotonic()
         progress.committed_records += records
+        if progress.oldest_at is not None:
+            self.recent.add(records, (progress.committed_at - progress.oldest_at).total_seconds())
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
         progress.unaccounted += batch.unaccounted()
