@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 
@@ -20,10 +21,10 @@ _CLOCKS_APART = timedelta(seconds=0.1)
 NAMES: Mapping[Fault, str] = {
     Fault.RST: "link reset by the hub",
     Fault.FIN: "link closed by the hub",
-    Fault.CLOSE: "Close record from the hub",
+    Fault.CLOSE: "Close record of the hub",
     Fault.RESTART: "hub restarted",
     Fault.DUPLICATE: "record sent twice",
-    Fault.REORDER: "records in the wrong order",
+    Fault.REORDER: "records out of order",
     Fault.DELAY: "record late",
     Fault.DROP: "record lost",
     Fault.GARBAGE: "record cut in half",
@@ -134,7 +135,7 @@ def _look_for_the_end(connection: psycopg.Connection, fault: InjectedFault) -> N
         fault.seconds = max(0.0, (found.at - fault.at).total_seconds())
 
 
-def _evidence(connection: psycopg.Connection, fault: InjectedFault) -> list[tuple[object, ...]]:
+def _evidence(connection: psycopg.Connection, fault: InjectedFault) -> list[Any]:
     """Of a record's fault: what became of the record, or of what followed it."""
     record, since = fault.record, fault.at - _CLOCKS_APART
     if record is None:

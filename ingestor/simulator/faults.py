@@ -156,9 +156,7 @@ class FaultQueue:
         with self._lock:
             self._waiting.clear()
 
-    def take(
-        self, stage: Stage, target: str = "", record: ChannelRecord | None = None
-    ) -> FaultSpec | None:
+    def take(self, stage: Stage, target: str = "", record: ChannelRecord | None = None) -> FaultSpec | None:
         """The fault that occurs now that `stage` is reached, if any: with this command, or this record."""
         with self._lock:
             now = monotonic()

@@ -53,7 +53,7 @@ class SimulatedHub:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-hub", daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._misbehaving: asyncio.Task[None] | None = None
+        self._misbehaves = self.config.misbehave
 
     # --- start and stop ---------------------------------------------------------------------------------
 
@@ -133,7 +133,8 @@ class SimulatedHub:
 
     def clear_faults(self) -> None:
         """Forget all that was injected and has not occurred, and misbehave no more."""
-        self._call(self._clear_faults())
+        self._misbehaves = False
+        self._faults.clear()
 
     def burst(self, count: int, records_per_frame: int = 1, timeout_s: float = 120.0) -> None:
         """`count` account changes as fast as possible, pushed to all; returns when the sockets have them."""
@@ -179,8 +180,8 @@ class SimulatedHub:
             self._background(self._keep_changing(pair_interval_s, self.account.change_pairs))
         for seconds, fault, parameters in self.config.schedule:
             self._background(self._later(seconds, self._inject, FaultSpec(fault, **parameters)))
-        if self.config.misbehave:
-            self._misbehaving = self._background(self._misbehave())
+        if self._misbehaves:
+            self._background(self._misbehave())
 
     async def _close(self) -> None:
         for task in list(self._tasks):
@@ -189,11 +190,10 @@ class SimulatedHub:
         await self._server.go_away("stopped")
         self._journal.close()
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._background_ended)
-        return task
 
     def _background_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -218,12 +218,10 @@ class SimulatedHub:
     async def _misbehave(self) -> None:
         await self._server.first_connection.wait()
         for pause, spec in misbehaviour(self.config.seed):
-            await self._later(pause, self._inject, spec)
-
-    async def _clear_faults(self) -> None:
-        if self._misbehaving is not None:
-            self._misbehaving.cancel()
-        self._faults.clear()
+            await asyncio.sleep(pause)
+            if not self._misbehaves:
+                return
+            await self._inject(spec)
 
     async def _inject(self, spec: FaultSpec) -> None:
         if STAGE_OF[spec.fault] is not Stage.NOW:
