@@ -52,6 +52,10 @@ def scene(faults: list[InjectedFault], moved: Decimal = Decimal(0), known: int =
     )
 
 
+def strip(known: list[float]) -> str:
+    return "".join(part if isinstance(part, str) else part[0] for part in coverage(known))
+
+
 def shown(*scenes: Scene, height: int = 24, width: int = 80) -> list[str]:
     """The last picture, as a terminal without colours shows it."""
     written = io.StringIO()
@@ -64,7 +68,8 @@ def shown(*scenes: Scene, height: int = 24, width: int = 80) -> list[str]:
 
 
 def test_a_picture_tells_of_the_daemon_the_balances_the_coverage_and_the_faults() -> None:
-    healed = fault(58, "reconnected, fresh snapshots", 1.234)
+    healed_by = "reconnected, fresh snapshots"
+    healed = fault(58, healed_by, 1.234)
     moves = [scene([healed, fault(59)], Decimal(step)) for step in (0, 7, 3)]
 
     lines = shown(*moves)
@@ -78,7 +83,7 @@ def test_a_picture_tells_of_the_daemon_the_balances_the_coverage_and_the_faults(
     assert f"{' ' * 10}ETH   {'343.123456789012345678':>24}  ▁█▄{' ' * 23}  confirmed" in lines
     assert lines[-2:] == [
         f"faults    {at(59 * 60):%H:%M:%S} link reset by the hub   not healed yet for 60 s",
-        f"          {at(58 * 60):%H:%M:%S} link reset by the hub   {'reconnected, fresh snapshots':<29}  1.23 s",
+        f"          {at(58 * 60):%H:%M:%S} link reset by the hub   {healed_by:<29}  1.23 s",
     ]
 
 
@@ -112,14 +117,11 @@ def test_before_anything_is_known_there_is_a_picture_too() -> None:
 
 @pytest.mark.parametrize(("seconds", "cells"), [(60, 60), (61, 31), (121, 31), (3_600, 57)])
 def test_the_strip_of_coverage_fills_and_then_halves(seconds: int, cells: int) -> None:
-    *strip, (rest, _), _ = coverage([1.0] * seconds)
-    assert [glyph for glyph, _ in strip] == ["█"] * cells
-    assert rest == "·" * (60 - cells)
+    assert strip([1.0] * seconds) == f"{'█' * cells}{'·' * (60 - cells)} 100.0%"
 
 
 def test_a_second_with_a_short_gap_differs_from_one_without() -> None:
-    glyphs = [glyph for glyph, *_ in coverage([0.0, 0.5, 0.99, 1.0])[:4]]
-    assert glyphs == ["▁", "▄", "▇", "█"]
+    assert strip([0.0, 0.5, 0.99, 1.0]).startswith("▁▄▇█·")
 
 
 def test_balances_that_do_not_move_are_a_flat_line() -> None:
