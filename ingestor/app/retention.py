@@ -132,9 +132,11 @@ def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
             ((s.in_table + s.in_indexes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400))::bigint
         FROM (SELECT count(*) AS rows, min({column}) AS oldest FROM ingest.{table}) AS r
         CROSS JOIN (
-            SELECT sum(pg_table_size(relid))::bigint AS in_table,
-                sum(pg_indexes_size(relid))::bigint AS in_indexes
-            FROM pg_partition_tree('ingest.{table}')
+            SELECT sum(pg_table_size(oid))::bigint AS in_table, sum(pg_indexes_size(oid))::bigint AS in_indexes
+            FROM (
+                SELECT 'ingest.{table}'::regclass AS oid
+                UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ingest.{table}'::regclass
+            ) AS parts
         ) AS s
     """  # noqa: S608 - names of the table above
     found = connection.execute(query.encode()).fetchone()

@@ -115,13 +115,13 @@ COMMENT ON COLUMN report.data_quality.detail IS 'What it found.';
 CREATE VIEW report.size AS
 SELECT
     c.relname::text AS "table",
-    sum(greatest(part.reltuples, 0))::bigint AS estimated_rows,
+    sum(greatest(part.reltuples, 0)) FILTER (WHERE part.relkind = 'r')::bigint AS estimated_rows,
     sum(pg_table_size(part.oid))::bigint AS table_bytes,
     sum(pg_indexes_size(part.oid))::bigint AS index_bytes,
     sum(pg_total_relation_size(part.oid))::bigint AS total_bytes
 FROM pg_class AS c
-CROSS JOIN LATERAL pg_partition_tree(c.oid) AS tree
-JOIN pg_class AS part ON part.oid = tree.relid AND part.relkind = 'r'
+JOIN pg_class AS part
+    ON part.oid = c.oid OR part.oid IN (SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = c.oid)
 WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND c.relname <> 'alembic_version'
 GROUP BY c.relname;

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from ingestor.app.partitioning import partition_tables, partitioning_plan
+from ingestor.app.retention import sizes
 from ingestor.config import Settings, load
 from ingestor.domain.errors import BadConfiguration
 from tests.integration.test_retention import record
@@ -178,3 +179,21 @@ def test_months_are_made_ahead_and_one_that_has_begun_without_stays_in_the_rest(
 
     assert partitions(story)["ingest.raw_event_rest"] == 1
     assert [name for name in made if "raw_event" in name] == months[3:]
+
+
+def test_a_table_in_parts_has_their_size(story: Query, database: str) -> None:
+    partition_tables(settings_of(database))
+    story("ANALYZE ingest.raw_event")
+    ((rows, in_table, in_indexes),) = story("""
+        SELECT sum(c.reltuples)::bigint, sum(pg_table_size(c.oid))::bigint, sum(pg_indexes_size(c.oid))::bigint
+        FROM pg_class AS c JOIN pg_inherits AS i ON i.inhrelid = c.oid
+        WHERE i.inhparent = 'ingest.raw_event'::regclass
+    """)
+    listed = story("SELECT * FROM report.size")
+
+    assert {("raw_event", rows, in_table, in_indexes, in_table + in_indexes)} <= set(listed)
+    assert rows > 0
+    assert not [name for name, *_ in listed if name.startswith("raw_event_")]
+    assert len({name for name, *_ in listed}) == len(listed)
+    (size,) = [each for each in sizes(settings_of(database)) if each.table == "raw_event"]
+    assert (size.rows, size.table_bytes, size.index_bytes) == (rows, in_table, in_indexes)
