@@ -132,7 +132,8 @@ def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
             ((s.in_table + s.in_indexes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400))::bigint
         FROM (SELECT count(*) AS rows, min({column}) AS oldest FROM ingest.{table}) AS r
         CROSS JOIN (
-            SELECT sum(pg_table_size(oid))::bigint AS in_table, sum(pg_indexes_size(oid))::bigint AS in_indexes
+            SELECT sum(pg_table_size(oid))::bigint AS in_table,
+                sum(pg_indexes_size(oid))::bigint AS in_indexes
             FROM (
                 SELECT 'ingest.{table}'::regclass AS oid
                 UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ingest.{table}'::regclass

@@ -709,7 +709,7 @@ COMMENT ON FUNCTION ingest.add_months() IS
     'Makes the partitions of this month and the next twelve that are missing, and gives their names.';
 REVOKE ALL ON FUNCTION ingest.add_months() FROM PUBLIC;
 
-CREATE FUNCTION ingest.empty_month(part regclass, file oid, found bigint, kept tid[]) RETURNS boolean
+CREATE FUNCTION ingest.empty_month(part regclass, file oid, expected bigint, kept tid[]) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     parent regclass := (
@@ -724,7 +724,7 @@ BEGIN
     -- Against rows that come late. Nobody else writes to a month that is over.
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
     EXECUTE format('SELECT count(*) FROM ONLY %s', part) INTO counted;
-    IF counted <> found OR pg_relation_filenode(part) <> file THEN
+    IF counted <> expected OR pg_relation_filenode(part) <> file THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TEMPORARY TABLE kept_rows (LIKE %s) ON COMMIT DROP', part);

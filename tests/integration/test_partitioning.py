@@ -1,16 +1,19 @@
 """`ingestor db partition`: records in partitions by month, and nothing that reads or writes them notices."""
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 import pytest
 
+from ingestor.adapters.postgres import pruning
 from ingestor.app.partitioning import partition_tables, partitioning_plan
-from ingestor.app.retention import sizes
+from ingestor.app.retention import prune, sizes
 from ingestor.config import Settings, load
 from ingestor.domain.errors import BadConfiguration
-from tests.integration.test_retention import record
+from tests.integration.test_retention import pruned, record
 from tests.support.daemon import command, surroundings
+from tests.support.partitions import partitioned_since_2025
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query
 from tests.support.story import tell
@@ -185,7 +188,8 @@ def test_a_table_in_parts_has_their_size(story: Query, database: str) -> None:
     partition_tables(settings_of(database))
     story("ANALYZE ingest.raw_event")
     ((rows, in_table, in_indexes),) = story("""
-        SELECT sum(c.reltuples)::bigint, sum(pg_table_size(c.oid))::bigint, sum(pg_indexes_size(c.oid))::bigint
+        SELECT sum(c.reltuples)::bigint, sum(pg_table_size(c.oid))::bigint,
+            sum(pg_indexes_size(c.oid))::bigint
         FROM pg_class AS c JOIN pg_inherits AS i ON i.inhrelid = c.oid
         WHERE i.inhparent = 'ingest.raw_event'::regclass
     """)
@@ -197,3 +201,86 @@ def test_a_table_in_parts_has_their_size(story: Query, database: str) -> None:
     assert len({name for name, *_ in listed}) == len(listed)
     (size,) = [each for each in sizes(settings_of(database)) if each.table == "raw_event"]
     assert (size.rows, size.table_bytes, size.index_bytes) == (rows, in_table, in_indexes)
+
+
+OLD_MONTH = "ingest.raw_event_202504"
+
+
+@pytest.fixture
+def old_month(sql: Query, database: str) -> Query:
+    """500 records of `main` in April 2025, one of them a dead letter's, and one record of another account."""
+    sql("SET timezone = 'UTC'")
+    partitioned_since_2025(sql, database)
+    tell(sql)
+    record(sql, 2000, "2025-04-10 00:00+00", "quarantined")
+    sql("""
+        INSERT INTO ingest.dead_letter
+        SELECT account, session_id, ordinal, 0, received_at, 'decode', 'r', 'd', NULL, '1', 1, received_at
+        FROM ingest.raw_event WHERE ordinal = 2000
+    """)
+    for ordinal in range(2001, 2500):
+        record(sql, ordinal, "2025-04-10 00:00+00", "ignored")
+    record(sql, 2001, "2025-04-10 00:00+00", None, account="polled")
+    return sql
+
+
+def file_of(sql: Query, part: str) -> int:
+    ((number,),) = sql("SELECT pg_relation_filenode(%s::regclass)::bigint", part)
+    return int(number)
+
+
+def test_a_month_of_which_few_rows_stay_is_emptied_at_once(old_month: Query, database: str) -> None:
+    before = file_of(old_month, OLD_MONTH)
+    planned = pruned(database, "main", dry_run=True, records_days=100)
+    gone = pruned(database, "main", records_days=100)
+
+    assert gone == planned
+    assert gone["raw_event"] >= 499
+    assert file_of(old_month, OLD_MONTH) != before
+    left = old_month(f"SELECT account, ordinal, encode(raw, 'escape') FROM {OLD_MONTH} ORDER BY 1")
+    assert left == [("main", 2000, "x"), ("polled", 2001, "x")]
+    assert not any(pruned(database, "main", records_days=100).values())
+
+
+def test_row_by_row_the_same_rows_stay(
+    old_month: Query, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = file_of(old_month, OLD_MONTH)
+    monkeypatch.setattr(pruning, "BATCH_ROWS", 1)  # more than that stay
+    gone = pruned(database, "main", records_days=100)
+
+    assert gone["raw_event"] >= 499
+    assert file_of(old_month, OLD_MONTH) == before
+    left = old_month(f"SELECT account, ordinal, encode(raw, 'escape') FROM {OLD_MONTH} ORDER BY 1")
+    assert left == [("main", 2000, "x"), ("polled", 2001, "x")]
+
+
+def test_a_record_that_comes_late_into_a_month_is_not_lost(old_month: Query, database: str) -> None:
+    """After a long outage of the database: it was received in that month, and is stored while we prune."""
+    late = []
+
+    def progress(*_: object) -> None:
+        if not late:
+            late.append(2999)
+            record(old_month, 2999, "2025-04-30 23:59+00", "ignored")
+
+    settings = settings_of(database)
+    settings = replace(settings, retention=replace(settings.retention, records_days=100))
+    prune(settings, dry_run=False, progress=progress)
+
+    assert late
+    assert old_month("SELECT count(*) FROM ingest.outcome WHERE ordinal = 2999") == [(1,)]
+    assert old_month(f"SELECT count(*) FROM {OLD_MONTH} WHERE ordinal = 2999") == [(1,)]
+    pruned(database, "main", records_days=100)
+    assert old_month(f"SELECT ordinal FROM {OLD_MONTH} ORDER BY 1") == [(2000,), (2001,)]
+
+
+def test_whoever_reads_for_long_only_delays_it(old_month: Query, database: str) -> None:
+    with psycopg.connect(libpq_url(database)) as reader:
+        reader.execute("SELECT count(*) FROM ingest.raw_event")
+        gone = pruned(database, "main", records_days=100)
+    assert gone["outcome"] >= 499
+    assert old_month(f"SELECT count(*) FROM {OLD_MONTH}") == [(501,)]
+
+    assert pruned(database, "main", records_days=100)["raw_event"] >= 499
+    assert old_month(f"SELECT count(*) FROM {OLD_MONTH}") == [(2,)]
