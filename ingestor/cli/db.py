@@ -7,8 +7,9 @@ from dataclasses import asdict
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
-from ingestor.app.partitioning import partition_tables, partitioning_plan
+from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
 from ingestor.app.retention import Pruned, prune, sizes
+from ingestor.cli.documents import say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.progress import progress_bars
@@ -135,8 +136,7 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_js
         click.confirm("Partition them?", abort=True, err=True)
     months = [] if dry_run else partition_tables(settings)
     if as_json:
-        tables = [asdict(each) | {"border": each.border.isoformat()} for each in plan]
-        click.echo(json.dumps({"dry_run": dry_run, "tables": tables, "months": months}, indent=2))
+        say(PartitionDocument(dry_run, plan, months))
         return
     for name in months:
         click.echo(f"made {name}")

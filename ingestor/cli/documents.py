@@ -14,6 +14,7 @@ import msgspec
 
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.status import AccountStatus, DaemonState
 
 
@@ -61,6 +62,7 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "db partition": PartitionDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "status": StatusDocument,

@@ -257,7 +257,7 @@ def test_row_by_row_the_same_rows_stay(
 
 def test_a_record_that_comes_late_into_a_month_is_not_lost(old_month: Query, database: str) -> None:
     """After a long outage of the database: it was received in that month, and is stored while we prune."""
-    late = []
+    late = list[int]()
 
     def progress(*_: object) -> None:
         if not late:
