@@ -5,6 +5,7 @@ import sys
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
+from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
 from ingestor.app.retention import Pruned, prune, sizes
 from ingestor.app.upgrade_plan import Blocks, plan_upgrade
 from ingestor.cli.documents import PruneDocument, SchemaDocument, say
@@ -124,6 +125,37 @@ def _print_pruned(pruned: list[Pruned], what: str) -> None:
         click.echo(f"{each.rows:>12,}  {each.table} {what}")
     if not pruned:
         click.echo("nothing: [retention] keeps everything")
+
+
+@db.command("partition")
+@click.option("--dry-run", is_flag=True, help="Print what would be partitioned, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option()
+@settings_options
+@click.pass_obj
+def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Give the table of records a partition for each month, with the rows that it has, and make months ahead.
+
+    Then `db prune` can remove a month at once. Run it as the tables' owner. On a terminal, it asks first.
+    """
+    settings = invocation.load_to_look().settings
+    plan = partitioning_plan(settings)
+    if not as_json:
+        for each in plan:
+            click.echo(
+                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the part before "
+                f"{each.border:%Y-%m}"
+            )
+    if plan and not (dry_run or yes) and sys.stdin.isatty():
+        click.confirm("Partition them?", abort=True, err=True)
+    months = [] if dry_run else partition_tables(settings)
+    if as_json:
+        say(PartitionDocument(dry_run, plan, months))
+        return
+    for name in months:
+        click.echo(f"made {name}")
+    if not (plan or months):
+        click.echo("nothing to do")
 
 
 @db.command("size")

@@ -19,6 +19,7 @@ from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.export import ExportedFile
 from ingestor.app.installation import Plan
+from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.retention import TableSize
 from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
@@ -146,6 +147,7 @@ DOCUMENTS: dict[str, Any] = {
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "db partition": PartitionDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,

@@ -82,6 +82,18 @@ def peer_authentication_as_the_dynamic_user(bed: Bed, _packages: dict[str, Path]
     eventually(lambda: "problem" not in bed.machine.shell(f"{status.strip()} || true"), within=30, every=1)
 
 
+def old_rows_are_removed_by_a_role_of_its_own(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Without `[retention]` it removes nothing."""
+    machine = bed.machine
+    machine.run("systemctl", "enable", "--now", "hercle-ingestor-prune@main.timer")
+    assert machine.show("hercle-ingestor-prune@main.timer", "ActiveState") == "active"
+    machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
+    said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
+    assert "nothing: [retention] keeps everything" in said
+
+
 def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """Though both run as one user."""
     for account in ACCOUNTS:
@@ -91,7 +103,11 @@ def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path],
 
 def the_exposure_is_at_most_1_2(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
     """As the running system computes it, drop-ins included."""
-    for name in (unit(FIRST), "hercle-ingestor-migrate@main.service"):
+    for name in (
+        unit(FIRST),
+        "hercle-ingestor-migrate@main.service",
+        "hercle-ingestor-prune@main.service",
+    ):
         printed = bed.machine.run("systemd-analyze", "security", "--no-pager", "--threshold=12", name)
         (score,) = re.findall(r"exposure level for \S+: ([\d.]+)", printed)
         figures[f"exposure_{name.partition('@')[0].replace('-', '_')}"] = float(score)
@@ -424,6 +440,7 @@ STEPS: list[Step] = [
     from_a_clean_root_to_the_first_snapshot,
     a_second_account,
     peer_authentication_as_the_dynamic_user,
+    old_rows_are_removed_by_a_role_of_its_own,
     one_account_cannot_read_the_others_key,
     the_exposure_is_at_most_1_2,
     sigkill_is_restarted_and_its_gap_closed,

@@ -92,6 +92,7 @@ def roles_sql() -> str:
             for role, settings in SETTINGS.items()
             for name, value in settings.items()
         ),
+        pruner=PRUNER,
         lockers=_named(LOCKERS),
         reader=READER,
         everybody=_named(role for role in ROLES if role not in {OWNER, MIGRATOR}),
@@ -142,7 +143,7 @@ BEGIN
     -- Whatever the migrator makes belongs to the owner, whom nobody can log in as.
     GRANT {owner} TO "{migrator}";
     EXECUTE format('ALTER ROLE "{migrator}" IN DATABASE %I SET role = {owner}', current_database());
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO {owner}', current_database());
+    EXECUTE format('GRANT CREATE, TEMPORARY ON DATABASE %I TO {owner}', current_database());
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
@@ -206,6 +207,7 @@ BEGIN
     REVOKE ALL ON SCHEMA ingest, report FROM PUBLIC, {everybody};
     {usage}
     GRANT EXECUTE ON FUNCTION ingest.require(boolean, text) TO "{writer}";
+    GRANT EXECUTE ON FUNCTION ingest.add_months, ingest.empty_month TO "{pruner}";
     {grants}
     -- What an upgrade makes anew can be read at once.
     {later}
