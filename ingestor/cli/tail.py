@@ -20,19 +20,9 @@ _OUTCOMES = [each.value for each in Outcome if each is not Outcome.DROPPED]
 
 
 @click.command("tail")
+@click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only of this stream.")
 @click.option(
-    "--stream",
-    "streams",
-    multiple=True,
-    type=click.Choice([each.value for each in Kind]),
-    help="Only of this stream.",
-)
-@click.option(
-    "--outcome",
-    "outcomes",
-    multiple=True,
-    type=click.Choice(_OUTCOMES),
-    help="Only with this outcome.",
+    "--outcome", "outcomes", multiple=True, type=click.Choice(_OUTCOMES), help="Only with this outcome."
 )
 @click.option("--subject", "subjects", multiple=True, help="Only with this subject.")
 @click.option("--record", "with_record", is_flag=True, help="Show each record's text, masked.")
@@ -50,10 +40,11 @@ def tail(
     lines: int | None,
     as_json: bool,
 ) -> None:
-    """Show events as the running daemon commits them; a filter given twice lets either pass.
+    """Show events as the running daemon commits them.
 
     It asks over the daemon's local socket. The daemon does not wait for it: where it is too slow, it says how
-    many records it has missed. Users and what looks like a credential are masked. Ctrl-C ends it.
+    many records it has missed. Users and what looks like a credential are masked. A filter that is given
+    twice lets either pass. Ctrl-C ends it.
     """
     account = invocation.load_to_look().settings.account
     wanted = Wanted(subjects, streams, outcomes, with_record)
