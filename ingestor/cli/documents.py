@@ -16,6 +16,7 @@ from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.installation import Plan
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.support_contents import BundleContents, BundleReport
 from ingestor.app.upgrade_plan import UpgradePlan
 
 
@@ -77,6 +78,8 @@ DOCUMENTS: dict[str, type] = {
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,
+    "support-bundle": BundleReport,
+    "support-bundle contents": BundleContents,
     "install": InstallationDocument,
     "uninstall": InstallationDocument,
     "status": StatusDocument,
