@@ -23,6 +23,7 @@ from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.retention import TableSize
 from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.support_contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
 
@@ -151,6 +152,8 @@ DOCUMENTS: dict[str, Any] = {
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,
+    "support-bundle": BundleReport,
+    "support-bundle contents": BundleContents,
     "install": InstallationDocument,
     "uninstall": InstallationDocument,
     "pause": SignalDocument,

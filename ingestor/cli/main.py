@@ -39,6 +39,7 @@ COMMANDS = {
     "statement": "Write a month of the account as one HTML file.",
     "export": "Write views of schema report into files, with a manifest that proves them.",
     "db": "Schema, roles and size of the database.",
+    "support-bundle": "Write an archive for whoever helps: versions, settings, status, counts, log; no data.",
     "install": "Install units, settings, man page and completion, without the Debian package.",
     "uninstall": "Stop all accounts and remove what `ingestor install` has placed.",
     "config": "Show, explain and validate settings.",
