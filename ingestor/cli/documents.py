@@ -15,7 +15,13 @@ import click
 import msgspec
 
 from ingestor.app.control import LiveState
-from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.evidence import (
+    DeadLetterDocument,
+    DeadLettersDocument,
+    DiscardDocument,
+    GapDocument,
+    GapsDocument,
+)
 from ingestor.app.export import ExportedFile
 from ingestor.app.retention import TableSize
 from ingestor.app.status import AccountStatus, DaemonState
@@ -118,6 +124,7 @@ DOCUMENTS: dict[str, Any] = {
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "dead-letters discard": DiscardDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "status": StatusDocument,
