@@ -16,7 +16,13 @@ import msgspec
 
 from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
-from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.evidence import (
+    DeadLetterDocument,
+    DeadLettersDocument,
+    DiscardDocument,
+    GapDocument,
+    GapsDocument,
+)
 from ingestor.app.export import ExportedFile
 from ingestor.app.installation import Plan
 from ingestor.app.partitioning import PartitionDocument
@@ -149,6 +155,7 @@ DOCUMENTS: dict[str, Any] = {
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
     "db partition": PartitionDocument,
+    "dead-letters discard": DiscardDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,
