@@ -283,7 +283,9 @@ def test_what_systemds_watchdog_kills_leaves_the_stacks_of_all_threads(
         eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE kind = 'balances'"), within=20)
         daemon.process.send_signal(signal.SIGABRT)
         assert daemon.process.wait(10) == -signal.SIGABRT
-        assert re.search(r"Fatal Python error: Aborted\n(?s:.*)Current thread .*\n(?s:.*)daemon.py", daemon.log())
+        assert re.search(
+            r"Fatal Python error: Aborted\n(?s:.*)Current thread .*\n(?s:.*)daemon.py", daemon.log()
+        )
         assert len(re.findall("(?m)^(Current thread|Thread) 0x", daemon.log())) >= 5
 
 

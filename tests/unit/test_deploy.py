@@ -226,7 +226,9 @@ def test_the_guide_has_the_limits_of_the_readers() -> None:
 
 
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
-    for number, block in enumerate(blocks("toml")):
+    metrics = re.findall(r"```toml\n(.*?)```", (DEPLOY / "METRICS.md").read_text(), re.DOTALL)
+    assert metrics
+    for number, block in enumerate([*blocks("toml"), *metrics]):
         file = tmp_path / f"{number}.toml"
         rest = "" if "[database]" in block else '[database]\nurl = "postgresql:///ingestor"\n'
         file.write_text(block + rest)
