@@ -291,6 +291,16 @@ def test_production_is_locked_without_the_demo() -> None:
     assert "://" not in text
 
 
+def test_the_lock_is_checked_for_every_python_that_we_name() -> None:
+    """`make lock` asks an index whether each has wheels; here is none to be asked."""
+    makefile = (DEPLOY.parent / "Makefile").read_text()
+    checked = set(re.findall(r"3\.\d+", makefile.partition("PYTHONS :=")[2].splitlines()[0]))
+    classifiers = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = {found[1] for each in classifiers if (found := re.fullmatch(r".*:: Python :: (3\.\d+)", each))}
+    assert named | {"3.11", "3.14"} <= checked
+    assert set(packaging().PYTHONS) <= checked
+
+
 def test_the_bill_of_materials_names_the_licence_of_every_locked_package() -> None:
     text = (DEPLOY.parent / "requirements.txt").read_text()
     components = {}
