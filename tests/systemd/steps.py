@@ -241,8 +241,9 @@ def the_documented_log_commands_show_what_they_are_for(
     for command in log_commands():
         alone = re.split(r" [|>#]", command.replace(" -f ", " "))[0]
         assert '{"event":"' in bed.machine.shell(alone), command
-    status = bed.machine.shell(f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}")
-    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80
+    look = f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}"
+    status = bed.machine.run("script", "-qec", look, "/dev/null").replace("\r\n", "\n")  # as on a terminal
+    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80, status
     assert re.search(r'ingestor@main\[\d+\]: \{"event":"\w+"', status), status
 
 
