@@ -151,7 +151,7 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
         BadConfiguration: the role may not write.
         Transient: the database cannot be reached.
     """
-    note = scrub(redact(reason))
+    note = cleaned(reason)
     with database_beside(settings) as url, looking_at(url) as connection, connection.transaction():
         for each in letters:
             evidence.discard(connection, settings.account, each, by, note)

@@ -32,6 +32,29 @@ from ingestor.app.status import AccountStatus, DaemonState
 from ingestor.app.support_contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
+from ingestor.config.rendering import ShownSetting
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsDocument:
+    """`ingestor config show --json`."""
+
+    file: str | None
+    hash: str
+    """Of the values, passwords masked; `daemon_started` in the log has it too."""
+    settings: list[ShownSetting]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; wrong settings are a failure, with all mistakes in its text."""
+
+    file: str | None
+    hub: str
+    key: str | None
+    """Where the hub's key is read from; null with --no-environment."""
+    database: str | None
+    """Without its password; null with --no-environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +179,9 @@ DOCUMENTS: dict[str, Any] = {
     "dead-letters export": DeadLetterDocument,
     "db partition": PartitionDocument,
     "dead-letters discard": DiscardDocument,
+    "config show": SettingsDocument,
+    "config explain": ShownSetting,
+    "config validate": ValidSettingsDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,

@@ -18,7 +18,7 @@ MAX_BYTES = 4096 - len("<6>\n")
 
 _LIMITS = (1024, 256, 64, 16)
 _FIRST = ("event", "level", "timestamp", "exception_type")
-"""The event first: on a terminal of 80 columns the journal's own columns leave little of a record."""
+"""The event begins the line: a terminal of 80 columns shows it whole."""
 _TRACE = "exception"
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _MOST_ITEMS = 20

@@ -14,6 +14,13 @@ def block(section: str, number: int, language: str = "sh") -> str:
     return "".join(line for line in found[number].splitlines(keepends=True) if not line.startswith("editor "))
 
 
+def runbook() -> dict[str, list[str]]:
+    """Of each alert the commands."""
+    entries = (ROOT / "deploy" / "RUNBOOK.md").read_text().split("\n## ")[1:]
+    found = {entry.splitlines()[0]: re.findall(r"```sh\n(.*?)```", entry, re.DOTALL) for entry in entries}
+    return {alert: "".join(blocks).splitlines() for alert, blocks in found.items()}
+
+
 def log_commands() -> list[str]:
     """Each command of the guide and of the runbook that reads the journal."""
     text = GUIDE + (ROOT / "deploy" / "RUNBOOK.md").read_text()

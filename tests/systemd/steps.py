@@ -15,7 +15,7 @@ import psycopg
 from tests.support.daemon import ROOT
 from tests.support.waiting import eventually
 from tests.systemd.bed import ACCOUNTS, Bed, unit
-from tests.systemd.guide import block, log_commands
+from tests.systemd.guide import block, log_commands, runbook
 
 Figures = dict[str, object]
 Step = Callable[[Bed, dict[str, Path], Figures], None]
@@ -257,9 +257,50 @@ def the_documented_log_commands_show_what_they_are_for(
     for command in log_commands():
         alone = re.split(r" [|>#]", command.replace(" -f ", " "))[0]
         assert '{"event":"' in bed.machine.shell(alone), command
-    status = bed.machine.shell(f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}")
-    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80
+    look = f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}"
+    status = bed.machine.run("script", "-qec", look, "/dev/null").replace("\r\n", "\n")  # as on a terminal
+    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80, status
     assert re.search(r'ingestor@main\[\d+\]: \{"event":"\w+"', status), status
+
+
+NOT_IN_THE_MACHINE = {
+    "curl ": "not installed",
+    "editor ": "the test writes the file",
+    "ingestor check": "a step of its own",
+    "systemctl restart systemd-timesyncd": "the machine has its host's clock",
+}
+
+
+def the_runbooks_commands_run(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """While nothing is wrong; what they show then is another matter."""
+    for alert, lines in runbook().items():
+        commands = [line for line in lines if not line.startswith(tuple(NOT_IN_THE_MACHINE))]
+        assert commands, alert
+        for command in commands:
+            bed.machine.shell(f"cd /; {command}")
+    bed.machine.run("rm", "/unaccounted.log")
+    for account in ACCOUNTS:
+        bed.streaming(account)
+
+
+def the_stacks_on_request(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """In the journal, and the process goes on."""
+    pid = bed.pid(FIRST)
+    bed.machine.shell(block("Signals", 0))
+    eventually(lambda: "most recent call first" in _journal(bed, FIRST), within=20, every=0.2)
+    assert bed.pid(FIRST) == pid
+
+
+def old_rows_are_pruned_by_a_user_of_their_own(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Nothing is that old; and the daemon runs meanwhile."""
+    settings = bed.machine.root / "etc" / "ingestor" / "main.toml"
+    before = settings.read_text()
+    settings.write_text(before + block("Retention", 0, "toml"))
+    bed.machine.shell(block("Retention", 0, "console").replace("$ ", ""))
+    settings.write_text(before)
+    bed.streaming(FIRST)
 
 
 def peer_authentication_without_its_library_is_said(
@@ -453,6 +494,9 @@ STEPS: list[Step] = [
     an_upgrade_with_data_in_it,
     a_forgotten_database_is_said,
     the_documented_log_commands_show_what_they_are_for,
+    the_runbooks_commands_run,
+    the_stacks_on_request,
+    old_rows_are_pruned_by_a_user_of_their_own,
     peer_authentication_without_its_library_is_said,
     a_stop_within_its_limit,
     nothing_is_lost_doubled_or_invented,

@@ -261,7 +261,9 @@ def test_the_guide_has_the_limits_of_the_readers() -> None:
 
 
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
-    for number, block in enumerate(blocks("toml")):
+    metrics = re.findall(r"```toml\n(.*?)```", (DEPLOY / "METRICS.md").read_text(), re.DOTALL)
+    assert metrics
+    for number, block in enumerate([*blocks("toml"), *metrics]):
         file = tmp_path / f"{number}.toml"
         rest = "" if "[database]" in block else '[database]\nurl = "postgresql:///ingestor"\n'
         file.write_text(block + rest)
@@ -322,6 +324,16 @@ def test_production_is_locked_without_the_demo() -> None:
     assert names(project["optional-dependencies"]["demo"]) & locked == set()
     assert text.count("--hash=sha256:") >= len(locked)
     assert "://" not in text
+
+
+def test_the_lock_is_checked_for_every_python_that_we_name() -> None:
+    """`make lock` asks an index whether each has wheels; here is none to be asked."""
+    makefile = (DEPLOY.parent / "Makefile").read_text()
+    checked = set(re.findall(r"3\.\d+", makefile.partition("PYTHONS :=")[2].splitlines()[0]))
+    classifiers = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = {found[1] for each in classifiers if (found := re.fullmatch(r".*:: Python :: (3\.\d+)", each))}
+    assert named | {"3.11", "3.14"} <= checked
+    assert set(packaging().PYTHONS) <= checked
 
 
 def test_the_bill_of_materials_names_the_licence_of_every_locked_package() -> None:
