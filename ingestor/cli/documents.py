@@ -14,7 +14,20 @@ import msgspec
 
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.findings import Finding
 from ingestor.app.status import AccountStatus, DaemonState
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDocument:
+    """`ingestor check --json`."""
+
+    ok: bool
+    """False where a step failed."""
+    seconds: float
+    """All steps together."""
+    findings: list[Finding]
+    """One for each step, in the order of the path; of a step `configuration` one for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ class LiveStatusDocument:
 
 
 DOCUMENTS: dict[str, type] = {
+    "check": CheckDocument,
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
     "dead-letters list": DeadLettersDocument,
