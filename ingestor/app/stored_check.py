@@ -21,6 +21,7 @@ from ingestor.app.findings import Problem
 from ingestor.app.hub_check import Heard
 from ingestor.config import Settings
 from ingestor.domain.decode import Decoder
+from ingestor.domain.errors import RowRejected
 from ingestor.domain.limits import Limits
 from ingestor.domain.records import Decoded, Fact, Record
 from ingestor.domain.requests import Command, RequestSent
@@ -57,6 +58,17 @@ class StoredCheck:
         """
         if live_state(self._account) is not None:
             return self._by_the_daemon(seconds)
+        try:
+            return self._without_a_daemon()
+        except RowRejected as error:
+            raise Problem(
+                f"the database rejects what the hub sends: {error}",
+                "the daemon will keep such records apart: see `ingestor dead-letters list`",
+                76,
+            ) from None
+
+    def _without_a_daemon(self) -> str:
+        """At least none that answers here."""
         with self._session.use() as connection:
             with connection.transaction(force_rollback=True):
                 tried = self._rolled_back(connection)

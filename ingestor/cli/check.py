@@ -1,5 +1,6 @@
 """`ingestor check`: is everything there that the daemon needs?"""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from enum import IntEnum
@@ -8,10 +9,21 @@ import click
 
 from ingestor.app.checks import MOST_SECONDS, check
 from ingestor.app.findings import Finding, Verdict
-from ingestor.app.unit_check import sandbox
+from ingestor.app.unit_check import instances, sandbox
 from ingestor.cli.documents import CheckDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.domain.errors import BadConfiguration
+from ingestor.logs import redact
+
+_SERVICE_MANAGERS_CODES = 200
+"""From here on an exit code is systemd's own: it could not run the program."""
+_UNRUN = {
+    203: ("the program of ExecStart= cannot be run", "check the path of the virtual environment"),
+    243: ("a file of LoadCredential= cannot be read", "write the key into /etc/ingestor/{}.key"),
+}
+_START_SECONDS = 10
+"""For systemd and Python, before the check's own time begins."""
 
 
 class Nagios(IntEnum):
@@ -37,36 +49,65 @@ class Nagios(IntEnum):
 def check_command(
     invocation: Invocation, *, config_only: bool, nagios: bool, instance: str | None, as_json: bool
 ) -> int:
-    """Try the whole path once, from settings to tables; each failing line says how to mend it. Takes 15 s at
-    most."""
+    """Try the whole path once, from settings to tables; each failing line says how to mend it.
+
+    Takes 15 s at most. As root and without settings it checks the account of the machine's only unit.
+    """
     if nagios and as_json:
         raise click.UsageError("--nagios prints one line, --json a document: take one of them")
-    if instance is not None:
-        flags = {"--config-only": config_only, "--nagios": nagios, "--json": as_json}
-        return _as_the_unit(instance, [name for name, given in flags.items() if given])
-    findings: list[Finding] = []
     try:
-        for finding in check(invocation.load_to_look, config_only=config_only):
-            findings.append(finding)
-            if not (as_json or nagios):
-                _tell(finding)
+        of_unit = instance or _only_instance(invocation)
+        if of_unit is not None:
+            flags = {"--config-only": config_only, "--nagios": nagios, "--json": as_json}
+            return _as_the_unit(of_unit, [name for name, given in flags.items() if given])
+        return _here(invocation, config_only=config_only, nagios=nagios, as_json=as_json)
     except Exception as error:
-        if not nagios:
+        if not nagios or isinstance(error, click.ClickException):
             raise
-        click.echo(f"INGESTOR UNKNOWN - {_plain(f'{type(error).__name__}: {error}')}")
+        click.echo(f"INGESTOR UNKNOWN - {_plain(redact(str(error)) or type(error).__name__)}")
         return Nagios.UNKNOWN
-    seconds, ok = sum(each.seconds for each in findings), all(each.ok for each in findings)
-    if nagios:
-        return _tell_nagios(findings, seconds)
-    if as_json:
-        say(CheckDocument(ok, seconds, findings))
-    return Exit.OK if ok else max(finding.exit_code for finding in findings)
+
+
+def _only_instance(invocation: Invocation) -> str | None:
+    """Whose unit root means who names no settings; None where there is no unit."""
+    named = invocation.config_file or invocation.overrides or any(map(_is_ours, os.environ))
+    found = [] if named or os.geteuid() != 0 else instances()
+    if len(found) > 1:
+        raise click.UsageError(f"this machine has the accounts {', '.join(found)}: name one by --instance")
+    return found[0] if found else None
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith("INGESTOR_")
 
 
 def _as_the_unit(instance: str, flags: Sequence[str]) -> int:
     """Run the same command in the unit's sandbox; its output and its exit code are ours."""
-    command = sandbox(instance, ["check", *flags], round(MOST_SECONDS))
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - made by `sandbox`
+    command = sandbox(instance, ["check", *flags], round(MOST_SECONDS) + _START_SECONDS)
+    code = subprocess.run(command, check=False).returncode  # noqa: S603 - made of the unit's own words
+    if code >= _SERVICE_MANAGERS_CODES:
+        why, fix = _UNRUN.get(
+            code, (f"systemd ended with {code}", "see `man systemd.exec`, Process Exit Codes")
+        )
+        raise BadConfiguration(
+            f"systemd cannot run the check as hercle-ingestor@{instance}\nwhy: {why}\n"
+            f"fix: {fix.format(instance)}"
+        )
+    return code
+
+
+def _here(invocation: Invocation, *, config_only: bool, nagios: bool, as_json: bool) -> int:
+    findings: list[Finding] = []
+    for finding in check(invocation.load_to_look, config_only=config_only):
+        findings.append(finding)
+        if not (as_json or nagios):
+            _tell(finding)
+    seconds, ok = sum(each.seconds for each in findings), all(each.ok for each in findings)
+    if nagios:
+        return _tell_nagios(findings, seconds)
+    if as_json:
+        say(CheckDocument(ok, round(seconds, 4), findings))
+    return Exit.OK if ok else max(finding.exit_code for finding in findings)
 
 
 _SIGNS = {Verdict.OK: "ok  ", Verdict.NOTE: "note", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "-   "}
