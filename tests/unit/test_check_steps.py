@@ -1,5 +1,6 @@
 """The steps of `ingestor check`: their deadlines hold whatever they do, and none hides another."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -7,9 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from ingestor.adapters.clock import DatabaseClock
+from ingestor.app.database_check import DatabaseCheck
 from ingestor.app.findings import NothingToTry, Problem, Verdict
+from ingestor.app.hub_check import HubCheck
 from ingestor.app.steps import Chain, Step
+from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration, Transient
+from tests.support.daemon import ROOT
 
 clock = DatabaseClock()
 
@@ -101,3 +106,12 @@ def test_chains_run_at_the_same_time(never: threading.Event) -> None:
 def test_a_bug_in_a_step_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         found(Step("bug", lambda: str(1 // 0), 5))
+
+
+def test_the_guide_lists_every_step() -> None:
+    paths = (HubCheck(Settings(), clock), DatabaseCheck(Settings(), clock))
+    steps = [step.name for path in paths for step in path.steps()]
+    guide = (ROOT / "deploy" / "README.md").read_text().partition("\n## Check\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (`.*?) \|", guide)
+    listed = [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert listed == ["configuration", *steps, "unit", "stored"]

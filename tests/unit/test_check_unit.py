@@ -34,6 +34,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     programs.mkdir()
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
     monkeypatch.setattr(service_manager, "SYSTEMD", tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
 
     def given(text: str, *, accounts: tuple[str, ...] = (), code: int = 0, ends: int = 0) -> Path:
         said, units = tmp_path / "said", tmp_path / "units"
@@ -146,7 +147,6 @@ def test_root_without_settings_means_the_only_instance(
     systemd: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = systemd(UNIT, accounts=("main",))
-    monkeypatch.setattr("os.geteuid", lambda: 0)
     assert run(["check"]) == 0
     assert arguments.read_text().splitlines() == sandboxed(UNIT, "main", ["check"], 25)[1:]
 
@@ -156,13 +156,13 @@ def test_root_without_settings_means_the_only_instance(
     monkeypatch.delenv("INGESTOR_CONFIG")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert run(["check"]) == 78
+    assert run(["check", "--instance", "main"]) == 2
     assert not arguments.exists()
 
 
 def test_root_with_several_accounts_has_to_name_one(
-    systemd: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    systemd: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
     systemd(UNIT, accounts=("main", "second"))
     assert run(["check"]) == 2
     assert "main, second: name one by --instance" in capsys.readouterr().err
