@@ -24,6 +24,7 @@ from ingestor.app.evidence import (
     GapsDocument,
 )
 from ingestor.app.export import ExportedFile
+from ingestor.app.findings import Finding
 from ingestor.app.installation import Plan
 from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.retention import TableSize
@@ -55,6 +56,18 @@ class ValidSettingsDocument:
     """Where the hub's key is read from; null with --no-environment."""
     database: str | None
     """Without its password; null with --no-environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDocument:
+    """`ingestor check --json`."""
+
+    ok: bool
+    """False where a step failed."""
+    seconds: float
+    """All steps together."""
+    findings: list[Finding]
+    """One for each step, in the order of the path; of a step `configuration` one for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,7 @@ class InstallationDocument:
 
 
 DOCUMENTS: dict[str, Any] = {
+    "check": CheckDocument,
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
     "dead-letters list": DeadLettersDocument,

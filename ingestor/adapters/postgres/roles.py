@@ -45,8 +45,7 @@ PRUNED = ("raw_event", "outcome", "request", "balance", "exposure", "exposure_to
 
 GRANTS = (
     Grant(("SELECT",), "ingest", (ALL,), (WRITER, PRUNER, AUDITOR)),
-    Grant(("SELECT",), "report", (ALL,), (READER, AUDITOR)),
-    Grant(("SELECT",), "report", ("freshness", "sequence_steps", "unaccounted"), (WRITER,)),  # for `status`
+    Grant(("SELECT",), "report", (ALL,), (WRITER, READER, AUDITOR)),
     Grant(("INSERT",), "ingest", APPENDED, (WRITER,)),
     Grant(("INSERT", "UPDATE"), "ingest", CHANGED, (WRITER,)),
     Grant(("DELETE",), "ingest", PRUNED, (PRUNER,)),
@@ -147,12 +146,16 @@ BEGIN
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
-    -- A role's settings do not pass to its members, so each member has them too.
+    -- For `ingestor check`, which reads what is stored as an analyst does.
+    GRANT {reader} TO "{writer}";
+
+    -- A role's settings do not pass to its members, so each member has them too, but for the daemon.
     FOR found IN
         SELECT DISTINCT m.rolname AS name, s.setting, s.value
         FROM (VALUES {settings}) AS s (role, setting, value)
         JOIN pg_roles AS r ON r.rolname = s.role
         JOIN pg_roles AS m ON pg_has_role(m.oid, r.oid, 'MEMBER') AND NOT m.rolsuper
+        WHERE m.rolname <> '{writer}' OR s.role = '{writer}'
     LOOP
         BEGIN
             EXECUTE format(
