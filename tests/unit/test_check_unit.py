@@ -18,7 +18,7 @@ DEPLOY = ROOT / "deploy" / "systemd"
 UNIT = (DEPLOY / "hercle-ingestor@.service").read_text()
 NOT_FOR_A_COMMAND = {
     *("Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "RestartPreventExitStatus", "OOMPolicy"),
-    *("WatchdogSec", "TimeoutStartSec", "TimeoutStopSec", "SyslogIdentifier"),
+    *("WatchdogSec", "TimeoutStartSec", "TimeoutStopSec", "SyslogIdentifier", "ExecReload"),
 }
 
 
