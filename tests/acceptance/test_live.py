@@ -59,18 +59,7 @@ def test_top_fits_a_narrow_terminal_without_colour(running: dict[str, str]) -> N
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout
     labels = [label for line in lines[1:] if (label := line[:10].strip())]
-    assert labels == [
-        "ready",
-        "link",
-        "rate",
-        "outcomes",
-        "records",
-        "latency",
-        "inbox",
-        "streams",
-        "gaps",
-        "requests",
-    ]
+    assert " ".join(labels) == "ready link rate outcomes records latency inbox streams gaps requests"
 
 
 def test_top_goes_on_until_it_is_interrupted(running: dict[str, str]) -> None:
