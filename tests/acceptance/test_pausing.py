@@ -56,7 +56,11 @@ def test_a_pause_is_said_everywhere_and_remembered_and_its_gap_ends_by_proof(
 
     sessions = sql("SELECT count(*) FROM ingest.session")
     with Daemon(env) as daemon:
-        eventually(lambda: daemon.events("link_paused"), within=30)
+        with psycopg.connect(libpq_url(database)) as other:
+            # So that no heartbeat comes through: it has to know before the first one.
+            other.execute("LOCK TABLE ingest.heartbeat IN EXCLUSIVE MODE")
+            eventually(lambda: daemon.events("link_paused"), within=30)
+            eventually(lambda: daemon.events("daemon_started"), within=30)
         eventually(lambda: sql(STATE) == [("paused",)], within=10)
         assert not daemon.events("link_up")
         assert sql("SELECT count(*) FROM ingest.session") == sessions
