@@ -113,7 +113,7 @@ def test_the_next_batch_is_applied_while_the_database_works_on_the_one_before(wr
         seen.append((ordinals[0], threading.current_thread().name))
 
     writing.store.before_write = before_write
-    fold = writing.writer._apply
+    fold = writing.writer._commits.apply
     applied: list[int] = []
 
     def apply(state: State, items: Any) -> Any:
@@ -122,7 +122,7 @@ def test_the_next_batch_is_applied_while_the_database_works_on_the_one_before(wr
             taken.set()
         return fold(state, items)
 
-    writing.writer._apply = apply  # type: ignore[method-assign]
+    writing.writer._commits.apply = apply  # type: ignore[method-assign]
     writing.turn(*writing.receive(*range(2, 16)))
 
     assert seen == [(2, "committer"), (12, threading.current_thread().name)]
@@ -863,7 +863,7 @@ def test_sessions_that_a_dead_process_left_open_are_closed_before_anything_else(
 
     second = Threads().writing
     second.store, second.feed = first.store, first.feed
-    second.writer._store = second.writer._committer._store = first.store
+    second.writer._store = second.writer._commits._store = second.writer._committer._store = first.store
     second.clock.seconds = 100.0
     second.put(second.feed.opened(OTHER), *second.receive(3))
     second.writer.start(second.store.open())
