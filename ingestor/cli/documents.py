@@ -15,29 +15,6 @@ import msgspec
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
 from ingestor.app.status import AccountStatus, DaemonState
-from ingestor.config.rendering import ShownSetting
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsDocument:
-    """`ingestor config show --json`."""
-
-    file: str | None
-    hash: str
-    """Of the values, passwords masked; `daemon_started` in the log has it too."""
-    settings: list[ShownSetting]
-
-
-@dataclass(frozen=True, slots=True)
-class ValidSettingsDocument:
-    """`ingestor config validate --json`; wrong settings are a failure, with all mistakes in its text."""
-
-    file: str | None
-    hub: str
-    key: str | None
-    """Where the hub's key is read from; null with --no-environment."""
-    database: str | None
-    """Without its password; null with --no-environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +63,6 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
-    "config show": SettingsDocument,
-    "config explain": ShownSetting,
-    "config validate": ValidSettingsDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "status": StatusDocument,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from functools import reduce
 from hashlib import sha256
@@ -54,38 +53,12 @@ def fingerprint(settings: Settings) -> str:
     return sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class ShownSetting:
-    """One setting as it is in force."""
+def explain(loaded: Loaded, name: str) -> str:
+    """All there is to know about one setting.
 
-    key: str
-    value: bool | int | float | str | None
-    """Passwords are masked; null: not set."""
-    origin: str
-    default: bool | int | float | str | None
-    variable: str
-    """Its name as an environment variable."""
-    kind: str
-    description: str
-
-
-def shown(loaded: Loaded) -> list[ShownSetting]:
-    """All settings in the order of `show`."""
-    return [_shown(loaded, key) for key in all_keys().values()]
-
-
-def shown_one(loaded: Loaded, name: str) -> ShownSetting:
-    """The setting of this name. Raises BadConfiguration where there is none."""
-    return _shown(loaded, _known(name))
-
-
-def _shown(loaded: Loaded, key: Key) -> ShownSetting:
-    value, default = _plain(value_of(loaded.settings, key)), _plain(key.default)
-    words = key.kind.words, key.description
-    return ShownSetting(key.name, value, loaded.origin(key.name), default, key.variable, *words)
-
-
-def _known(name: str) -> Key:
+    Raises:
+        BadConfiguration: there is no such setting.
+    """
     key = all_keys().get(name)
     if key is None:
         guess = nearest(name, all_keys())
@@ -94,16 +67,6 @@ def _known(name: str) -> Key:
             "it is not in the list of `ingestor config example`",
             f"did you mean {guess}?" if guess else "choose one of that list",
         )
-    return key
-
-
-def explain(loaded: Loaded, name: str) -> str:
-    """All there is to know about one setting.
-
-    Raises:
-        BadConfiguration: there is no such setting.
-    """
-    key = _known(name)
     rows = {
         "value": _toml(value_of(loaded.settings, key)),
         "origin": _one_line(loaded.origin(name)),
@@ -131,23 +94,16 @@ def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> s
     return text
 
 
-def _plain(value: Any) -> bool | int | float | str | None:
-    """A value of JSON's kinds, without a password."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, Secret):
-        return mask_url(value.text)
-    return str(value.value if isinstance(value, Enum) else value)
-
-
 def _toml(value: Any) -> str:
-    value = _plain(value)
     if value is None:
         return "not set"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         return f"{value:_}" if value >= 10_000 else str(value)
+    if isinstance(value, Secret):
+        value = mask_url(value.text)
+    value = str(value.value if isinstance(value, Enum) else value)
     # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
