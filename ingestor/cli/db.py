@@ -6,7 +6,7 @@ import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
 from ingestor.app.retention import Pruned, prune, sizes
-from ingestor.cli.documents import PruneDocument, SchemaDocument, say
+from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.progress import progress_bars
@@ -18,16 +18,19 @@ def db() -> None:
 
 
 @db.command("upgrade")
+@json_option()
 @settings_options
 @click.pass_obj
-def upgrade_command(invocation: Invocation) -> int:
+def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
     """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
     before = upgrade_configured(invocation.load_to_look().settings)
+    if as_json:
+        say(UpgradeDocument(before.found, list(before.pending)))
+        return
     if not before.pending:
         click.echo(f"schema: at {before.found}, nothing to do")
     for step in before.pending:
         click.echo(f"schema: {step}")
-    return Exit.OK
 
 
 @db.command("status")

@@ -25,6 +25,7 @@ from ingestor.app.evidence import (
 from ingestor.app.export import ExportedFile
 from ingestor.app.retention import TableSize
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.config.rendering import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,30 @@ class LiveStatusDocument:
     account: str
     live: LiveState
     problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; settings that are wrong are a failure."""
+
+    file: str | None
+    """The configuration file; null where there is none."""
+    hub: str
+    """Its address."""
+    key_source: str | None
+    """Where the key comes from; null with `--no-environment`, as the database is."""
+    database: str | None
+    """Without its password."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeDocument:
+    """`ingestor db upgrade --json`."""
+
+    found: str | None
+    """The schema's revision before; null where there was none."""
+    done: list[str]
+    """The steps of the upgrade, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +154,10 @@ DOCUMENTS: dict[str, Any] = {
     "reconnect": ReconnectDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
+    "config show": list[Setting],
+    "config explain": Setting,
+    "config validate": ValidSettingsDocument,
+    "db upgrade": UpgradeDocument,
     "db status": SchemaDocument,
     "db prune": PruneDocument,
     "db size": list[TableSize],
