@@ -9,7 +9,7 @@ import random
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from uuid import uuid4
@@ -31,7 +31,7 @@ from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
 from ingestor.app.hub import hub_link
 from ingestor.app.picture import Picture, in_short, status_line
-from ingestor.config import Settings
+from ingestor.config import Settings, Snapshots
 from ingestor.domain.decision import Policy, Step
 from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
@@ -58,23 +58,11 @@ _RETRY_CAP_SECONDS = 1.0
 
 
 class Ingestor:
-    """The daemon's parts, wired. `start` once, `stop` once.
+    """The daemon's parts, wired. `start` once, `stop` once."""
 
-    Args:
-        origin: what only the caller knows of where it all comes from, for the log: `database`, without its
-            password, and `configuration`, the file.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        address: Address,
-        key: Callable[[], str],
-        origin: Mapping[str, str | None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, address: Address, key: Callable[[], str]) -> None:
         clock = DatabaseClock()
         self._settings = settings
-        self._origin = origin or {}
         self._clock = clock
         self._process_id = uuid4()
         self._inbox = Inbox(InboxLimits(**asdict(settings.inbox)))
@@ -87,25 +75,16 @@ class Ingestor:
             clock,
         )
         self._link = hub_link(settings, key, intake, clock)
-        snapshots, sequence = settings.snapshots, settings.sequence
-        self._intervals = {
-            Command.GET_BALANCES: snapshots.balances_interval_seconds,
-            Command.GET_PAIRS: snapshots.pairs_interval_seconds,
-        }
+        sequence, rules = settings.sequence, _request_rules(settings.snapshots)
         self._scheduler = RequestScheduler(
             self._link,
             self._inbox.put,
             clock,
-            RequestRules(
-                snapshots.reply_deadline_seconds,
-                snapshots.retry_cap_seconds,
-                snapshots.overdue_factor,
-                self._intervals,
-            ),
+            rules,
             random.SystemRandom(),
         )
         intake.attach(self._scheduler)
-        self._schedule = SnapshotSchedule(self._scheduler.request, self._intervals)
+        self._schedule = SnapshotSchedule(self._scheduler.request, rules.interval_seconds)
         self._writer = Writer(
             self._inbox,
             self._store,
@@ -169,11 +148,7 @@ class Ingestor:
             "daemon_started",
             version=__version__,
             account=self._settings.account,
-            hub=self._settings.hub.address,
-            database=self._origin.get("database"),
             schema=REVISION,
-            configuration=self._origin.get("configuration"),
-            settings_hash=self._origin.get("settings_hash"),
             resumed_streams=len(state.streams),
         )
 
@@ -195,6 +170,15 @@ class Ingestor:
             self._last_heartbeat()
             self._store.close()
         return drained
+
+    def use_snapshots(self, snapshots: Snapshots) -> None:
+        """Request by these intervals and deadlines from now on."""
+        if snapshots == self._settings.snapshots:
+            return
+        rules = _request_rules(snapshots)
+        self._settings = replace(self._settings, snapshots=snapshots)
+        self._scheduler.use(rules)
+        self._schedule.use(rules.interval_seconds)
 
     def abandon(self) -> None:
         """Nobody waits for us any more."""
@@ -271,7 +255,7 @@ class Ingestor:
             },
             snapshot_limits={
                 command.kind: interval * settings.snapshots.overdue_factor
-                for command, interval in self._intervals.items()
+                for command, interval in _intervals(settings.snapshots).items()
             },
             gaps=Counter(gap.kind for gap in state.gaps),
             oldest_gap_seconds=max(((at - gap.opened_at).total_seconds() for gap in state.gaps), default=0.0),
@@ -318,7 +302,11 @@ class Ingestor:
 
     def _heartbeat(self) -> Heartbeat:
         link, level = self._link.state, self._inbox.level
-        failure, due = link.failure, link.next_attempt_in_seconds
+        failure, due, intervals = (
+            link.failure,
+            link.next_attempt_in_seconds,
+            _intervals(self._settings.snapshots),
+        )
         return Heartbeat(
             process_id=self._process_id,
             pid=os.getpid(),
@@ -334,8 +322,8 @@ class Ingestor:
             inbox_bytes=level.bytes,
             dropped_records=level.dropped,
             clock_offset_seconds=self._clock.offset_seconds,
-            balances_interval=timedelta(seconds=self._intervals[Command.GET_BALANCES]),
-            pairs_interval=timedelta(seconds=self._intervals[Command.GET_PAIRS]),
+            balances_interval=timedelta(seconds=intervals[Command.GET_BALANCES]),
+            pairs_interval=timedelta(seconds=intervals[Command.GET_PAIRS]),
         )
 
     def _last_heartbeat(self) -> None:
@@ -343,3 +331,19 @@ class Ingestor:
             self._store.heartbeat(replace(self._heartbeat(), stopped_at=self._clock.now()))
         except IngestorError as error:
             log.debug("heartbeat_failed", error=str(error))
+
+
+def _intervals(snapshots: Snapshots) -> dict[Command, float]:
+    return {
+        Command.GET_BALANCES: snapshots.balances_interval_seconds,
+        Command.GET_PAIRS: snapshots.pairs_interval_seconds,
+    }
+
+
+def _request_rules(snapshots: Snapshots) -> RequestRules:
+    return RequestRules(
+        snapshots.reply_deadline_seconds,
+        snapshots.retry_cap_seconds,
+        snapshots.overdue_factor,
+        _intervals(snapshots),
+    )

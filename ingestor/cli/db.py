@@ -1,13 +1,12 @@
 """`ingestor db`: the schema of the configured database."""
 
-import json
 import sys
-from dataclasses import asdict
 
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
 from ingestor.app.retention import Pruned, prune, sizes
+from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.progress import progress_bars
@@ -19,16 +18,19 @@ def db() -> None:
 
 
 @db.command("upgrade")
+@json_option()
 @settings_options
 @click.pass_obj
-def upgrade_command(invocation: Invocation) -> int:
+def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
     """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
     before = upgrade_configured(invocation.load_to_look().settings)
+    if as_json:
+        say(UpgradeDocument(before.found, list(before.pending)))
+        return
     if not before.pending:
         click.echo(f"schema: at {before.found}, nothing to do")
     for step in before.pending:
         click.echo(f"schema: {step}")
-    return Exit.OK
 
 
 @db.command("status")
@@ -40,13 +42,7 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
     with database_beside(invocation.load_to_look().settings) as url:
         state = schema_at(url)
     if as_json:
-        document = {
-            "found": state.found,
-            "wanted": state.wanted,
-            "pending": state.pending,
-            "fits": state.fits,
-        }
-        click.echo(json.dumps(document, indent=2))
+        say(SchemaDocument(state.found, state.wanted, list(state.pending), state.fits))
     else:
         click.echo(f"database: {state.found or 'no schema'}\nsoftware: {state.wanted}")
         for step in state.pending:
@@ -93,13 +89,7 @@ def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: 
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
     if as_json:
-        document = {
-            "account": settings.account,
-            "dry_run": dry_run,
-            "cuts": {name: cut and cut.isoformat() for name, cut in cuts.items()},
-            "rows": {each.table: each.rows for each in pruned},
-        }
-        click.echo(json.dumps(document, indent=2))
+        say(PruneDocument(settings.account, dry_run, cuts, {each.table: each.rows for each in pruned}))
     else:
         _print_pruned(pruned, "would go" if dry_run else "removed")
 
@@ -119,7 +109,7 @@ def size_command(invocation: Invocation, *, as_json: bool) -> None:
     """Tell the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
     found = sizes(invocation.load_to_look().settings)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2, default=str))
+        say(found)
         return
     click.echo(f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest")
     for each in found:

@@ -1,6 +1,5 @@
 """`ingestor demo`: the daemon between a simulated hub and a private Postgres, on screen."""
 
-import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import click
 
 from ingestor import logs
 from ingestor.app.demo import AccountTotals, Demo, Scene, demo
+from ingestor.cli.documents import DemoDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option
 from ingestor.cli.signals import stop_on_signals
@@ -43,33 +43,31 @@ def demo_command(
         totals = running.finish()
     document = _document(totals)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        say(document)
     else:
         click.echo(
-            f"received {document['received']}, committed {document['committed']}, "
-            f"unaccounted {document['unaccounted']}; gaps {document['gaps']}"
+            f"received {document.received}, committed {document.committed}, "
+            f"unaccounted {document.unaccounted}; gaps {document.gaps}"
         )
-    return Exit.OK if document["unaccounted"] == 0 else Exit.PROBLEMS
+    return Exit.OK if document.unaccounted == 0 else Exit.PROBLEMS
 
 
-def _document(totals: AccountTotals) -> dict[str, object]:
-    """The final counts. `unaccounted`: records received that are neither stored nor counted as dropped, and
-    stored records without an outcome."""
+def _document(totals: AccountTotals) -> DemoDocument:
     outcomes = dict(totals.outcomes)
     if totals.dropped:
         outcomes["dropped"] = totals.dropped
     missing = totals.received - totals.committed - totals.dropped
-    return {
-        "received": totals.received,
-        "committed": totals.committed,
-        "outcomes": outcomes,
-        "unaccounted": missing + totals.events_without_outcome,
-        "reconnects": max(0, totals.sessions - 1),
-        "requests_answered": totals.requests_answered,
-        "gaps": totals.gaps,
-        "balance_rows": totals.balance_rows,
-        "pair_rows": totals.pair_rows,
-    }
+    return DemoDocument(
+        received=totals.received,
+        committed=totals.committed,
+        outcomes=outcomes,
+        unaccounted=missing + totals.events_without_outcome,
+        reconnects=max(0, totals.sessions - 1),
+        requests_answered=totals.requests_answered,
+        gaps=totals.gaps,
+        balance_rows=totals.balance_rows,
+        pair_rows=totals.pair_rows,
+    )
 
 
 def _show(running: Demo, stop: threading.Event, *, as_json: bool) -> None:

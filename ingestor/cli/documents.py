@@ -7,14 +7,25 @@ them in `deploy/schemas`.
 import json
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from ingestor.app.control import LiveState
-from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.evidence import (
+    DeadLetterDocument,
+    DeadLettersDocument,
+    DiscardDocument,
+    GapDocument,
+    GapsDocument,
+)
+from ingestor.app.export import ExportedFile
+from ingestor.app.retention import TableSize
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.config.rendering import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +68,107 @@ class LiveStatusDocument:
     problems: list[str]
 
 
-DOCUMENTS: dict[str, type] = {
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; settings that are wrong are a failure."""
+
+    file: str | None
+    """The configuration file; null where there is none."""
+    hub: str
+    """Its address."""
+    key_source: str | None
+    """Where the key comes from; null with `--no-environment`, as the database is."""
+    database: str | None
+    """Without its password."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeDocument:
+    """`ingestor db upgrade --json`."""
+
+    found: str | None
+    """The schema's revision before; null where there was none."""
+    done: list[str]
+    """The steps of the upgrade, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaDocument:
+    """`ingestor db status --json`."""
+
+    found: str | None
+    """The schema's revision; null where there is none."""
+    wanted: str
+    """The revision that this software works with."""
+    pending: list[str]
+    """Steps of an upgrade, in their order."""
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PruneDocument:
+    """`ingestor db prune --json`."""
+
+    account: str
+    dry_run: bool
+    """True: nothing was removed."""
+    cuts: dict[str, datetime | None]
+    """By setting of [retention] the moment before which rows go; null where all are kept."""
+    rows: dict[str, int]
+    """By table how many went, or would go."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoDocument:
+    """`ingestor demo --json`."""
+
+    received: int
+    committed: int
+    outcomes: dict[str, int]
+    unaccounted: int
+    """Records received that are neither stored nor counted as dropped, and stored ones without an outcome."""
+    reconnects: int
+    requests_answered: int
+    gaps: dict[str, dict[str, int]]
+    """By kind, then by `open` and `ended`."""
+    balance_rows: int
+    pair_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDocument:
+    """What any command prints with `--json` if it fails."""
+
+    error: str
+    advice: list[str]
+    """Lines that begin with `why: ` or `fix: `."""
+    exit_code: int
+
+
+DOCUMENTS: dict[str, Any] = {
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "dead-letters discard": DiscardDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
+    "config show": list[Setting],
+    "config explain": Setting,
+    "config validate": ValidSettingsDocument,
+    "db upgrade": UpgradeDocument,
+    "db status": SchemaDocument,
+    "db prune": PruneDocument,
+    "db size": list[TableSize],
+    "export": list[ExportedFile],
+    "demo": DemoDocument,
+    "failure": FailureDocument,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints the last one with the
-database down."""
+"""By command; of `dead-letters export` it is the type of each line. `status` prints `status without-database`
+with the database down, and any command prints `failure` if it fails."""
 
 
 def say(document: object) -> None:

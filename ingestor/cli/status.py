@@ -76,7 +76,8 @@ def lines(account: AccountStatus) -> Iterator[str]:
     yield f"dropped   {account.dropped_records} records in the last 24 hours"
     yield f"links     {account.links_lost_last_hour} lost in the last hour"
     newest = f", the newest: {account.newest_dead_letter}" if account.newest_dead_letter else ""
-    yield f"letters   {account.dead_letters} quarantined{newest}"
+    discarded = f", {account.discarded_dead_letters} discarded" if account.discarded_dead_letters else ""
+    yield f"letters   {account.dead_letters} quarantined{discarded}{newest}"
     for each in account.sequence_steps:
         yield (
             f"steps     {each.share:.1%} of the versions that were {each.origin} rose by {each.step} "

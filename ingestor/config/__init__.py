@@ -1,5 +1,6 @@
 """Settings: read once, checked as a whole, frozen; each value remembers where it came from."""
 
+from ingestor.config.keys import differing
 from ingestor.config.loading import Loaded, WrongSettings, load
 from ingestor.config.model import Environment, Hub, Inbox, Metrics, Settings, Snapshots
 from ingestor.config.secrets import database_password, resolve_key
@@ -18,6 +19,7 @@ __all__ = [
     "WrongSettings",
     "database_password",
     "database_target",
+    "differing",
     "load",
     "require_database",
     "resolve_key",

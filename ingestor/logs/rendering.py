@@ -51,7 +51,7 @@ class LineRenderer:
         for limit in _LIMITS:
             line = str(self._render(logger, method, self._clean(event, limit)))
             if len(line.encode()) <= MAX_BYTES:
-                return prefix + line
+                return indent(line, prefix)  # of a traceback for people each line is a record of the journal
         essence = {name: event[name] for name in _FIRST if name in event}
         essence["dropped_facts"] = len(event) - len(essence)
         return prefix + str(self._render(logger, method, self._clean(essence, _LIMITS[-2])))

@@ -602,6 +602,29 @@ COMMENT ON COLUMN ingest.dead_letter.software_version IS 'Version of the softwar
 COMMENT ON COLUMN ingest.dead_letter.occurrences IS 'How often the same cause has come up while its gap was open.';
 COMMENT ON COLUMN ingest.dead_letter.last_received_at IS 'Receipt of the last such event; detail is that event''s.';
 
+CREATE TABLE ingest.discard (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    received_at timestamptz NOT NULL,
+    occurrences integer NOT NULL,
+    discarded_at timestamptz NOT NULL,
+    discarded_by text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (account, session_id, ordinal, position, received_at, occurrences)
+);
+COMMENT ON TABLE ingest.discard IS 'Dead letters that somebody has looked at and that need nothing more. One whose cause has come up again since needs a look again.';
+COMMENT ON COLUMN ingest.discard.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.discard.session_id IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.ordinal IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.position IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.received_at IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.occurrences IS 'How often its cause had come up by then.';
+COMMENT ON COLUMN ingest.discard.discarded_at IS 'When it was discarded, by the database''s clock.';
+COMMENT ON COLUMN ingest.discard.discarded_by IS 'Who discarded it, as the operating system or the caller says.';
+COMMENT ON COLUMN ingest.discard.reason IS 'Why it needs nothing more, as the caller says.';
+
 CREATE TABLE ingest.heartbeat (
     account text NOT NULL,
     process_id uuid NOT NULL,

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from ingestor.cli.documents import DOCUMENTS
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import ACCOUNT, Daemon, command, environment
+from tests.support.documents import document_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -31,9 +30,7 @@ def document(of: str, *words: str, env: dict[str, str], code: int) -> Any:
     """What is printed, after it has been found to be what the schema's type says."""
     done = command(*words, "--json", env=env)
     assert done.returncode == code, done.stdout + done.stderr
-    value = json.loads(done.stdout)
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(done.stdout, type=DOCUMENTS[of]))) == value
-    return value
+    return document_of(of, done.stdout)
 
 
 def test_status_and_snapshot_ask_the_daemon(

@@ -1,6 +1,5 @@
 """What is removed by age, and that no report of a moment that is kept says anything else afterwards."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -12,6 +11,7 @@ from ingestor.adapters.postgres.pruning import TARGETS
 from ingestor.app.retention import prune
 from ingestor.config import load
 from tests.support.daemon import command, surroundings
+from tests.support.documents import document_of
 from tests.support.rows import SOME_ID, Query, insert
 from tests.support.story import SESSIONS, tell
 
@@ -191,8 +191,10 @@ def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
     tell(sql)
     env = surroundings() | {"INGESTOR_DATABASE__URL": database, "INGESTOR_ACCOUNT": "main"}
     options = ("--set", "retention.history_days=2", "--json")
-    planned = json.loads(command("db", "prune", "--dry-run", *options, env=env).stdout)
-    gone = json.loads(command("db", "prune", "--yes", *options, env=env).stdout)
+    planned = document_of("db prune", command("db", "prune", "--dry-run", *options, env=env).stdout)
+    gone = document_of("db prune", command("db", "prune", "--yes", *options, env=env).stdout)
+    assert (planned["dry_run"], gone["dry_run"]) == (True, False)
+    assert [name for name, cut in gone["cuts"].items() if cut] == ["history_days"]
     assert planned["rows"] == gone["rows"]
     assert gone["rows"]["outcome"] > 0
     assert set(gone["rows"]) <= {each.table for each in TARGETS}
@@ -201,14 +203,15 @@ def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
 def test_an_empty_table_has_no_oldest_row_and_does_not_grow(database: str) -> None:
     env = surroundings() | {"INGESTOR_DATABASE__URL": database}
     none = {"rows": 0, "oldest": None, "bytes_a_day": 0}
-    for each in json.loads(command("db", "size", "--json", env=env).stdout):
+    for each in document_of("db size", command("db", "size", "--json", env=env).stdout):
         assert each == each | none
 
 
 def test_the_sizes_of_the_tables_that_grow(sql: Query, database: str) -> None:
     tell(sql)
     env = surroundings() | {"INGESTOR_DATABASE__URL": database}
-    found = {each["table"]: each for each in json.loads(command("db", "size", "--json", env=env).stdout)}
+    printed = command("db", "size", "--json", env=env).stdout
+    found = {each["table"]: each for each in document_of("db size", printed)}
     assert set(found) == {each.table for each in TARGETS}
     ((rows, oldest, in_table),) = sql(
         "SELECT count(*), min(received_at), pg_table_size('ingest.outcome') FROM ingest.outcome"

@@ -62,7 +62,7 @@ def verified(directory: Path, name: str, drop_in: str = "") -> list[str]:
     """What systemd complains about of an instance with another program: ours may not be installed."""
     text = (DEPLOY / "systemd" / name).read_text()
     instance = directory / name.replace("@.", "@main.")
-    instance.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+    instance.write_text(re.sub(r"(?m)^(Exec\w+)=/opt/\S+", r"\1=/bin/true", text))
     drop_ins = directory / f"{instance.name}.d"
     drop_ins.mkdir()
     (drop_ins / "test.conf").write_text(drop_in)
@@ -126,6 +126,14 @@ def test_the_sandbox_leaves_an_exposure_of_at_most_1_2(name: str) -> None:
         "security", "--offline=true", "--no-pager", "--threshold=12", str(DEPLOY / "systemd" / name)
     )
     assert done.returncode == 0, done.stdout[-400:]
+
+
+def test_a_reload_checks_the_settings_before_it_asks_the_daemon() -> None:
+    lines = (DEPLOY / "systemd" / DAEMON).read_text().splitlines()
+    check, ask = [line.partition("=")[2] for line in lines if line.startswith("ExecReload=")]
+    started = unit(DAEMON)["Service"]["ExecStart"].removesuffix(" run")
+    assert check == f"{started} config validate --no-environment"
+    assert ask == """/bin/sh -c 'kill -HUP "$MAINPID"'"""
 
 
 def test_a_stop_has_time_for_the_drain_and_a_running_statement() -> None:

@@ -334,6 +334,29 @@ def test_the_journal_shows_which_event_it_is_on_80_columns() -> None:
             assert line.index(name) + len(name) <= (80 - len(before) - 1) * 9 // 10, name
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("name", LOG_EVENTS)
+def test_80_columns_show_the_event(stream: io.StringIO, name: str, form: str) -> None:
+    logs.configure(level="debug", format=form, stream=stream)
+    getattr(log(), LOG_EVENTS[name].level)(name, account="a" * 100, zone=1)
+    assert name in written(stream)[:80]
+
+
+def test_each_line_of_a_traceback_for_people_has_the_priority_of_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        logs.configure(format="console", stream=stream)
+        sys.excepthook(ValueError, ValueError("why"), None)
+        logs.drain()
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("<2>") for line in lines)
+
+
 def test_another_stream_than_the_journals_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "1:1")
     with (tmp_path / "file").open("w+") as stream:

@@ -36,7 +36,7 @@ class Grant(NamedTuple):
 
 APPENDED = (
     *("account", "raw_event", "outcome", "balance", "exposure", "exposure_total", "pair"),
-    *("epoch", "clock_step"),
+    *("epoch", "clock_step", "discard"),
 )
 CHANGED = ("session", "watermark", "gap", "confirmation", "request", "dead_letter", "heartbeat")
 PRUNED = ("raw_event", "outcome", "request", "balance", "exposure", "exposure_total", "pair")
