@@ -9,7 +9,7 @@ import random
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import timedelta
 from uuid import uuid4
@@ -59,23 +59,11 @@ _RETRY_CAP_SECONDS = 1.0
 
 
 class Ingestor:
-    """The daemon's parts, wired. `start` once, `stop` once.
+    """The daemon's parts, wired. `start` once, `stop` once."""
 
-    Args:
-        origin: what only the caller knows of where it all comes from, for the log: `database`, without its
-            password, and `configuration`, the file.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        address: Address,
-        key: Callable[[], str],
-        origin: Mapping[str, str | None] | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, address: Address, key: Callable[[], str]) -> None:
         clock = DatabaseClock()
         self._settings = settings
-        self._origin = origin or {}
         self._clock = clock
         self._process_id = uuid4()
         self._inbox = Inbox(InboxLimits(**asdict(settings.inbox)))
@@ -168,11 +156,7 @@ class Ingestor:
             "daemon_started",
             version=__version__,
             account=self._settings.account,
-            hub=self._settings.hub.address,
-            database=self._origin.get("database"),
             schema=REVISION,
-            configuration=self._origin.get("configuration"),
-            settings_hash=self._origin.get("settings_hash"),
             resumed_streams=len(state.streams),
         )
 

@@ -214,6 +214,25 @@ def _rotate(bed: Bed, account: str) -> None:
     bed.tell_hub(account, "restart")
 
 
+def settings_are_reloaded_and_wrong_ones_refused(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """The same process goes on, in its session."""
+    pid, settings = bed.pid(FIRST), bed.machine.root / "etc" / "ingestor" / "main.toml"
+    before = settings.read_text()
+    sessions = "SELECT count(*) FROM report.session WHERE account = %s"
+    begun = bed.machine.ask(sessions, FIRST)
+    for text, said in (('level = "debug"', '"changed":["log.level"]'), ('level = "loud"', "")):
+        settings.write_text(f"{before}\n[log]\n{text}\n")
+        failed = bed.machine.shell(f"{block('Reload', 0).strip()} || echo failed").strip()
+        assert (failed == "failed") == (said == "")
+        eventually(lambda: said in _journal(bed, FIRST), within=10, every=0.2)  # noqa: B023
+    settings.write_text(before)
+    bed.machine.shell(block("Reload", 0))
+    bed.streaming(FIRST)
+    assert (bed.pid(FIRST), bed.machine.ask(sessions, FIRST)) == (pid, begun)
+
+
 def an_upgrade_with_data_in_it(bed: Bed, packages: dict[str, Path], figures: Figures) -> None:
     """From the package of the version before; changed settings stay, and both accounts are restarted."""
     machine = bed.machine
@@ -528,6 +547,7 @@ STEPS: list[Step] = [
     a_reboot,
     a_key_is_rotated_by_a_restart,
     a_key_is_rotated_without_a_restart,
+    settings_are_reloaded_and_wrong_ones_refused,
     an_upgrade_with_data_in_it,
     a_forgotten_database_is_said,
     the_documented_log_commands_show_what_they_are_for,
