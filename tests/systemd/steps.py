@@ -190,6 +190,28 @@ def a_key_is_rotated_without_a_restart(bed: Bed, _packages: dict[str, Path], fig
     assert bed.pid(SECOND) == pid
 
 
+def a_reload_changes_settings_without_a_restart(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Wrong settings make it fail, and change nothing."""
+    file, pid = bed.machine.root / "etc" / "ingestor" / f"{FIRST}.toml", bed.pid(FIRST)
+    before, reload = file.read_text(), block("Reload", 0)
+    assert before.count('level = "info"') == 1
+
+    file.write_text(before.replace('level = "info"', 'level = "loud"'))
+    assert "failed" in bed.machine.shell(f"{reload.strip()} 2>&1 || true")
+    assert "log.level: there is no such choice" in _journal(bed, FIRST)
+    assert bed.machine.show(unit(FIRST), "ActiveState") == "active"
+
+    for level, times in (("debug", 1), ("info", 2)):
+        file.write_text(before.replace('level = "info"', f'level = "{level}"'))
+        bed.machine.shell(reload)
+        eventually(lambda: _journal(bed, FIRST).count('"event": "reloaded"') == times, within=10, every=0.2)  # noqa: B023
+    assert '"event": "batch_committed"' in _journal(bed, FIRST)
+    bed.streaming(FIRST)
+    assert bed.pid(FIRST) == pid
+
+
 def _rotate(bed: Bed, account: str) -> None:
     """The hub accepts another key from now on, and cuts its connections."""
     bed.old_keys.append(bed.keys[account])
@@ -420,6 +442,7 @@ STEPS: list[Step] = [
     a_reboot,
     a_key_is_rotated_by_a_restart,
     a_key_is_rotated_without_a_restart,
+    a_reload_changes_settings_without_a_restart,
     an_upgrade_with_data_in_it,
     a_forgotten_database_is_said,
     peer_authentication_without_its_library_is_said,
