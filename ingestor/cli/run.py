@@ -26,9 +26,8 @@ def run(invocation: Invocation) -> int:
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
-        reloading = Reloading(
-            settings, invocation.load
-        )  # a missing key is said now, not at the first connect
+        # A missing key is said now, not at the first connect.
+        reloading = Reloading(settings, invocation.load)
         notifier = Notifier.from_environment(os.environ, os.getpid())
         with database(settings) as address:
             if stop.is_set():
