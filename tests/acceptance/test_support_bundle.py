@@ -33,9 +33,10 @@ pytestmark = pytest.mark.slow
 KEY = "bundle-canary-key-73a91f-that-can-trade"
 PASSWORD = "canary/pass word+4f9c2d7b1e"
 ELSEWHERE = "token-of-another-program-5d1e88"
-PERSON = "alice.canary@example.org"
-HOST = "laptop-of-alice-canary"
+PERSON = "alice.liddell@example.org"
+HOST = "laptop-in-wonderland"
 AMOUNT = "98765.43210123"
+"""None shares eight characters with a secret: those would be masked wherever they stand."""
 SECRETS = (KEY, PASSWORD)
 PRIVATE = (ELSEWHERE, PERSON, HOST, AMOUNT)
 PIECE = 8
