@@ -117,7 +117,7 @@ def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
     (tree / "usr" / "share" / NAME).symlink_to(f"/{VENV}/share/{NAME}")
     (tree / "usr" / "share" / "doc" / NAME).mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tree / "usr" / "share" / "doc" / NAME)
-    for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
+    for unit in (ROOT / "deploy" / "systemd").glob("*@.*"):
         shutil.copy(unit, tree / "usr" / "lib" / "systemd" / "system")
     for name, place in WHERE_LOOKED_FOR.items():
         (tree / "usr" / "share" / place).parent.mkdir(parents=True, exist_ok=True)

@@ -40,8 +40,7 @@ from ingestor.app.support_contents import (
 )
 from ingestor.app.support_log import last_lines
 from ingestor.config import Loaded, Settings, database_password, resolve_key
-from ingestor.config.keys import all_keys
-from ingestor.config.rendering import value_of
+from ingestor.config.keys import all_keys, value_of
 from ingestor.config.values import MASK, Secret
 from ingestor.domain.errors import BadConfiguration, IngestorError, Transient
 from ingestor.logs import redact, register_secret

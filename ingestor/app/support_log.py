@@ -18,12 +18,12 @@ _JOURNAL_SECONDS = 20
 
 FACTS = frozenset(
     {
-        *("attempts", "cause", "clock", "code", "command", "count", "drained", "dropped"),
+        *("attempts", "cause", "changed", "clock", "code", "command", "count", "drained", "dropped"),
         *("dropped_records", "epoch", "exit_code", "first_sequence", "gap", "items", "job", "kind"),
         *("known_users", "limit", "offset_seconds", "ordinal", "outcome", "passed_over", "pid"),
         *("previous_sequence", "reason", "records", "resolution", "resumed_streams", "schema", "seconds"),
-        *("sequence", "session", "setting", "since", "step_seconds", "thread", "version"),
-        "waiting_records",
+        *("sequence", "session", "setting", "settings_hash", "since", "step_seconds", "thread"),
+        *("version", "waiting_bytes", "waiting_records"),
     }
 )
 """Those of the log that can be kept: none of them is a text of the hub, the database or a library."""

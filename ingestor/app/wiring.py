@@ -26,12 +26,13 @@ from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
+from ingestor.app.activity import Activity, activity
 from ingestor.app.control import control_server
 from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
 from ingestor.app.hub import hub_link
 from ingestor.app.picture import Picture, in_short, status_line
-from ingestor.config import Settings
+from ingestor.config import Settings, Snapshots
 from ingestor.domain.decision import Policy, Step
 from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import CredentialRefused, IngestorError, Transient
@@ -87,25 +88,16 @@ class Ingestor:
             clock,
         )
         self._link = hub_link(settings, key, intake, clock)
-        snapshots, sequence = settings.snapshots, settings.sequence
-        self._intervals = {
-            Command.GET_BALANCES: snapshots.balances_interval_seconds,
-            Command.GET_PAIRS: snapshots.pairs_interval_seconds,
-        }
+        sequence, rules = settings.sequence, _request_rules(settings.snapshots)
         self._scheduler = RequestScheduler(
             self._link,
             self._inbox.put,
             clock,
-            RequestRules(
-                snapshots.reply_deadline_seconds,
-                snapshots.retry_cap_seconds,
-                snapshots.overdue_factor,
-                self._intervals,
-            ),
+            rules,
             random.SystemRandom(),
         )
         intake.attach(self._scheduler)
-        self._schedule = SnapshotSchedule(self._scheduler.request, self._intervals)
+        self._schedule = SnapshotSchedule(self._scheduler.request, rules.interval_seconds)
         self._writer = Writer(
             self._inbox,
             self._store,
@@ -124,6 +116,7 @@ class Ingestor:
             ),
             Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
+        self._writer.pause = lambda paused: self._link.pause(paused=paused)
         self._started = False
         self._running = False
         """All threads have been started."""
@@ -134,7 +127,13 @@ class Ingestor:
             for each in (
                 metrics_server(settings.metrics.listen, self.picture, clock),
                 control_server(
-                    settings.account, self.picture, self._snapshot_now, self._link.reconnect, clock
+                    settings.account,
+                    self.picture,
+                    self.activity,
+                    self._writer.tail,
+                    self._snapshot_now,
+                    self._link.reconnect,
+                    clock,
                 ),
             )
             if each is not None
@@ -173,6 +172,7 @@ class Ingestor:
             database=self._origin.get("database"),
             schema=REVISION,
             configuration=self._origin.get("configuration"),
+            settings_hash=self._origin.get("settings_hash"),
             resumed_streams=len(state.streams),
         )
 
@@ -194,6 +194,15 @@ class Ingestor:
             self._last_heartbeat()
             self._store.close()
         return drained
+
+    def use_snapshots(self, snapshots: Snapshots) -> None:
+        """Request by these intervals and deadlines from now on."""
+        if snapshots == self._settings.snapshots:
+            return
+        rules = _request_rules(snapshots)
+        self._settings = replace(self._settings, snapshots=snapshots)
+        self._scheduler.use(rules)
+        self._schedule.use(rules.interval_seconds)
 
     def abandon(self) -> None:
         """Nobody waits for us any more."""
@@ -270,7 +279,7 @@ class Ingestor:
             },
             snapshot_limits={
                 command.kind: interval * settings.snapshots.overdue_factor
-                for command, interval in self._intervals.items()
+                for command, interval in _intervals(settings.snapshots).items()
             },
             gaps=Counter(gap.kind for gap in state.gaps),
             oldest_gap_seconds=max(((at - gap.opened_at).total_seconds() for gap in state.gaps), default=0.0),
@@ -279,6 +288,11 @@ class Ingestor:
             clock_offset_seconds=self._clock.offset_seconds,
             unaccounted=progress.unaccounted,
         )
+
+    def activity(self) -> Activity:
+        """What `ingestor top` shows now."""
+        picture, recently = self.picture(), self._writer.recent.look()
+        return activity(self._settings.account, picture, self._writer.state, recently, self._clock.now())
 
     def _snapshot_now(self) -> None:
         for command in Command:
@@ -301,7 +315,8 @@ class Ingestor:
         patience = Patience(self._clock, _RETRY_CAP_SECONDS)
         while not stop.is_set():
             try:
-                return self._store.open()
+                state = self._store.open()
+                self._link.pause(paused=self._store.paused())
             except AccountLockedElsewhere as error:
                 waiting("standby: " + str(error).partition("\n")[0])
                 if not self._standby:
@@ -313,11 +328,17 @@ class Ingestor:
                 if patience.is_news(str(error)):
                     log.warning("database_awaited", error=str(error))
                 stop.wait(patience.next_pause())
+            else:
+                return state
         return None
 
     def _heartbeat(self) -> Heartbeat:
         link, level = self._link.state, self._inbox.level
-        failure, due = link.failure, link.next_attempt_in_seconds
+        failure, due, intervals = (
+            link.failure,
+            link.next_attempt_in_seconds,
+            _intervals(self._settings.snapshots),
+        )
         return Heartbeat(
             process_id=self._process_id,
             pid=os.getpid(),
@@ -333,8 +354,8 @@ class Ingestor:
             inbox_bytes=level.bytes,
             dropped_records=level.dropped,
             clock_offset_seconds=self._clock.offset_seconds,
-            balances_interval=timedelta(seconds=self._intervals[Command.GET_BALANCES]),
-            pairs_interval=timedelta(seconds=self._intervals[Command.GET_PAIRS]),
+            balances_interval=timedelta(seconds=intervals[Command.GET_BALANCES]),
+            pairs_interval=timedelta(seconds=intervals[Command.GET_PAIRS]),
         )
 
     def _last_heartbeat(self) -> None:
@@ -342,3 +363,19 @@ class Ingestor:
             self._store.heartbeat(replace(self._heartbeat(), stopped_at=self._clock.now()))
         except IngestorError as error:
             log.debug("heartbeat_failed", error=str(error))
+
+
+def _intervals(snapshots: Snapshots) -> dict[Command, float]:
+    return {
+        Command.GET_BALANCES: snapshots.balances_interval_seconds,
+        Command.GET_PAIRS: snapshots.pairs_interval_seconds,
+    }
+
+
+def _request_rules(snapshots: Snapshots) -> RequestRules:
+    return RequestRules(
+        snapshots.reply_deadline_seconds,
+        snapshots.retry_cap_seconds,
+        snapshots.overdue_factor,
+        _intervals(snapshots),
+    )

@@ -2,10 +2,11 @@
 
 import click
 
+from ingestor.cli.documents import SettingsDocument, ValidSettingsDocument, say
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, settings_options
-from ingestor.config import database_target, require_database, resolve_key
-from ingestor.config.rendering import example, explain, show
+from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.config import Loaded, database_target, require_database, resolve_key
+from ingestor.config.rendering import example, explain, fingerprint, show, shown, shown_one
 from ingestor.domain.errors import BadConfiguration
 
 
@@ -15,11 +16,16 @@ def config() -> None:
 
 
 @config.command("show")
+@json_option()
 @settings_options
 @click.pass_obj
-def show_command(invocation: Invocation) -> None:
+def show_command(invocation: Invocation, *, as_json: bool) -> None:
     """Print the settings in force as TOML, each with its origin; passwords are masked."""
-    click.echo(show(invocation.load()), nl=False)
+    loaded = invocation.load()
+    if as_json:
+        say(SettingsDocument(_file(loaded), fingerprint(loaded.settings), shown(loaded)))
+    else:
+        click.echo(show(loaded), nl=False)
 
 
 @config.command("example")
@@ -30,11 +36,16 @@ def example_command() -> None:
 
 @config.command("explain")
 @click.argument("key")
+@json_option()
 @settings_options
 @click.pass_obj
-def explain_command(invocation: Invocation, key: str) -> None:
+def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
     """Tell all about the setting KEY, e.g. hub.receive_deadline_seconds."""
-    click.echo(explain(invocation.load(), key), nl=False)
+    loaded = invocation.load()
+    if as_json:
+        say(shown_one(loaded, key))
+    else:
+        click.echo(explain(loaded, key), nl=False)
 
 
 @config.command("validate")
@@ -43,18 +54,30 @@ def explain_command(invocation: Invocation, key: str) -> None:
     is_flag=True,
     help="Look at the settings only, not at the files, credentials and directories they name.",
 )
+@json_option()
 @settings_options
 @click.pass_obj
-def validate_command(invocation: Invocation, *, no_environment: bool) -> int:
+def validate_command(invocation: Invocation, *, no_environment: bool, as_json: bool) -> int:
     """Check the settings, and that the key, the password and the files they name can be used.
 
     Nothing is connected to. Exits with 78 if something is wrong.
     """
     loaded = invocation.load()
     require_database(loaded.settings)
-    click.echo(f"settings: fine ({loaded.file or 'no file'})")
-    if no_environment:
+    hub = loaded.settings.hub.address
+    key, database = (None, None) if no_environment else _usable(loaded)
+    if as_json:
+        say(ValidSettingsDocument(_file(loaded), hub, key, database))
         return Exit.OK
+    click.echo(f"settings: fine ({loaded.file or 'no file'})")
+    if not no_environment:
+        click.echo(f"hub: {hub}, key from {key}")
+        click.echo(f"database: {database}")
+    return Exit.OK
+
+
+def _usable(loaded: Loaded) -> tuple[str, str]:
+    """Where the key is read from and the database, once all that the settings name can be used."""
     ca_file = loaded.settings.hub.ca_file
     if ca_file is not None and not ca_file.is_file():
         raise BadConfiguration(
@@ -62,6 +85,8 @@ def validate_command(invocation: Invocation, *, no_environment: bool) -> int:
             f"why: set by {loaded.origin('hub.ca_file')}\n"
             "fix: correct the path, or remove the setting to trust the system's authorities"
         )
-    click.echo(f"hub: {loaded.settings.hub.address}, key from {resolve_key(loaded.settings).describe()}")
-    click.echo(f"database: {database_target(loaded.settings).describe()}")
-    return Exit.OK
+    return resolve_key(loaded.settings).describe(), database_target(loaded.settings).describe()
+
+
+def _file(loaded: Loaded) -> str | None:
+    return None if loaded.file is None else str(loaded.file)

@@ -7,17 +7,67 @@ them in `deploy/schemas`.
 import json
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
+from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
-from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.evidence import (
+    DeadLetterDocument,
+    DeadLettersDocument,
+    DiscardDocument,
+    GapDocument,
+    GapsDocument,
+)
+from ingestor.app.export import ExportedFile
+from ingestor.app.findings import Finding
 from ingestor.app.installation import Plan
+from ingestor.app.partitioning import PartitionDocument
+from ingestor.app.retention import TableSize
+from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
 from ingestor.app.support_contents import BundleContents, BundleReport
+from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
+from ingestor.config.rendering import ShownSetting
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsDocument:
+    """`ingestor config show --json`."""
+
+    file: str | None
+    hash: str
+    """Of the values, passwords masked; `daemon_started` in the log has it too."""
+    settings: list[ShownSetting]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; wrong settings are a failure, with all mistakes in its text."""
+
+    file: str | None
+    hub: str
+    key: str | None
+    """Where the hub's key is read from; null with --no-environment."""
+    database: str | None
+    """Without its password; null with --no-environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDocument:
+    """`ingestor check --json`."""
+
+    ok: bool
+    """False where a step failed."""
+    seconds: float
+    """All steps together."""
+    findings: list[Finding]
+    """One for each step, in the order of the path; of a step `configuration` one for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +89,16 @@ class ReconnectDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalDocument:
+    """`ingestor pause --json` and `ingestor resume --json`."""
+
+    account: str
+    signal: Signal
+    heard_within_seconds: int
+    """By a daemon that runs and whose database answers; one that starts later reads it at its start."""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusDocument(AccountStatus):
     """`ingestor status --json`."""
 
@@ -51,11 +111,66 @@ class StatusDocument(AccountStatus):
 
 @dataclass(frozen=True, slots=True)
 class LiveStatusDocument:
-    """`ingestor status --json` with the database down and the daemon up."""
+    """`ingestor status --json` with the daemon up, and a database that is down or refuses who asks."""
 
     account: str
     live: LiveState
+    database: str
+    """Why the database was not asked."""
     problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaDocument:
+    """`ingestor db status --json`."""
+
+    found: str | None
+    """The schema's revision; null where there is none."""
+    wanted: str
+    """The revision that this software works with."""
+    pending: list[str]
+    """Steps of an upgrade, in their order."""
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PruneDocument:
+    """`ingestor db prune --json`."""
+
+    account: str
+    dry_run: bool
+    """True: nothing was removed."""
+    cuts: dict[str, datetime | None]
+    """By setting of [retention] the moment before which rows go; null where all are kept."""
+    rows: dict[str, int]
+    """By table how many went, or would go."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoDocument:
+    """`ingestor demo --json`."""
+
+    received: int
+    committed: int
+    outcomes: dict[str, int]
+    unaccounted: int
+    """Records received that are neither stored nor counted as dropped, and stored ones without an outcome."""
+    reconnects: int
+    requests_answered: int
+    gaps: dict[str, dict[str, int]]
+    """By kind, then by `open` and `ended`."""
+    balance_rows: int
+    pair_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDocument:
+    """What any command prints with `--json` if it fails."""
+
+    error: str
+    advice: list[str]
+    """Lines that begin with `why: ` or `fix: `."""
+    exit_code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +184,18 @@ class InstallationDocument:
     for another root."""
 
 
-DOCUMENTS: dict[str, type] = {
+DOCUMENTS: dict[str, Any] = {
+    "check": CheckDocument,
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "db partition": PartitionDocument,
+    "dead-letters discard": DiscardDocument,
+    "config show": SettingsDocument,
+    "config explain": ShownSetting,
+    "config validate": ValidSettingsDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,
@@ -82,11 +203,21 @@ DOCUMENTS: dict[str, type] = {
     "support-bundle contents": BundleContents,
     "install": InstallationDocument,
     "uninstall": InstallationDocument,
+    "pause": SignalDocument,
+    "resume": SignalDocument,
+    "top": Activity,
+    "tail": TailEvent,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
+    "db status": SchemaDocument,
+    "db prune": PruneDocument,
+    "db size": list[TableSize],
+    "export": list[ExportedFile],
+    "demo": DemoDocument,
+    "failure": FailureDocument,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints the last one with the
-database down."""
+"""By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
+`status without-database` with the database down, and any command prints `failure` if it fails."""
 
 
 def say(document: object) -> None:

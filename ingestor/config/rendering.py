@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
+from hashlib import sha256
 from textwrap import wrap
 from typing import Any
 
-from ingestor.config.keys import Key, all_keys, nearest, sections
+from ingestor.config.keys import Key, all_keys, nearest, sections, value_of
 from ingestor.config.loading import Loaded
 from ingestor.config.model import Settings
 from ingestor.config.values import Secret, bad, mask_url
@@ -42,15 +43,48 @@ def show(loaded: Loaded) -> str:
         origin = _one_line(loaded.origin(key.name))
         return f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
 
-    return f"# file: {loaded.file or 'none'}\n" + _document(entry, lambda _: "\n")
+    head = f"# file: {loaded.file or 'none'}\n# hash of the values: {fingerprint(loaded.settings)}\n"
+    return head + _document(entry, lambda _: "\n")
 
 
-def explain(loaded: Loaded, name: str) -> str:
-    """All there is to know about one setting.
+def fingerprint(settings: Settings) -> str:
+    """Twelve hexadecimal digits that differ where any setting does; passwords count as masked."""
+    values = {key.name: _toml(value_of(settings, key)) for key in all_keys().values()}
+    return sha256(json.dumps(values).encode()).hexdigest()[:12]
 
-    Raises:
-        BadConfiguration: there is no such setting.
-    """
+
+@dataclass(frozen=True, slots=True)
+class ShownSetting:
+    """One setting as it is in force."""
+
+    key: str
+    value: bool | int | float | str | None
+    """Passwords are masked; null: not set."""
+    origin: str
+    default: bool | int | float | str | None
+    variable: str
+    """Its name as an environment variable."""
+    kind: str
+    description: str
+
+
+def shown(loaded: Loaded) -> list[ShownSetting]:
+    """All settings in the order of `show`."""
+    return [_shown(loaded, key) for key in all_keys().values()]
+
+
+def shown_one(loaded: Loaded, name: str) -> ShownSetting:
+    """The setting of this name. Raises BadConfiguration where there is none."""
+    return _shown(loaded, _known(name))
+
+
+def _shown(loaded: Loaded, key: Key) -> ShownSetting:
+    value, default = _plain(value_of(loaded.settings, key)), _plain(key.default)
+    words = key.kind.words, key.description
+    return ShownSetting(key.name, value, loaded.origin(key.name), default, key.variable, *words)
+
+
+def _known(name: str) -> Key:
     key = all_keys().get(name)
     if key is None:
         guess = nearest(name, all_keys())
@@ -59,6 +93,16 @@ def explain(loaded: Loaded, name: str) -> str:
             "it is not in the list of `ingestor config example`",
             f"did you mean {guess}?" if guess else "choose one of that list",
         )
+    return key
+
+
+def explain(loaded: Loaded, name: str) -> str:
+    """All there is to know about one setting.
+
+    Raises:
+        BadConfiguration: there is no such setting.
+    """
+    key = _known(name)
     rows = {
         "value": _toml(value_of(loaded.settings, key)),
         "origin": _one_line(loaded.origin(name)),
@@ -68,10 +112,6 @@ def explain(loaded: Loaded, name: str) -> str:
     }
     lines = [name, *wrap(key.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {label:<9} {text}" for label, text in rows.items())]) + "\n"
-
-
-def value_of(settings: Settings, key: Key) -> Any:
-    return reduce(getattr, key.name.split("."), settings)
 
 
 def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> str:
@@ -86,16 +126,23 @@ def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> s
     return text
 
 
+def _plain(value: Any) -> bool | int | float | str | None:
+    """A value of JSON's kinds, without a password."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Secret):
+        return mask_url(value.text)
+    return str(value.value if isinstance(value, Enum) else value)
+
+
 def _toml(value: Any) -> str:
+    value = _plain(value)
     if value is None:
         return "not set"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         return f"{value:_}" if value >= 10_000 else str(value)
-    if isinstance(value, Secret):
-        value = mask_url(value.text)
-    value = str(value.value if isinstance(value, Enum) else value)
     # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

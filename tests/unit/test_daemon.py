@@ -12,7 +12,9 @@ import pytest
 
 from ingestor import daemon
 from ingestor.adapters.systemd import Notifier
+from ingestor.app.picture import status_line
 from ingestor.domain.errors import Fatal
+from tests.support.pictures import picture
 
 
 class Threads:
@@ -41,7 +43,7 @@ class Threads:
         return self.ages
 
     def status_line(self) -> str:
-        return "up"
+        return status_line(picture(turns=self.ages))
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_the_watchdog_is_fed_while_all_turn_and_not_while_one_is_stuck(
     """Invariant I15."""
     heard(manager, "WATCHDOG=1")
     threads.ages = {"writer": 0.1, "link": 31.0}
-    heard(manager, "STATUS=link stuck for 31 s · up")
+    heard(manager, "STATUS=link stuck for 31 s · up · sequence 25609")
     lines = heard(manager, "STATUS=link stuck") + heard(manager, "STATUS=link stuck")
     assert "WATCHDOG=1" not in lines
     threads.ages = {"writer": 0.1, "link": 0.1}
