@@ -1,13 +1,11 @@
 """`ingestor db plan`: the steps of an upgrade and their locks, measured and undone."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
@@ -15,10 +13,10 @@ from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres import migrate, schema
 from ingestor.app import upgrade_plan
 from ingestor.app.upgrade_plan import Blocks, UpgradePlan, plan_upgrade
-from ingestor.cli.documents import DOCUMENTS
 from ingestor.config import load
 from ingestor.domain.errors import Transient
 from tests.support.daemon import command, environment
+from tests.support.documents import document_of
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query
 
@@ -130,10 +128,8 @@ def test_a_step_that_takes_too_long_is_cut_off(
 def test_the_plan_of_an_empty_database_locks_nothing_and_makes_nothing(empty_database: str) -> None:
     done = db_plan(empty_database, "--json")
     assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
+    plan = document_of("db plan", done.stdout)
 
-    of = DOCUMENTS["db plan"]
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(done.stdout, type=of))) == plan
     assert [(step["revision"], step["locks"]) for step in plan["steps"]] == [("0001", []), ("0002", [])]
     with psycopg.connect(libpq_url(empty_database)) as connection:
         made = connection.execute("SELECT to_regnamespace('ingest'), to_regnamespace('report')")
