@@ -1,7 +1,7 @@
 """The same daemon on TimescaleDB, with the tables in chunks as the operator's guide says.
 
-`INGESTOR_TEST_TIMESCALE` is a libpq URL: a database with the extension and without our schemas, a superuser. Our
-schemas are removed afterwards. Everywhere, what the guide's query finds is compared with the catalogue.
+`INGESTOR_TEST_TIMESCALE` is a libpq URL: a database with the extension and without our schemas, a superuser.
+Our schemas are removed afterwards. Everywhere, what the guide's query finds is compared with the catalogue.
 """
 
 import os
