@@ -1,7 +1,8 @@
 CREATE VIEW report.request AS
 SELECT
     account, request_id, command, cause, attempt, argument_form, session_id, requested_at, outcome, ended_at,
-    CASE WHEN outcome = 'answered' THEN ended_at - requested_at END AS latency, answer_ordinal, error, recorded_at
+    CASE WHEN outcome = 'answered' THEN ended_at - requested_at END AS latency, answer_ordinal, error, recorded_at,
+    CASE WHEN ended_at IS NOT NULL THEN end_recorded_at END AS end_recorded_at
 FROM ingest.request;
 
 COMMENT ON VIEW report.request IS
@@ -20,3 +21,4 @@ COMMENT ON COLUMN report.request.latency IS 'From sending it to the receipt of t
 COMMENT ON COLUMN report.request.answer_ordinal IS 'Ordinal of the record that answered.';
 COMMENT ON COLUMN report.request.error IS 'The hub''s text where it refused.';
 COMMENT ON COLUMN report.request.recorded_at IS 'When the row was first stored.';
+COMMENT ON COLUMN report.request.end_recorded_at IS 'When its end was stored; null while it is open.';
