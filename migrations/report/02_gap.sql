@@ -45,7 +45,6 @@ FROM ingest.gap;
 
 COMMENT ON VIEW report.gap IS
     'When may something have been missed, why, and when was the state known again? A snapshot confirms the state, not the history: the row stays.';
-COMMENT ON COLUMN report.gap.account IS 'Name of the account.';
 COMMENT ON COLUMN report.gap.kind IS 'disconnected, unclean_end (the process died), sequence_skip, dropped (by us, at a limit), commits_lost (by the database), undecodable or unanswered.';
 COMMENT ON COLUMN report.gap.cause IS 'What broke, one word of a fixed set.';
 COMMENT ON COLUMN report.gap.connection_errors IS 'Why attempts to connect again failed, in order of first appearance.';
@@ -117,7 +116,6 @@ WHERE h.stopped_at IS NULL AND h.heartbeat_at < statement_timestamp() - interval
 
 COMMENT ON VIEW report.gap_interval IS
     'From when until when was each kind of stream unknown, gap by gap? Until the snapshot that proves the state, not until the link is back. A process that is silent now counts from its last heartbeat on.';
-COMMENT ON COLUMN report.gap_interval.account IS 'Name of the account.';
 COMMENT ON COLUMN report.gap_interval.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.gap_interval.user_id IS 'The hub''s user, where only one is touched.';
 COMMENT ON COLUMN report.gap_interval.gap_kind IS 'The gap''s kind, as in report.gap.';
@@ -146,7 +144,6 @@ CROSS JOIN LATERAL (
 
 COMMENT ON VIEW report.blind_interval IS
     'When was a stream in a gap, whatever the gap? Gaps that overlap or touch are merged, so each moment counts once. Part of it may be known in hindsight: see report.coverage.';
-COMMENT ON COLUMN report.blind_interval.account IS 'Name of the account.';
 COMMENT ON COLUMN report.blind_interval.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.blind_interval.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN report.blind_interval.blind_from IS 'Start of the first of the gaps.';

@@ -7,7 +7,6 @@ FROM ingest.request;
 
 COMMENT ON VIEW report.request IS
     'What was requested of the hub, why, and how did it answer?';
-COMMENT ON COLUMN report.request.account IS 'Name of the account.';
 COMMENT ON COLUMN report.request.request_id IS 'Correlation id.';
 COMMENT ON COLUMN report.request.command IS 'GetBalances or GetPairs.';
 COMMENT ON COLUMN report.request.cause IS 'Why it was sent, one word of a fixed set.';
