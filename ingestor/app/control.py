@@ -15,8 +15,10 @@ from ingestor.adapters.loopback_http import ControlServer, Page, ask
 from ingestor.app.activity import Activity
 from ingestor.app.health import not_live, not_ready
 from ingestor.app.picture import Picture, status_line
+from ingestor.app.tail import TailPart, Wanted, part
 from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import Clock
+from ingestor.pipeline.tail import Tail
 
 _PACKAGED = "/run/hercle-ingestor"
 """RuntimeDirectory= of the unit."""
@@ -43,6 +45,7 @@ def control_server(
     account: str,
     picture: Callable[[], Picture],
     activity: Callable[[], Activity],
+    tail: Tail,
     snapshot: Callable[[], object],
     reconnect: Callable[[], object],
     clock: Clock,
@@ -67,13 +70,17 @@ def control_server(
     def top() -> Page:
         return Page(200, msgspec.json.encode(activity()), "application/json")
 
+    def tailed(query: str) -> Page:
+        return Page(200, msgspec.json.encode(part(tail, str(os.getpid()), query)), "application/json")
+
     def done(action: Callable[[], object]) -> Page:
         action()
         return Page(200, b"{}", "application/json")
 
     path = directory / f"{account}.sock"
     actions = {"/snapshot": lambda: done(snapshot), "/reconnect": lambda: done(reconnect)}
-    return ControlServer(path, {"/state": state, "/activity": top}, actions, clock)
+    pages = {"/state": state, "/activity": top}
+    return ControlServer(path, pages, actions, {"/tail": tailed}, clock)
 
 
 def live_state(account: str) -> LiveState | None:
@@ -87,13 +94,26 @@ def live_activity(account: str) -> Activity:
     return msgspec.json.decode(_answered(account, "GET", "/activity"), type=Activity)
 
 
+def live_tail(account: str, wanted: Wanted) -> TailPart:
+    """The next events that the account's daemon has committed. Raises Transient where none answers."""
+    answer = _answered(account, "GET", f"/tail?{wanted.query()}")
+    return msgspec.json.decode(answer, type=TailPart)
+
+
 def snapshot_now(account: str) -> None:
     """Make the account's daemon request balances and pairs. Raises Transient where none answers."""
     _answered(account, "POST", "/snapshot")
 
 
 def reconnect_now(account: str) -> None:
-    """Make the account's daemon connect to the hub anew. Raises Transient where none answers."""
+    """Make the account's daemon connect to the hub anew. Raises Transient where none answers, or does not
+    because it is paused."""
+    if live_activity(account).picture.link == "paused":
+        raise Transient(
+            f"the account {account} is paused\n"
+            "why: an operator wants no link to the hub\n"
+            "fix: `ingestor resume`"
+        )
     _answered(account, "POST", "/reconnect")
 
 

@@ -125,6 +125,7 @@ class Ingestor:
             ),
             Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
+        self._writer.pause = lambda paused: self._link.pause(paused=paused)
         self._started = False
         self._running = False
         """All threads have been started."""
@@ -138,6 +139,7 @@ class Ingestor:
                     settings.account,
                     self.picture,
                     self.activity,
+                    self._writer.tail,
                     self._snapshot_now,
                     self._link.reconnect,
                     clock,
@@ -312,7 +314,8 @@ class Ingestor:
         patience = Patience(self._clock, _RETRY_CAP_SECONDS)
         while not stop.is_set():
             try:
-                return self._store.open()
+                state = self._store.open()
+                self._link.pause(paused=self._store.paused())
             except AccountLockedElsewhere as error:
                 waiting("standby: " + str(error).partition("\n")[0])
                 if not self._standby:
@@ -324,6 +327,8 @@ class Ingestor:
                 if patience.is_news(str(error)):
                     log.warning("database_awaited", error=str(error))
                 stop.wait(patience.next_pause())
+            else:
+                return state
         return None
 
     def _heartbeat(self) -> Heartbeat:

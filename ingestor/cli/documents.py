@@ -15,7 +15,9 @@ import msgspec
 from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.tail import TailEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ class ReconnectDocument:
     account: str
     asked: bool
     """Always true: a daemon that does not answer is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDocument:
+    """`ingestor pause --json` and `ingestor resume --json`."""
+
+    account: str
+    signal: Signal
+    heard_within_seconds: int
+    """By a daemon that runs and whose database answers; one that starts later reads it at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +76,15 @@ DOCUMENTS: dict[str, type] = {
     "dead-letters export": DeadLetterDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "pause": SignalDocument,
+    "resume": SignalDocument,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
     "top": Activity,
+    "tail": TailEvent,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints `status without-database`
-with the database down."""
+"""By command; of `dead-letters export` and `tail` it is the type of each line. With the database down,
+`status` prints what is here `status without-database`."""
 
 
 def say(document: object) -> None:

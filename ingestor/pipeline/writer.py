@@ -35,6 +35,7 @@ from ingestor.pipeline.request_scheduler import RequestScheduler
 from ingestor.pipeline.resume import ends_of_left_sessions, resumed
 from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
 from ingestor.pipeline.state import State
+from ingestor.pipeline.tail import Tail
 
 log = structlog.get_logger()
 
@@ -117,6 +118,9 @@ class Writer:
         self._failure: BaseException | None = None
         self.progress = Progress()
         self.recent = Recent(clock)
+        self.tail = Tail(clock)
+        self.pause: Callable[[bool], object] = lambda _: None
+        """Told with each heartbeat whether an operator has paused the account."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self, state: State) -> None:
@@ -321,6 +325,7 @@ class Writer:
         progress.committed_records += records
         if progress.oldest_at is not None:
             self.recent.add(records, (progress.committed_at - progress.oldest_at).total_seconds())
+        self.tail.add(applied.items, batch, records)
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
         progress.unaccounted += batch.unaccounted()
@@ -337,6 +342,7 @@ class Writer:
         try:
             self._store.heartbeat(self._make_heartbeat())
             self.progress.stored_at = self._clock.monotonic()
+            self.pause(self._store.paused())
         except Transient as error:
             log.debug("heartbeat_failed", error=str(error))
         except WatermarkConflict as error:

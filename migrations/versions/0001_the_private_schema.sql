@@ -640,6 +640,19 @@ COMMENT ON COLUMN ingest.heartbeat.balances_interval IS 'How often balances are 
 COMMENT ON COLUMN ingest.heartbeat.pairs_interval IS 'How often pairs are requested.';
 COMMENT ON COLUMN ingest.heartbeat.stopped_at IS 'When it stopped in good order; null while it runs or if it died.';
 
+CREATE TABLE ingest.signal (
+    account text NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    signal text NOT NULL CHECK (signal IN ('pause', 'resume')),
+    sent_by text NOT NULL DEFAULT session_user,
+    PRIMARY KEY (account, sent_at)
+);
+COMMENT ON TABLE ingest.signal IS 'What operators ask of the daemon; the newest row counts, also after a restart. The daemon reads it with each heartbeat.';
+COMMENT ON COLUMN ingest.signal.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.signal.sent_at IS 'When it was asked, by the database''s clock.';
+COMMENT ON COLUMN ingest.signal.signal IS 'pause: close the link to the hub and stay away. resume: connect again, at once.';
+COMMENT ON COLUMN ingest.signal.sent_by IS 'Role that asked.';
+
 CREATE TABLE ingest.clock_step (
     account text NOT NULL,
     noticed_at timestamptz NOT NULL,

@@ -9,6 +9,7 @@ WRITER = "ingestor"
 PRUNER = "ingestor-pruner"
 READER = "ingestor_analyst"
 AUDITOR = "ingestor_auditor"
+OPERATOR = "ingestor_operator"
 
 ROLES = {
     OWNER: "NOLOGIN",
@@ -17,9 +18,10 @@ ROLES = {
     PRUNER: "LOGIN",
     READER: "NOLOGIN",
     AUDITOR: "NOLOGIN",
+    OPERATOR: "NOLOGIN",
 }
 """How each is made where it is missing. They belong to the whole server. Those that log in are named
-after the units' users; people join the groups of readers and auditors."""
+after the units' users; people join the groups of readers, auditors and operators."""
 
 ALL = "*"
 
@@ -48,6 +50,8 @@ GRANTS = (
     Grant(("INSERT",), "ingest", APPENDED, (WRITER,)),
     Grant(("INSERT", "UPDATE"), "ingest", CHANGED, (WRITER,)),
     Grant(("DELETE",), "ingest", PRUNED, (PRUNER,)),
+    Grant(("SELECT",), "ingest", ("account", "alembic_version", "signal"), (OPERATOR,)),
+    Grant(("INSERT",), "ingest", ("signal",), (WRITER, OPERATOR)),  # `pause` and `resume`
 )
 """All of it: what is not here is not granted. The owner may do everything, and the migrator is the owner."""
 
