@@ -287,6 +287,44 @@ def test_an_operator_pauses_an_account_and_the_daemon_reads_it(
     assert sent == [("pause", "operator"), ("resume", WRITER)]
 
 
+def test_a_check_reads_back_as_an_analyst(hub: SimulatedHub, granted: str, sql: Query) -> None:
+    """What the daemon's role can read, an analyst may not be able to."""
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    well = stored(env, 0)
+    assert f"read as {READER}" in well["what"]
+    assert "rolled back" in well["what"]
+
+    with psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+        admin.execute(f"REVOKE SELECT ON report.request FROM {READER}".encode())
+    closed = stored(env, 78)
+    assert "permission denied" in closed["what"]
+    assert "`ingestor db roles`" in closed["fix"]
+    assert sql("SELECT count(*) FROM ingest.account") == [(0,)]
+
+
+def stored(env: dict[str, str], code: int) -> dict[str, str]:
+    done = command("check", "--json", env=env)
+    assert done.returncode == code, done.stdout + done.stderr
+    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["name"] == "stored"]
+    return dict(found)
+
+
+def test_a_check_names_what_the_role_lacks(hub: SimulatedHub, granted: str) -> None:
+    with psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+        admin.execute(f"REVOKE INSERT ON ingest.gap FROM {WRITER}".encode())
+    done = command("check", env=environment(hub.url, as_role(granted, WRITER), hub.config.api_key))
+    assert done.returncode == 78
+    assert f"FAIL roles          {WRITER} lacks INSERT on ingest.gap  (" in done.stdout
+    assert "what `ingestor db roles` prints" in done.stdout
+
+
+def test_the_daemon_has_no_readers_limits(granted: str) -> None:
+    with psycopg.connect(libpq_url(as_role(granted, WRITER)), autocommit=True) as connection:
+        for name in LIMITS:
+            shown = connection.execute("SELECT source FROM pg_settings WHERE name = %s", (name,)).fetchall()
+            assert shown != [("database user",)], name
+
+
 def test_the_daemon_without_its_grants_names_the_command(hub: SimulatedHub, installed: str) -> None:
     upgrade_database(as_role(installed, MIGRATOR))
     done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
