@@ -13,6 +13,7 @@ from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
 from ingestor.cli.signals import stop_on_signals
 from ingestor.config import database_target
+from ingestor.config.rendering import fingerprint
 
 
 @click.command("run")
@@ -35,6 +36,7 @@ def run(invocation: Invocation) -> int:
             origin = {
                 "database": database_target(settings).describe(),
                 "configuration": None if loaded.file is None else str(loaded.file),
+                "settings_hash": fingerprint(settings),
             }
             ingestor = Ingestor(settings, address, reloading.key, origin)
 

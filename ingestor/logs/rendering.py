@@ -97,7 +97,7 @@ class LineRenderer:
 
 def as_json() -> Processor:
     """One JSON object on one line."""
-    return structlog.processors.JSONRenderer(ensure_ascii=False)
+    return structlog.processors.JSONRenderer(ensure_ascii=False, separators=(",", ":"))
 
 
 def for_people(*, colours: bool) -> Processor:

@@ -138,11 +138,30 @@ CREATE TABLE ingest.outcome (
     epoch integer,
     sequence bigint,
     revision integer,
-    PRIMARY KEY (account, session_id, ordinal, position, received_at)
+    valid_from timestamptz,
+    deleted boolean,
+    origin text,
+    passed_over bigint,
+    previous_confirmed_until timestamptz,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, session_id, ordinal, position, received_at),
+    CONSTRAINT outcome_version_check CHECK (
+        valid_from IS NULL
+        OR kind IS NOT NULL AND user_id IS NOT NULL AND epoch IS NOT NULL AND sequence IS NOT NULL
+            AND revision IS NOT NULL AND deleted IS NOT NULL AND origin IS NOT NULL AND passed_over IS NOT NULL
+    )
 );
 -- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
 CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
-COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
+-- The versions in their order: see ingest.version.
+CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision)
+    WHERE valid_from IS NOT NULL;
+-- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
+-- a new version, none for the pushes of a hub that pushes every number.
+CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
+    INCLUDE (previous_confirmed_until, recorded_at)
+    WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
+COMMENT ON TABLE ingest.outcome IS 'What became of each event, and the version of its stream that it became, if any: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome and ingest.version.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -157,6 +176,12 @@ COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event na
 COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
 COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
+COMMENT ON COLUMN ingest.outcome.valid_from IS 'When the version that the event became was first seen; never before the version that it follows. Null where it became none.';
+COMMENT ON COLUMN ingest.outcome.deleted IS 'Of a version: the hub flagged the whole balance record as deleted.';
+COMMENT ON COLUMN ingest.outcome.origin IS 'Of a version: pushed, the hub sent it by itself; answered, it answers a request of ours.';
+COMMENT ON COLUMN ingest.outcome.passed_over IS 'Of a version: how many sequence numbers lie between the version before and this one.';
+COMMENT ON COLUMN ingest.outcome.previous_confirmed_until IS 'Of a version: when the version before it was last confirmed, the start of what is not known in between.';
+COMMENT ON COLUMN ingest.outcome.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE VIEW ingest.event_outcome AS
 SELECT
@@ -186,31 +211,13 @@ COMMENT ON COLUMN ingest.event_outcome.epoch IS 'Epoch of the version that the e
 COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.event_outcome.revision IS 'Revision of the version that the event became.';
 
-CREATE TABLE ingest.version (
-    account text NOT NULL,
-    kind text NOT NULL,
-    user_id text NOT NULL,
-    valid_from timestamptz NOT NULL,
-    epoch integer NOT NULL,
-    sequence bigint NOT NULL,
-    revision integer NOT NULL,
-    session_id uuid NOT NULL,
-    ordinal bigint NOT NULL,
-    position integer NOT NULL,
-    received_at timestamptz NOT NULL,
-    deleted boolean NOT NULL,
-    origin text NOT NULL,
-    passed_over bigint NOT NULL,
-    previous_confirmed_until timestamptz,
-    recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision)
-);
--- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
--- a new version, none for the pushes of a hub that pushes every number.
-CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
-    INCLUDE (previous_confirmed_until, recorded_at)
-    WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
-COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
+CREATE VIEW ingest.version AS
+SELECT
+    account, kind, user_id, valid_from, epoch, sequence, revision, session_id, ordinal, position, received_at, deleted,
+    origin, passed_over, previous_confirmed_until, recorded_at
+FROM ingest.outcome
+WHERE valid_from IS NOT NULL;
+COMMENT ON VIEW ingest.version IS 'Every snapshot that became state, in order.';
 COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
 COMMENT ON COLUMN ingest.version.user_id IS 'The hub''s user; empty for pairs.';
@@ -663,6 +670,19 @@ COMMENT ON COLUMN ingest.heartbeat.balances_interval IS 'How often balances are 
 COMMENT ON COLUMN ingest.heartbeat.pairs_interval IS 'How often pairs are requested.';
 COMMENT ON COLUMN ingest.heartbeat.stopped_at IS 'When it stopped in good order; null while it runs or if it died.';
 
+CREATE TABLE ingest.signal (
+    account text NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    signal text NOT NULL CHECK (signal IN ('pause', 'resume')),
+    sent_by text NOT NULL DEFAULT session_user,
+    PRIMARY KEY (account, sent_at)
+);
+COMMENT ON TABLE ingest.signal IS 'What operators ask of the daemon; the newest row counts, also after a restart. The daemon reads it with each heartbeat.';
+COMMENT ON COLUMN ingest.signal.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.signal.sent_at IS 'When it was asked, by the database''s clock.';
+COMMENT ON COLUMN ingest.signal.signal IS 'pause: close the link to the hub and stay away. resume: connect again, at once.';
+COMMENT ON COLUMN ingest.signal.sent_by IS 'Role that asked.';
+
 CREATE TABLE ingest.clock_step (
     account text NOT NULL,
     noticed_at timestamptz NOT NULL,
@@ -675,3 +695,83 @@ COMMENT ON COLUMN ingest.clock_step.account IS 'Name of the account, from the co
 COMMENT ON COLUMN ingest.clock_step.noticed_at IS 'When it was noticed, by the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.clock IS 'host: the wall clock of the ingestor''s host. database: the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.step_seconds IS 'How far it stepped; negative: backwards.';
+
+
+-- For tables that `ingestor db partition` has partitioned by month. With their owner's rights, because the role that
+-- prunes owns nothing: it may make months, and remove what it may delete anyhow.
+CREATE FUNCTION ingest.add_months() RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    parent record;
+    reached timestamptz;
+    newest timestamptz;
+    month timestamptz;
+    part text;
+BEGIN
+    FOR parent IN
+        SELECT c.oid::regclass AS name, c.relname, a.attname AS time, p.partdefid::regclass AS rest
+        FROM pg_partitioned_table AS p
+        JOIN pg_class AS c ON c.oid = p.partrelid
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+        WHERE c.relnamespace = 'ingest'::regnamespace
+        ORDER BY c.relname
+    LOOP
+        SELECT max(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(.+)''\)')::timestamptz) INTO reached
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = parent.name;
+        -- A month that has begun in the default partition stays there.
+        EXECUTE format('SELECT date_trunc(''month'', max(%I)) + interval ''1 month'' FROM %s', parent.time, parent.rest)
+        INTO newest;
+        FOR month IN
+            SELECT generate_series(
+                greatest(reached, newest, date_trunc('month', now())),
+                date_trunc('month', now()) + interval '12 months',
+                interval '1 month'
+            )
+        LOOP
+            part := format('ingest.%I', parent.relname || to_char(month, '_YYYYMM'));
+            -- Attached, because making it as a part of its table would lock that against the daemon.
+            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent.name);
+            EXECUTE format(
+                'ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
+                parent.name, part, month, month + interval '1 month'
+            );
+            RETURN NEXT part;
+        END LOOP;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ingest.add_months() IS
+    'Makes the partitions of this month and the next twelve that are missing, and gives their names.';
+REVOKE ALL ON FUNCTION ingest.add_months() FROM PUBLIC;
+
+CREATE FUNCTION ingest.empty_month(part regclass, file oid, expected bigint, kept tid[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parent regclass := (
+        SELECT c.oid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent
+        WHERE i.inhrelid = part AND c.relkind = 'p' AND c.relnamespace = 'ingest'::regnamespace
+    );
+    counted bigint;
+BEGIN
+    PERFORM ingest.require(
+        has_table_privilege(session_user, parent, 'DELETE'), session_user || ' may not delete rows of ' || part
+    );
+    -- Against rows that come late. Nobody else writes to a month that is over.
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
+    EXECUTE format('SELECT count(*) FROM ONLY %s', part) INTO counted;
+    IF counted <> expected OR pg_relation_filenode(part) <> file THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TEMPORARY TABLE kept_rows (LIKE %s) ON COMMIT DROP', part);
+    EXECUTE format('INSERT INTO pg_temp.kept_rows SELECT * FROM ONLY %s WHERE ctid = ANY ($1)', part) USING kept;
+    GET DIAGNOSTICS counted = ROW_COUNT;
+    PERFORM ingest.require(counted = cardinality(kept), 'rows of ' || part || ' that are to be kept are gone');
+    EXECUTE format('TRUNCATE ONLY %s', part);
+    EXECUTE format('INSERT INTO %s SELECT * FROM pg_temp.kept_rows', part);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) IS
+    'Removes all rows of a partition but those at these addresses, at once. False, and nothing removed, if it is not the file, or has not the number of rows, in which the addresses were found.';
+REVOKE ALL ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) FROM PUBLIC;

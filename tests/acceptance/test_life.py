@@ -130,6 +130,10 @@ def test_the_start_names_all_that_it_uses(hub: SimulatedHub, database: str, tmp_
     assert started["schema"] == REVISION
     assert started["configuration"] == str(file)
     assert started["version"] == __version__
+    shown = command("config", "show", env=env).stdout
+    assert f"# hash of the values: {started['settings_hash']}\n" in shown
+    changed = command("config", "show", "--set", "log.level=debug", env=env).stdout
+    assert started["settings_hash"] not in changed
 
 
 def test_a_missing_schema_exits_78_and_names_the_command(hub: SimulatedHub, empty_database: str) -> None:
@@ -269,6 +273,20 @@ def test_sigusr1_writes_the_stacks_of_all_threads_and_the_daemon_goes_on(
         eventually(lambda: re.search(r"Current thread .*\n(?s:.*)daemon.py", daemon.log()))
         assert len(re.findall("(?m)^(Current thread|Thread) 0x", daemon.log())) >= 5
         assert daemon.terminate() == 0
+
+
+def test_what_systemds_watchdog_kills_leaves_the_stacks_of_all_threads(
+    hub: SimulatedHub, database: str, sql: Query
+) -> None:
+    """Its signal is SIGABRT; there is no core file (LimitCORE=0)."""
+    with Daemon(environment(hub.url, database, hub.config.api_key)) as daemon:
+        eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE kind = 'balances'"), within=20)
+        daemon.process.send_signal(signal.SIGABRT)
+        assert daemon.process.wait(10) == -signal.SIGABRT
+        assert re.search(
+            r"Fatal Python error: Aborted\n(?s:.*)Current thread .*\n(?s:.*)daemon.py", daemon.log()
+        )
+        assert len(re.findall("(?m)^(Current thread|Thread) 0x", daemon.log())) >= 5
 
 
 def test_a_start_that_waits_asks_systemd_for_more_time_at_each_turn(

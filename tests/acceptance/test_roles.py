@@ -20,6 +20,7 @@ from ingestor.adapters.postgres.roles import (
     LIMITS,
     LOCKERS,
     MIGRATOR,
+    OPERATOR,
     OWNER,
     PRUNER,
     READER,
@@ -37,9 +38,10 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.slow
 
 ROOT = Path(ingestor.__file__).parents[1]
-MEMBERS = {"alice": READER, "auditor": AUDITOR}
+LIMITED = {"alice": READER, "auditor": AUDITOR}
+MEMBERS = {**LIMITED, "operator": OPERATOR}
 """People, each in a group."""
-WHO = {**{role: role for role in (WRITER, PRUNER)}, "alice": READER, "auditor": AUDITOR}
+WHO = {**{role: role for role in (WRITER, PRUNER)}, **MEMBERS}
 """Who logs in, and the role whose privileges that shows."""
 
 WRITTEN = {*APPENDED, *CHANGED}
@@ -173,7 +175,7 @@ def test_what_is_declared_works_and_all_else_is_refused(who: str, granted: str, 
                     connection.execute(attempt.encode())
 
 
-@pytest.mark.parametrize("who", MEMBERS)
+@pytest.mark.parametrize("who", LIMITED)
 def test_a_member_of_a_group_has_its_limits(who: str, granted: str) -> None:
     with psycopg.connect(libpq_url(as_role(granted, who)), autocommit=True) as connection:
         for name, limit in LIMITS.items():
@@ -237,6 +239,49 @@ def test_the_daemon_needs_no_more_than_it_is_granted(hub: SimulatedHub, granted:
     assert written == WRITTEN - {"clock_step"}
 
 
+def test_a_batch_that_fails_puts_no_statement_into_the_servers_log(
+    hub: SimulatedHub, granted: str, sql: Query, postgres_server: EmbeddedPostgres
+) -> None:
+    """The disk that is full may be the one with the log."""
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    with Daemon(env) as daemon, psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+        eventually(lambda: sql("SELECT 1 FROM ingest.watermark"), within=20)
+        admin.execute(
+            "CREATE FUNCTION ingest.fail() RETURNS trigger LANGUAGE plpgsql "
+            "AS $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100', MESSAGE = 'no room'; END $$"
+        )
+        before = len(postgres_server.log_file.read_bytes())
+        admin.execute("CREATE TRIGGER fail BEFORE INSERT ON ingest.raw_event EXECUTE FUNCTION ingest.fail()")
+        logged = eventually(
+            lambda: (
+                text
+                if (text := postgres_server.log_file.read_text()[before:]).count("ERROR:  no room") >= 3
+                else ""
+            ),
+            within=20,
+        )
+        admin.execute("DROP TRIGGER fail ON ingest.raw_event")
+        assert daemon.terminate() == 0
+    assert "STATEMENT:" not in logged
+    assert len(logged) < 1_500
+
+
+def test_an_operator_pauses_an_account_and_the_daemon_reads_it(
+    hub: SimulatedHub, granted: str, sql: Query
+) -> None:
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    with Daemon(env) as daemon:
+        eventually(lambda: daemon.events("link_up"), within=30)
+        asked = command("pause", env=env | {"INGESTOR_DATABASE__URL": as_role(granted, "operator")})
+        assert (asked.returncode, asked.stderr) == (0, "")
+        eventually(lambda: daemon.events("link_paused"), within=10)
+        assert command("resume", env=env).returncode == 0
+        eventually(lambda: daemon.events("link_resumed"), within=10)
+        assert daemon.terminate() == 0, daemon.log()
+    sent = sql("SELECT signal, sent_by FROM ingest.signal ORDER BY sent_at")
+    assert sent == [("pause", "operator"), ("resume", WRITER)]
+
+
 def test_the_daemon_without_its_grants_names_the_command(hub: SimulatedHub, installed: str) -> None:
     upgrade_database(as_role(installed, MIGRATOR))
     done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
@@ -267,7 +312,7 @@ def test_without_a_superuser_the_command_says_what_is_left_open(installed: str) 
     upgrade_database(as_role(installed, MIGRATOR))
     with psycopg.connect(libpq_url(installed), autocommit=True) as admin:
         admin.execute("ALTER ROLE alice CREATEROLE")
-        for role in (*ROLES, "auditor"):
+        for role in (*ROLES, "auditor", "operator"):
             admin.execute(
                 composed.SQL("GRANT {} TO alice WITH ADMIN OPTION").format(composed.Identifier(role))
             )
@@ -279,7 +324,7 @@ def test_without_a_superuser_the_command_says_what_is_left_open(installed: str) 
     done = command("db", "roles", "--apply", env=surroundings() | {"INGESTOR_DATABASE__URL": url})
 
     assert done.returncode == 0, done.stderr
-    assert "warning: the limit temp_file_limit of ingestor_analyst is not set" in done.stderr
+    assert "warning: temp_file_limit of ingestor_analyst is not set" in done.stderr
     assert "warning: readers may call pg_advisory_lock(bigint)" in done.stderr
 
 

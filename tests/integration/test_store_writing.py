@@ -221,7 +221,7 @@ def test_the_time_of_storing_is_the_databases(store: PostgresStore, sql: Query) 
     """So what was known at a moment can be shown ever after (R6): stamps of receipt lie before the commit."""
     store.write(batch(opened(1), events(1, 1), epoch(), moved(1, None), gap(), request()))
 
-    for table in ("version", "gap", "request"):
+    for table in ("outcome", "gap", "request"):
         ((recorded, now),) = sql(f"SELECT recorded_at, now() FROM ingest.{table}")
         assert timedelta(0) <= now - recorded < timedelta(seconds=30)
 

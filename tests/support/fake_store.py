@@ -34,7 +34,6 @@ from ingestor.pipeline.rows import (
     RequestRow,
     SessionProgressRow,
     SessionRow,
-    VersionRow,
     WatermarkRow,
 )
 from ingestor.pipeline.state import (
@@ -55,7 +54,6 @@ KEYS: dict[type[Struct], tuple[str, ...]] = {
     SessionRow: ("session_id", "opened_at"),
     RawEventRow: ("session_id", "ordinal", "received_at"),
     OutcomeRow: (*_EVENT, "received_at"),
-    VersionRow: ("kind", "user_id", "valid_from", *_NUMBER),
     BalanceRow: ("user_id", "asset", "valid_from", *_NUMBER),
     ExposureRow: ("user_id", "asset", "observed_at", *_EVENT),
     ExposureTotalRow: ("user_id", "observed_at", *_EVENT),
@@ -86,6 +84,7 @@ class FakeStore:
         self.heartbeats: list[Heartbeat] = []
         self.tried: list[tuple[int, int, str]] = []
         """First and last ordinal of each batch that was offered, and how that ended."""
+        self.is_paused = False
         self.away: str | None = None
         """Everything fails with this text; where it begins with `slow`, with `TooSlow`."""
         self.unknown: list[bool] = []
@@ -159,6 +158,12 @@ class FakeStore:
         with self._lock:
             self._reach()
             self.heartbeats.append(heartbeat)
+
+    def paused(self) -> bool:
+        """As the test has set it."""
+        with self._lock:
+            self._reach()
+            return self.is_paused
 
     # --- what the world does to it ---
 

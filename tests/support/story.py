@@ -188,7 +188,8 @@ class Versions:
             )
         insert(
             self._sql,
-            "version",
+            "outcome",
+            outcome="applied",
             **self._stream,
             **number,
             **event,

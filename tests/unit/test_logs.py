@@ -22,7 +22,7 @@ from ingestor import logs
 from ingestor.domain.redaction import Redactor
 from ingestor.domain.scrub import MASK
 from ingestor.logs.output import LineHandler
-from ingestor.logs.rendering import MAX_BYTES, printable
+from ingestor.logs.rendering import MAX_BYTES, as_json, printable
 from tests.support.log_events import LOG_EVENTS
 
 HOSTILE = "a\nb\r\x1b[2J\x9b31m\u2028\u202e\x00\ud800\x7f"
@@ -315,7 +315,23 @@ def test_the_journal_gets_priorities(
         stream.seek(0)
         line = stream.read()
     assert line.startswith(prefix + "{")
-    assert json.loads(line.removeprefix(prefix))["event"] == "logged"
+    assert list(json.loads(line.removeprefix(prefix)).items()) == [
+        ("event", "logged"),
+        ("level", level),
+        ("logger", "test"),
+    ]
+
+
+def test_the_journal_shows_which_event_it_is_on_80_columns() -> None:
+    """`systemctl status` prints date, host, identifier and process before a record. What is too long for the
+    rest of the line keeps nine tenths of it at the beginning, and one at the end."""
+    unit = (Path(__file__).parents[2] / "deploy" / "systemd" / "hercle-ingestor@.service").read_text()
+    (identifier,) = re.findall(r"(?m)^SyslogIdentifier=(.*)$", unit)
+    before = f"Nov 26 14:00:00 debian {identifier.replace('%i', 'main')}[12345]: "
+    for name, event in LOG_EVENTS.items():
+        if event.level not in {"debug", "info"}:
+            line = str(as_json()(None, "", {"event": name, "level": event.level}))
+            assert line.index(name) + len(name) <= (80 - len(before) - 1) * 9 // 10, name
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

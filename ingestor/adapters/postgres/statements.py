@@ -30,7 +30,6 @@ from ingestor.pipeline.rows import (
     RequestRow,
     SessionProgressRow,
     SessionRow,
-    VersionRow,
     WatermarkRow,
 )
 
@@ -166,12 +165,11 @@ def _watermarks() -> Change:
 
 _EACH: dict[type[Any], tuple[str, ...]] = {
     RawEventRow: ("ordinal", "received_at", "size", "raw"),
-    OutcomeRow: ("ordinal", "received_at", "sequence"),
-    VersionRow: (
-        "valid_from",
-        "sequence",
+    OutcomeRow: (
         "ordinal",
         "received_at",
+        "sequence",
+        "valid_from",
         "passed_over",
         "previous_confirmed_until",
     ),
@@ -181,7 +179,6 @@ _EACH: dict[type[Any], tuple[str, ...]] = {
 _COPIED: dict[type[Any], str] = {
     RawEventRow: "raw_event",
     OutcomeRow: "outcome",
-    VersionRow: "version",
     BalanceRow: "balance",
     ExposureRow: "exposure",
     ExposureTotalRow: "exposure_total",

@@ -83,7 +83,8 @@ def test_a_process_that_died_counts_from_its_last_heartbeat_on(sql: Query) -> No
     stream(sql, "", kind="pairs", age="1 second")
     insert(
         sql,
-        "version",
+        "outcome",
+        outcome="applied",
         account="main",
         kind="balances",
         user_id="u",
