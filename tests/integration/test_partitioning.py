@@ -184,6 +184,18 @@ def test_months_are_made_ahead_and_one_that_has_begun_without_stays_in_the_rest(
     assert [name for name in made if "raw_event" in name] == months[3:]
 
 
+def test_each_prune_makes_the_months_that_are_missing(story: Query, database: str) -> None:
+    partition_tables(settings_of(database))
+    months = [name for name in partitions(story) if name.rpartition("_")[2].isdigit()]
+    story(f"DROP TABLE {months[-1]}")
+
+    pruned(database, "main", dry_run=True, requests_days=1)
+    assert months[-1] not in partitions(story)
+    pruned(database, "main", requests_days=1)
+    assert months[-1] in partitions(story)
+    assert story("SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'raw_event' AND inherited") == [(True,)]
+
+
 def test_a_table_in_parts_has_their_size(story: Query, database: str) -> None:
     partition_tables(settings_of(database))
     story("ANALYZE ingest.raw_event")
