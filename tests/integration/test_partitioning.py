@@ -141,8 +141,8 @@ def test_views_and_functions_see_what_comes_into_other_parts(story: Query, datab
     """Those of others too. They would go on with the part that has the rows of before."""
     story("CREATE SCHEMA mine CREATE VIEW mine.records AS SELECT ordinal FROM ingest.raw_event")
     story("""
-        CREATE FUNCTION mine.records(least bigint) RETURNS bigint LANGUAGE sql STABLE
-        BEGIN ATOMIC SELECT count(*) FROM ingest.raw_event WHERE ordinal >= least; END
+        CREATE FUNCTION mine.records(lowest bigint) RETURNS bigint LANGUAGE sql STABLE
+        BEGIN ATOMIC SELECT count(*) FROM ingest.raw_event WHERE ordinal >= lowest; END
     """)
     partition_tables(settings_of(database))
     ((later,),) = story("SELECT now() + interval '70 days'")
