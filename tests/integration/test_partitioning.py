@@ -40,7 +40,7 @@ SIZES = {"size"}
 
 
 def settings_of(url: str, account: str = "main") -> Settings:
-    return load(None, {"database.url": url, "account": account}).settings
+    return load(None, {"database.url": url, "account": account}, {}).settings
 
 
 def everything(sql: Query) -> dict[str, list[Any]]:

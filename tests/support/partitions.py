@@ -7,7 +7,7 @@ from tests.support.rows import Query
 
 def partitioned_since_2025(sql: Query, url: str) -> None:
     """Of an empty database, as if it had been partitioned at the end of 2024."""
-    partition_tables(load(None, {"database.url": url}).settings)
+    partition_tables(load(None, {"database.url": url}, {}).settings)
     months_since_2025(sql)
 
 
