@@ -85,7 +85,7 @@ def test_a_gap_across_a_change_of_the_clocks_has_its_true_length() -> None:
 
 def test_of_many_rows_the_first_are_shown_and_the_rest_counted() -> None:
     one = figures()
-    many = page(replace(one, limit_changes=one.limit_changes * 41, gaps=one.gaps[:1] * 42))
+    many = page(replace(one, limit_changes=[*one.limit_changes] * 41, gaps=[one.gaps[0]] * 42))
 
     assert many.count("BTCUSDT") == 40
     assert many.count(">silent</td>") == 1 + 40
@@ -124,6 +124,14 @@ def test_nothing_is_loaded_and_nothing_runs() -> None:
 
 def test_a_chart_for_each_asset_and_a_strip_of_days() -> None:
     assert page(figures()).count("<svg") == 3
+
+
+def test_a_gap_of_the_pairs_shades_no_balance() -> None:
+    def charts(*gaps: GapShown) -> list[str]:
+        return re.findall("<figure>.*?</figure>", page(replace(figures(), gaps=gaps)), re.DOTALL)
+
+    balances, _, pairs = figures().gaps
+    assert charts(pairs) == charts() != charts(balances)
 
 
 def test_the_same_figures_give_the_same_page() -> None:
