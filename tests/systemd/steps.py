@@ -82,18 +82,6 @@ def peer_authentication_as_the_dynamic_user(bed: Bed, _packages: dict[str, Path]
     eventually(lambda: "problem" not in bed.machine.shell(f"{status.strip()} || true"), within=30, every=1)
 
 
-def old_rows_are_removed_by_a_role_of_its_own(
-    bed: Bed, _packages: dict[str, Path], _figures: Figures
-) -> None:
-    """Without `[retention]` it removes nothing."""
-    machine = bed.machine
-    machine.run("systemctl", "enable", "--now", "hercle-ingestor-prune@main.timer")
-    assert machine.show("hercle-ingestor-prune@main.timer", "ActiveState") == "active"
-    machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
-    said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
-    assert "nothing: [retention] keeps everything" in said
-
-
 def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """Though both run as one user."""
     for account in ACCOUNTS:
@@ -313,12 +301,19 @@ def the_stacks_on_request(bed: Bed, _packages: dict[str, Path], _figures: Figure
 def old_rows_are_pruned_by_a_user_of_their_own(
     bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
-    """Nothing is that old; and the daemon runs meanwhile."""
-    settings = bed.machine.root / "etc" / "ingestor" / "main.toml"
+    """Nothing is that old; and the daemon runs meanwhile, also while its records are partitioned."""
+    machine = bed.machine
+    settings = machine.root / "etc" / "ingestor" / "main.toml"
+    prune, timer, partition = (block("Retention", number, "console").replace("$ ", "") for number in range(3))
     before = settings.read_text()
     settings.write_text(before + block("Retention", 0, "toml"))
-    bed.machine.shell(block("Retention", 0, "console").replace("$ ", ""))
+    machine.shell(prune)
     settings.write_text(before)
+    machine.shell(f"cd /; {partition}")
+    assert "hercle-ingestor-prune@main.timer" in machine.shell(timer)
+    machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
+    said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
+    assert "nothing: [retention] keeps everything" in said
     bed.streaming(FIRST)
 
 
@@ -537,7 +532,6 @@ STEPS: list[Step] = [
     from_a_clean_root_to_the_first_snapshot,
     a_second_account,
     peer_authentication_as_the_dynamic_user,
-    old_rows_are_removed_by_a_role_of_its_own,
     one_account_cannot_read_the_others_key,
     the_exposure_is_at_most_1_2,
     sigkill_is_restarted_and_its_gap_closed,
