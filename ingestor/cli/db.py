@@ -8,7 +8,7 @@ from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schem
 from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
 from ingestor.app.retention import Pruned, prune, sizes
 from ingestor.app.upgrade_plan import Blocks, plan_upgrade
-from ingestor.cli.documents import PruneDocument, SchemaDocument, say
+from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.progress import progress_bars
@@ -20,16 +20,19 @@ def db() -> None:
 
 
 @db.command("upgrade")
+@json_option()
 @settings_options
 @click.pass_obj
-def upgrade_command(invocation: Invocation) -> int:
+def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
     """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
     before = upgrade_configured(invocation.load_to_look().settings)
+    if as_json:
+        say(UpgradeDocument(before.found, list(before.pending)))
+        return
     if not before.pending:
         click.echo(f"schema: at {before.found}, nothing to do")
     for step in before.pending:
         click.echo(f"schema: {step}")
-    return Exit.OK
 
 
 @db.command("plan")

@@ -4,16 +4,19 @@ import os
 import threading
 
 import click
+import structlog
 
-from ingestor import daemon, logs
+from ingestor import __version__, daemon, logs
 from ingestor.app.database import database
 from ingestor.app.reloading import Reloading
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
 from ingestor.cli.signals import stop_on_signals
-from ingestor.config import database_target
-from ingestor.config.rendering import fingerprint
+from ingestor.config import Loaded
+from ingestor.config.rendering import fingerprint, setting
+
+log = structlog.get_logger()
 
 
 @click.command("run")
@@ -27,19 +30,13 @@ def run(invocation: Invocation) -> int:
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
-        reloading = Reloading(
-            settings, invocation.load
-        )  # a missing key is said now, not at the first connect
+        _say_what_starts(loaded)
+        reloading = Reloading(settings, invocation.load)  # where there is no key, that is said now
         notifier = Notifier.from_environment(os.environ, os.getpid())
         with database(settings) as address:
             if stop.is_set():
                 return Exit.OK
-            origin = {
-                "database": database_target(settings).describe(),
-                "configuration": None if loaded.file is None else str(loaded.file),
-                "settings_hash": fingerprint(settings),
-            }
-            ingestor = Ingestor(settings, address, reloading.key, origin)
+            ingestor = Ingestor(settings, address, reloading.key)
 
             def reload_if_asked() -> None:
                 if reload.is_set():
@@ -49,3 +46,17 @@ def run(invocation: Invocation) -> int:
             with stop_on_signals(stop, ingestor.abandon, reload):
                 drain = settings.drain.deadline_seconds
                 return daemon.run(ingestor, notifier, drain, stop, reload_if_asked)
+
+
+def _say_what_starts(loaded: Loaded) -> None:
+    """Before anything can fail: whoever reads of a failure sees which settings it was met with."""
+    url, directory = (setting(loaded, f"database.{name}").value for name in ("url", "embedded_directory"))
+    log.info(
+        "daemon_starting",
+        version=__version__,
+        account=loaded.settings.account,
+        configuration=None if loaded.file is None else str(loaded.file),
+        settings_hash=fingerprint(loaded.settings),
+        hub=loaded.settings.hub.address,
+        database=url or directory,
+    )

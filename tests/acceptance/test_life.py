@@ -115,25 +115,31 @@ def test_systemd_gets_the_true_state(hub: SimulatedHub, database: str, tmp_path:
                 said += notify.recv(4096).decode().splitlines()
 
 
-def test_the_start_names_all_that_it_uses(hub: SimulatedHub, database: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_start_names_all_that_it_uses_also_where_it_fails(
+    hub: SimulatedHub, database: str, tmp_path: Path, sql: Query, fails: bool
+) -> None:
+    if fails:
+        sql("UPDATE ingest.alembic_version SET version_num = '9999' RETURNING 1")
     file = tmp_path / "ingestor.toml"
     file.write_text("[log]\nlevel = 'info'\n")
     with_password = database.replace("//postgres@", "//postgres:canary-password@")
     env = environment(hub.url, with_password, hub.config.api_key, INGESTOR_CONFIG=str(file))
     with Daemon(env) as daemon:
-        (started,) = eventually(lambda: daemon.events("daemon_started"), within=20)
-        assert daemon.terminate() == 0
+        (last,) = eventually(lambda: daemon.events("daemon_failed" if fails else "daemon_started"), within=20)
+        (first,) = daemon.events("daemon_starting")
+        daemon.terminate()
         assert "canary" not in daemon.log()
-    assert started["account"] == ACCOUNT
-    assert started["hub"] == hub.url
-    assert started["database"].startswith("postgresql://postgres:********@/test_")
-    assert started["schema"] == REVISION
-    assert started["configuration"] == str(file)
-    assert started["version"] == __version__
+    assert first["account"] == ACCOUNT
+    assert first["hub"] == hub.url
+    assert first["database"].startswith("postgresql://postgres:********@/test_")
+    assert first["configuration"] == str(file)
+    assert first["version"] == __version__
+    assert fails or last["schema"] == REVISION
     shown = command("config", "show", env=env).stdout
-    assert f"# hash of the values: {started['settings_hash']}\n" in shown
+    assert f"# hash of the values: {first['settings_hash']}\n" in shown
     changed = command("config", "show", "--set", "log.level=debug", env=env).stdout
-    assert started["settings_hash"] not in changed
+    assert first["settings_hash"] not in changed
 
 
 def test_a_missing_schema_exits_78_and_names_the_command(hub: SimulatedHub, empty_database: str) -> None:

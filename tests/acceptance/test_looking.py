@@ -65,9 +65,10 @@ def test_a_look_leaves_a_private_postgres_at_its_schema(look: tuple[str, ...], d
 
 def test_an_upgrade_makes_the_private_postgres(directory: Path) -> None:
     env = private(directory)
-    made = command("db", "upgrade", env=env)
+    made = command("db", "upgrade", "--json", env=env)
     assert made.returncode == 0, made.stderr
-    assert "0001" in made.stdout
+    done = document_of("db upgrade", made.stdout)
+    assert (done["found"], done["done"][0][:4]) == (None, "0001")
 
     state = command("db", "status", "--json", env=env)
     assert document_of("db status", state.stdout)["fits"]

@@ -216,6 +216,25 @@ def _rotate(bed: Bed, account: str) -> None:
     bed.tell_hub(account, "restart")
 
 
+def settings_are_reloaded_and_wrong_ones_refused(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """The same process goes on, in its session."""
+    pid, settings = bed.pid(FIRST), bed.machine.root / "etc" / "ingestor" / "main.toml"
+    before = settings.read_text()
+    sessions = "SELECT count(*) FROM report.session WHERE account = %s"
+    begun = bed.machine.ask(sessions, FIRST)
+    for text, said in (('level = "debug"', '"changed":["log.level"]'), ('level = "loud"', "")):
+        settings.write_text(f"{before}\n[log]\n{text}\n")
+        failed = bed.machine.shell(f"{block('Reload', 0).strip()} || echo failed").strip()
+        assert (failed == "failed") == (said == "")
+        eventually(lambda: said in _journal(bed, FIRST), within=10, every=0.2)  # noqa: B023
+    settings.write_text(before)
+    bed.machine.shell(block("Reload", 0))
+    bed.streaming(FIRST)
+    assert (bed.pid(FIRST), bed.machine.ask(sessions, FIRST)) == (pid, begun)
+
+
 def an_upgrade_with_data_in_it(bed: Bed, packages: dict[str, Path], figures: Figures) -> None:
     """From the package of the version before; changed settings stay, and both accounts are restarted."""
     machine = bed.machine
@@ -332,7 +351,7 @@ def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], f
     assert "FAIL" not in printed
     assert "read from systemd credential hercle_api_key" in printed
     assert "ingestor may do what the daemon does; all roles are there" in printed
-    assert f"{unit(FIRST)} is active: up" in printed
+    assert f"{unit(FIRST)} is active: up" in printed, printed
     assert "committed by the running daemon, and read as ingestor_analyst" in printed
 
     file = _check(bed, SECOND)  # with a key in a file that only its group may read
@@ -494,10 +513,11 @@ def a_backup_and_a_restore(bed: Bed, _packages: dict[str, Path], _figures: Figur
 def a_support_bundle_with_the_journal(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """By the guide's command, as the database's role: with the log, what the daemon says, and no key."""
     bed.machine.shell("cd /root; " + block("Is it well?", 2))
-    with tarfile.open(bed.machine.root / "root" / "support-main.tar.gz") as archive:
+    (path,) = (bed.machine.root / "root").glob("ingestor-support-main-*.tar.gz")
+    with tarfile.open(path) as archive:
         members = {each.name.rpartition("/")[2]: archive.extractfile(each) for each in archive}
         parts = {name: file.read() for name, file in members.items() if file is not None}
-    bed.machine.shell("rm /root/support-main.tar.gz")
+    path.unlink()
     found = {name: json.loads(text) for name, text in parts.items()}
     assert found["live.json"]["picture"]["link"] == "up"
     assert found["status.json"]["daemon"] == "running"
@@ -536,7 +556,8 @@ def an_install_without_the_package(bed: Bed, packages: dict[str, Path], figures:
     machine.run(program, "install", "--local-database", "--dry-run")
     assert machine.shell("find /etc /usr /var/lib/systemd | sort") == before
     machine.run(program, "install", "--local-database")
-    assert "files      0 of " in machine.run("ingestor", "install", "--local-database")
+    linked = "/usr/local/bin/ingestor"
+    assert "files      0 of " in machine.run(linked, "install", "--local-database")
     _hub_settings(bed, FIRST)
     machine.shell("install -m 0600 /dev/null /etc/ingestor/main.key")
     _write_key(bed, FIRST)
@@ -544,7 +565,7 @@ def an_install_without_the_package(bed: Bed, packages: dict[str, Path], figures:
     bed.streaming(FIRST)
     figures["install_without_the_package_to_streaming_seconds"] = round(time.monotonic() - started, 1)
 
-    machine.run("ingestor", "uninstall", "--yes")
+    machine.run(linked, "uninstall", "--yes")
     assert machine.shell("cat /etc/ingestor/main.key").strip() == bed.keys[FIRST], "a key stays until a purge"
     machine.run(program, "uninstall", "--yes", "--purge", "--drop-database")
     machine.shell("rm -r /opt/ingestor")
@@ -583,6 +604,7 @@ STEPS: list[Step] = [
     a_reboot,
     a_key_is_rotated_by_a_restart,
     a_key_is_rotated_without_a_restart,
+    settings_are_reloaded_and_wrong_ones_refused,
     an_upgrade_with_data_in_it,
     a_forgotten_database_is_said,
     the_documented_log_commands_show_what_they_are_for,

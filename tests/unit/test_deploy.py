@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, PRUNER, ROLES
+from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, PRUNER, ROLES, SETTINGS, WRITER
 from ingestor.cli.exits import Exit
 from ingestor.config import Settings
 from ingestor.config.secrets import KEY_CREDENTIAL, PASSWORD_CREDENTIAL
@@ -258,6 +258,12 @@ def test_the_guide_has_the_limits_of_the_readers() -> None:
     )
     names = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "temp_file_limit")
     assert said.format(*(re.sub(r"(\d+)(\w+)", r"\1 \2", LIMITS[name]) for name in names)) in text
+
+
+def test_the_guide_has_what_the_daemons_sessions_begin_with() -> None:
+    text = GUIDE.partition("\n## Roles\n")[2].partition("\n## ")[0]
+    for name, value in SETTINGS[WRITER].items():
+        assert f"The role `{WRITER}` has `{name} = {value}`" in text
 
 
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
