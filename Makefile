@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # Tests run side by side: most of them wait for a deadline, a database or a socket.
 JOBS   ?= 3
+# The lock must be installable on each of these.
+PYTHONS := 3.11 3.12 3.13 3.14
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast fuzz bench bench-reports check fmt lint types arch deb systemd-test lock clean
@@ -64,9 +66,15 @@ deb: $(VENV)/.ready ## the Debian package and its bill of materials, in dist/
 systemd-test: $(VENV)/.ready ## the package on a real Debian, as root, in four minutes; ARGS="--release trixie"
 	$(BIN)/python -m tests.systemd $(ARGS)
 
-lock: $(VENV)/.ready ## resolve the lock files again
+lock: $(VENV)/.ready ## resolve the lock files again, and ask whether each Python has wheels for them
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-strip-extras --extra demo --extra files --group dev pyproject.toml -o requirements-dev.txt
+	@for python in $(PYTHONS); do \
+		for list in requirements.txt requirements-dev.txt; do \
+			$(BIN)/uv pip install --quiet --dry-run --python-version $$python --require-hashes --no-deps --only-binary :all: --target build/lock -r $$list || exit 1; \
+		done; \
+		echo "Python $$python: a wheel for every package"; \
+	done
 
 clean: ## remove what can be made again
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis

@@ -9,10 +9,11 @@ statement < transaction < drain < systemd's TimeoutStopSec.
 import gc
 import sys
 import threading
+from collections.abc import Callable
 
 import structlog
 
-from ingestor.app.health import stuck
+from ingestor.app.picture import stuck
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 
@@ -25,8 +26,17 @@ _START_TURN_SECONDS = 60.0
 _SWITCH_SECONDS = 0.0002
 
 
-def run(daemon: Ingestor, notifier: Notifier, drain_seconds: float, stop: threading.Event) -> int:
+def run(
+    daemon: Ingestor,
+    notifier: Notifier,
+    drain_seconds: float,
+    stop: threading.Event,
+    each_turn: Callable[[], object] = lambda: None,
+) -> int:
     """Run until `stop` is set or something dies. Returns the exit code.
+
+    Args:
+        each_turn: called every two seconds or sooner, by this thread.
 
     Raises:
         Fatal: nothing that waiting could cure; its `exit_code` says which sort.
@@ -35,13 +45,14 @@ def run(daemon: Ingestor, notifier: Notifier, drain_seconds: float, stop: thread
     def waiting(reason: str) -> None:
         notifier.status(reason)
         notifier.extend_timeout(_START_TURN_SECONDS)
+        each_turn()
 
     daemon.start(stop, waiting)
     _tune_the_interpreter()
     try:
         if not stop.is_set():
             notifier.ready(daemon.status_line())
-        _watch(daemon, notifier, stop)
+        _watch(daemon, notifier, stop, each_turn)
     finally:
         notifier.stopping("writing what has been received")
         drained = daemon.stop(drain_seconds)
@@ -49,7 +60,9 @@ def run(daemon: Ingestor, notifier: Notifier, drain_seconds: float, stop: thread
     return 0 if drained else 75
 
 
-def _watch(daemon: Ingestor, notifier: Notifier, stop: threading.Event) -> None:
+def _watch(
+    daemon: Ingestor, notifier: Notifier, stop: threading.Event, each_turn: Callable[[], object]
+) -> None:
     """Until asked to stop: pass the threads' turns on to systemd, and notice the stuck and the dead."""
     known: set[str] = set()
     tick = min(_TICK_SECONDS, notifier.watchdog_interval_seconds or _TICK_SECONDS)
@@ -57,12 +70,12 @@ def _watch(daemon: Ingestor, notifier: Notifier, stop: threading.Event) -> None:
         dead = daemon.dead()
         if dead is not None:
             raise _as_fatal(dead, daemon.failure())
+        each_turn()
         late = stuck(daemon.turns())
         for name in late.keys() - known:
             log.error("thread_stuck", thread=name, seconds=round(late[name], 1))
         known = set(late)
-        worst = "".join(f"{name} stuck for {age:.0f} s · " for name, age in late.items())
-        notifier.status(worst + daemon.status_line())
+        notifier.status(daemon.status_line())
         if not late:
             notifier.watchdog()
 

@@ -41,6 +41,13 @@ class SnapshotSchedule:
         """Begin; the first runs come one interval from now, because link-up requests both anyway."""
         self._scheduler.start()
 
+    def use(self, interval_seconds: Mapping[Command, float]) -> None:
+        """Go by these from now on: the next runs come one interval from now."""
+        for command, seconds in interval_seconds.items():
+            self._scheduler.reschedule_job(
+                command.value, trigger=IntervalTrigger(seconds=seconds, timezone=UTC)
+            )
+
     def alive(self) -> bool:
         """False once its thread has ended, for whatever reason."""
         thread = self._scheduler._thread  # noqa: SLF001 - APScheduler has no public word for it

@@ -12,7 +12,8 @@ import structlog
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_LONGEST_STATUS = 200
+_LONGEST_STATUS = 80
+"""What `systemctl status` shows on one line of an ordinary terminal."""
 
 
 class Notifier:

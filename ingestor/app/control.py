@@ -13,8 +13,8 @@ import msgspec
 from ingestor import __version__
 from ingestor.adapters.loopback_http import ControlServer, Page, ask
 from ingestor.app.activity import Activity
-from ingestor.app.health import not_live, not_ready
-from ingestor.app.picture import Picture, status_line
+from ingestor.app.health import not_ready
+from ingestor.app.picture import Picture, not_live, status_line
 from ingestor.app.tail import TailPart, Wanted, part
 from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import Clock

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 
 from ingestor.adapters.loopback_http import LoopbackServer, Page
-from ingestor.app.health import not_live, not_ready
-from ingestor.app.picture import Picture
+from ingestor.app.health import not_ready
+from ingestor.app.picture import Picture, not_live
 from ingestor.pipeline.ports import Clock
 
 

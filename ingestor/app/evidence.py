@@ -1,6 +1,6 @@
 """What was missed and what could not be applied, for people: read-only, without users and credentials."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ingestor.adapters.postgres import evidence
@@ -14,15 +14,18 @@ __all__ = [
     "DeadLetter",
     "DeadLetterDocument",
     "DeadLettersDocument",
+    "DiscardDocument",
     "Gap",
     "GapDocument",
     "GapsDocument",
     "RecordDocument",
     "dead_letter",
     "dead_letters",
+    "discard",
     "export_of",
     "gap",
     "gaps",
+    "open_letters",
 ]
 
 
@@ -73,6 +76,19 @@ class DeadLetterDocument:
     """None where the record is not stored any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class DiscardDocument:
+    """`ingestor dead-letters discard --json`."""
+
+    account: str
+    dry_run: bool
+    """True: nothing was noted."""
+    discarded_by: str
+    reason: str
+    dead_letters: list[DeadLetter]
+    """Those that are discarded by this, as they were before."""
+
+
 def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
     """The account's gaps, the newest first. Raises as `looking_at`."""
     with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
@@ -89,10 +105,10 @@ def gap(settings: Settings, number: str) -> GapDocument:
     return GapDocument(settings.account, found[0])
 
 
-def dead_letters(settings: Settings, limit: int) -> DeadLettersDocument:
+def dead_letters(settings: Settings, limit: int, *, only_open: bool = False) -> DeadLettersDocument:
     """The account's dead letters, those that came up last first. Raises as `looking_at`."""
     with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        found = evidence.dead_letters(connection, settings.account, limit)
+        found = evidence.dead_letters(connection, settings.account, limit, only_open=only_open)
     return DeadLettersDocument(settings.account, [_shown(each) for each in found])
 
 
@@ -108,9 +124,37 @@ def export_of(settings: Settings, limit: int, number: str | None = None) -> Iter
     """The dead letters with their records, one at a time. Raises as `looking_at`."""
     account = settings.account
     with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        for each in evidence.dead_letters(connection, account, limit, number):
+        for each in evidence.dead_letters(connection, account, limit, None if number is None else [number]):
             record = evidence.stored_record(connection, account, each)
             yield DeadLetterDocument(account, _shown(each), None if record is None else _record(record))
+
+
+def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[DeadLetter]:
+    """The dead letters with these values of `id`, or all, without those that are discarded.
+
+    Raises as `gap`: each id must be one of the account's.
+    """
+    account = settings.account
+    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+        found = evidence.dead_letters(connection, account, None, numbers)
+    for number in sorted(set(numbers or ()) - {each.id for each in found}):
+        raise _unknown("dead letter", number, account, "ingestor dead-letters list")
+    return [_shown(each) for each in found if each.discarded_at is None]
+
+
+def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: str) -> None:
+    """Note that somebody has looked at these, as they are here, and that they need nothing more.
+
+    Rows and records stay. One whose cause has come up again meanwhile is open all the same.
+
+    Raises:
+        BadConfiguration: the role may not write.
+        Transient: the database cannot be reached.
+    """
+    note = cleaned(reason)
+    with database_beside(settings) as url, looking_at(url) as connection, connection.transaction():
+        for each in letters:
+            evidence.discard(connection, settings.account, each, by, note)
 
 
 def _shown(letter: DeadLetter) -> DeadLetter:

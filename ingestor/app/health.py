@@ -4,27 +4,14 @@ Live: every thread makes progress; the watchdog is fed by the same judgement. Re
 committed, so the tables hold the account's present state. What cannot be known yet counts as not ready.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from ingestor.app.picture import Picture, in_short, span
+from ingestor.app.picture import Picture, in_short, not_live, span
 
-TURN_PATIENCE_SECONDS = 30.0
-"""A thread that has not turned for this long is stuck: longer than the longest transaction may take."""
 COMMIT_PATIENCE_SECONDS = 15.0
 """Three heartbeats: a database that has taken nothing for so long does not take anything."""
 REASONS = ("standby", "starting", "threads", "paused", "link", "snapshots", "gaps", "commits", "dropping")
 """Why a daemon can be not ready."""
-
-
-def stuck(turns: Mapping[str, float]) -> dict[str, float]:
-    """The threads that make no progress, each with the seconds since it last came round its loop."""
-    return {name: age for name, age in turns.items() if age >= TURN_PATIENCE_SECONDS}
-
-
-def not_live(now: Picture) -> list[str]:
-    """Each thread that makes no progress; empty for a daemon that is live."""
-    ended = [] if now.ended_thread is None else [f"{now.ended_thread} has ended"]
-    return ended + [f"{name} stuck for {span(age)}" for name, age in stuck(now.turns).items()]
 
 
 def not_ready(now: Picture) -> dict[str, str]:

@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from typing_extensions import override
 
 from ingestor import __version__
-from ingestor.app.health import REASONS, not_live, not_ready
-from ingestor.app.picture import Picture
+from ingestor.app.health import REASONS, not_ready
+from ingestor.app.picture import Picture, not_live
 from ingestor.domain.decision import Outcome
 from ingestor.domain.gaps import GapKind
 

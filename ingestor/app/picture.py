@@ -1,9 +1,11 @@
 """What a watcher sees of a running daemon, and the one line of it that `systemctl status` shows."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+TURN_PATIENCE_SECONDS = 30.0
+"""A thread that has not turned for this long is stuck: longer than the longest transaction may take."""
 _LONGEST_LINE = 80
 _LONGEST_REASON = 28
 _REASONS = {
@@ -76,31 +78,49 @@ class Picture:
     """Records received since the start that are neither stored nor counted as dropped."""
 
 
+def stuck(turns: Mapping[str, float]) -> dict[str, float]:
+    """The threads that make no progress, each with the seconds since it last came round its loop."""
+    return {name: age for name, age in turns.items() if age >= TURN_PATIENCE_SECONDS}
+
+
+def not_live(now: Picture) -> list[str]:
+    """Each thread that makes no progress; empty for a daemon that is live."""
+    ended = [] if now.ended_thread is None else [f"{now.ended_thread} has ended"]
+    return ended + [f"{name} stuck for {span(age)}" for name, age in stuck(now.turns).items()]
+
+
 def status_line(now: Picture) -> str:
     """The worst first; what does not fit into 80 characters is left out."""
-    parts = []
+    line = ""
+    for part in _parts(now):
+        longer = f"{line} · {part}" if line else part[:_LONGEST_LINE]
+        if len(longer) <= _LONGEST_LINE:
+            line = longer
+    return line
+
+
+def _parts(now: Picture) -> Iterator[str]:
+    if now.standby:
+        yield "standby: another process writes the account"
+        return
+    if not now.started:
+        yield "starting"
+    yield from not_live(now)
     if now.dropping:
-        parts.append(f"dropping {now.dropping}")
+        yield f"dropping {now.dropping}"
     if now.retrying is not None:
         trouble = "no commit for" if re.match(r"[0-9A-Z]{5}: ", now.retrying) else "database away"
-        parts += [
-            f"{trouble} {span(now.seconds_retrying)} ({in_short(now.retrying)})",
-            f"{now.inbox_records}/{now.inbox_max_records} waiting",
-        ]
-    parts += _link(now)
+        yield f"{trouble} {span(now.seconds_retrying)} ({in_short(now.retrying)})"
+        yield f"{now.inbox_records}/{now.inbox_max_records} waiting"
+    yield from _link(now)
     if now.retrying is None:
         commit = now.seconds_since_commit
-        parts.append("no commit yet" if commit is None else f"commit {span(commit)} ago")
-    parts.append(f"{now.open_gaps} gap{'' if now.open_gaps == 1 else 's'}")
+        yield "no commit yet" if commit is None else f"commit {span(commit)} ago"
+    yield f"{now.open_gaps} gap{'' if now.open_gaps == 1 else 's'}"
     if now.links_lost_last_hour:
-        parts.append(f"{now.links_lost_last_hour} links lost in 1 h")
+        yield f"{now.links_lost_last_hour} links lost in 1 h"
     if now.dropped and not now.dropping:
-        parts.append(f"{now.dropped} dropped")
-    line = parts[0][:_LONGEST_LINE]
-    for part in parts[1:]:
-        if len(line) + 3 + len(part) <= _LONGEST_LINE:
-            line += f" · {part}"
-    return line
+        yield f"{now.dropped} dropped"
 
 
 def _link(now: Picture) -> list[str]:

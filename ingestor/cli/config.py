@@ -2,10 +2,9 @@
 
 import click
 
-from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.config import database_target, require_database, resolve_key
-from ingestor.config.rendering import example, explain, show
+from ingestor.config.rendering import example, explain, setting, settings_in_force, show
 from ingestor.domain.errors import BadConfiguration
 
 
@@ -15,11 +14,18 @@ def config() -> None:
 
 
 @config.command("show")
+@json_option()
 @settings_options
 @click.pass_obj
-def show_command(invocation: Invocation) -> None:
+def show_command(invocation: Invocation, *, as_json: bool) -> None:
     """Print the settings in force as TOML, each with its origin; passwords are masked."""
-    click.echo(show(invocation.load()), nl=False)
+    loaded = invocation.load()
+    if as_json:
+        from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
+
+        say(settings_in_force(loaded))
+    else:
+        click.echo(show(loaded), nl=False)
 
 
 @config.command("example")
@@ -30,11 +36,18 @@ def example_command() -> None:
 
 @config.command("explain")
 @click.argument("key")
+@json_option()
 @settings_options
 @click.pass_obj
-def explain_command(invocation: Invocation, key: str) -> None:
+def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
     """Tell all about the setting KEY, e.g. hub.receive_deadline_seconds."""
-    click.echo(explain(invocation.load(), key), nl=False)
+    loaded = invocation.load()
+    if as_json:
+        from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
+
+        say(setting(loaded, key))
+    else:
+        click.echo(explain(loaded, key), nl=False)
 
 
 @config.command("validate")
@@ -43,25 +56,33 @@ def explain_command(invocation: Invocation, key: str) -> None:
     is_flag=True,
     help="Look at the settings only, not at the files, credentials and directories they name.",
 )
+@json_option()
 @settings_options
 @click.pass_obj
-def validate_command(invocation: Invocation, *, no_environment: bool) -> int:
+def validate_command(invocation: Invocation, *, no_environment: bool, as_json: bool) -> None:
     """Check the settings, and that the key, the password and the files they name can be used.
 
     Nothing is connected to. Exits with 78 if something is wrong.
     """
     loaded = invocation.load()
-    require_database(loaded.settings)
+    settings = loaded.settings
+    require_database(settings)
+    key = database = None
+    if not no_environment:
+        if settings.hub.ca_file is not None and not settings.hub.ca_file.is_file():
+            raise BadConfiguration(
+                f"hub.ca_file: there is no file {settings.hub.ca_file}\n"
+                f"why: set by {loaded.origin('hub.ca_file')}\n"
+                "fix: correct the path, or remove the setting to trust the system's authorities"
+            )
+        key, database = resolve_key(settings).describe(), database_target(settings).describe()
+    if as_json:
+        from ingestor.cli.documents import ValidSettingsDocument, say  # noqa: PLC0415 - it needs more than settings do
+
+        file = None if loaded.file is None else str(loaded.file)
+        say(ValidSettingsDocument(file, settings.hub.address, key, database))
+        return
     click.echo(f"settings: fine ({loaded.file or 'no file'})")
-    if no_environment:
-        return Exit.OK
-    ca_file = loaded.settings.hub.ca_file
-    if ca_file is not None and not ca_file.is_file():
-        raise BadConfiguration(
-            f"hub.ca_file: there is no file {ca_file}\n"
-            f"why: set by {loaded.origin('hub.ca_file')}\n"
-            "fix: correct the path, or remove the setting to trust the system's authorities"
-        )
-    click.echo(f"hub: {loaded.settings.hub.address}, key from {resolve_key(loaded.settings).describe()}")
-    click.echo(f"database: {database_target(loaded.settings).describe()}")
-    return Exit.OK
+    if not no_environment:
+        click.echo(f"hub: {settings.hub.address}, key from {key}")
+        click.echo(f"database: {database}")

@@ -1,13 +1,14 @@
 """`ingestor db`: the schema of the configured database."""
 
-import json
 import sys
-from dataclasses import asdict
 
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
+from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
 from ingestor.app.retention import Pruned, prune, sizes
+from ingestor.app.upgrade_plan import Blocks, plan_upgrade
+from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.progress import progress_bars
@@ -19,16 +20,46 @@ def db() -> None:
 
 
 @db.command("upgrade")
+@json_option()
 @settings_options
 @click.pass_obj
-def upgrade_command(invocation: Invocation) -> int:
+def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
     """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
     before = upgrade_configured(invocation.load_to_look().settings)
+    if as_json:
+        say(UpgradeDocument(before.found, list(before.pending)))
+        return
     if not before.pending:
         click.echo(f"schema: at {before.found}, nothing to do")
     for step in before.pending:
         click.echo(f"schema: {step}")
-    return Exit.OK
+
+
+@db.command("plan")
+@json_option()
+@settings_options
+@click.pass_obj
+def plan_command(invocation: Invocation, *, as_json: bool) -> None:
+    """Tell which steps an upgrade would take, and which locks each needs on which tables.
+
+    It takes the steps and rolls them back, so it needs the migrator's role, and takes the same locks for at
+    most 15 seconds. Where it does not get one of them within a second, it ends with 69.
+    """
+    plan = plan_upgrade(invocation.load_to_look().settings)
+    if as_json:
+        say(plan)
+        return
+    for step in plan.steps:
+        click.echo(f"{step.revision} {step.title} ({step.seconds:.3f} s)")
+        for each in step.locks:
+            if each.blocks is not Blocks.NOTHING:
+                size = f"{each.bytes:,} bytes"
+                click.echo(
+                    f"  {each.relation} ({size}): blocks {each.blocks.replace('_', ' ')} ({each.mode})"
+                )
+        others = sum(each.blocks is Blocks.NOTHING for each in step.locks)
+        click.echo(f"  locks that block neither reads nor writes: {others}")
+    click.echo("all in one transaction" if plan.steps else f"schema: at {plan.found}, nothing to do")
 
 
 @db.command("status")
@@ -40,13 +71,7 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
     with database_beside(invocation.load_to_look().settings) as url:
         state = schema_at(url)
     if as_json:
-        document = {
-            "found": state.found,
-            "wanted": state.wanted,
-            "pending": state.pending,
-            "fits": state.fits,
-        }
-        click.echo(json.dumps(document, indent=2))
+        say(SchemaDocument(state.found, state.wanted, list(state.pending), state.fits))
     else:
         click.echo(f"database: {state.found or 'no schema'}\nsoftware: {state.wanted}")
         for step in state.pending:
@@ -93,13 +118,7 @@ def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: 
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
     if as_json:
-        document = {
-            "account": settings.account,
-            "dry_run": dry_run,
-            "cuts": {name: cut and cut.isoformat() for name, cut in cuts.items()},
-            "rows": {each.table: each.rows for each in pruned},
-        }
-        click.echo(json.dumps(document, indent=2))
+        say(PruneDocument(settings.account, dry_run, cuts, {each.table: each.rows for each in pruned}))
     else:
         _print_pruned(pruned, "would go" if dry_run else "removed")
 
@@ -111,6 +130,37 @@ def _print_pruned(pruned: list[Pruned], what: str) -> None:
         click.echo("nothing: [retention] keeps everything")
 
 
+@db.command("partition")
+@click.option("--dry-run", is_flag=True, help="Print what would be partitioned, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option()
+@settings_options
+@click.pass_obj
+def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Give the table of records a partition for each month, with the rows that it has, and make months ahead.
+
+    Then `db prune` can remove a month at once. Run it as the tables' owner. On a terminal, it asks first.
+    """
+    settings = invocation.load_to_look().settings
+    plan = partitioning_plan(settings)
+    if not as_json:
+        for each in plan:
+            click.echo(
+                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the part before "
+                f"{each.border:%Y-%m}"
+            )
+    if plan and not (dry_run or yes) and sys.stdin.isatty():
+        click.confirm("Partition them?", abort=True, err=True)
+    months = [] if dry_run else partition_tables(settings)
+    if as_json:
+        say(PartitionDocument(dry_run, plan, months))
+        return
+    for name in months:
+        click.echo(f"made {name}")
+    if not (plan or months):
+        click.echo("nothing to do")
+
+
 @db.command("size")
 @json_option()
 @settings_options
@@ -119,7 +169,7 @@ def size_command(invocation: Invocation, *, as_json: bool) -> None:
     """Tell the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
     found = sizes(invocation.load_to_look().settings)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2, default=str))
+        say(found)
         return
     click.echo(f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest")
     for each in found:

@@ -1,11 +1,18 @@
 """`ingestor dead-letters`: events that could not be applied, and the records they were part of."""
 
+import getpass
+import os
+import sys
+
 import click
 import msgspec
 
 from ingestor.app import evidence
+from ingestor.app.evidence import DeadLetter
 from ingestor.cli.documents import say
 from ingestor.cli.invocation import Invocation, json_option, settings_options
+
+_LONGEST_TEXT = 500
 
 
 @click.group("dead-letters")
@@ -17,20 +24,26 @@ def dead_letters() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many."
 )
+@click.option("--open", "only_open", is_flag=True, help="Only those that are not discarded.")
 @json_option()
 @settings_options
 @click.pass_obj
-def list_command(invocation: Invocation, *, limit: int, as_json: bool) -> None:
+def list_command(invocation: Invocation, *, limit: int, only_open: bool, as_json: bool) -> None:
     """List dead letters; those that came up last come first. Read-only."""
-    document = evidence.dead_letters(invocation.load_to_look().settings, limit)
+    document = evidence.dead_letters(invocation.load_to_look().settings, limit, only_open=only_open)
     if as_json:
         say(document)
         return
     for each in document.dead_letters:
-        at = f"{each.last_received_at:%Y-%m-%d %H:%M:%S}"
-        click.echo(f"{each.id}  {at}  {each.occurrences:>5} times  {each.stage}: {each.reason}")
+        click.echo(_line(each))
     if not document.dead_letters:
-        click.echo(f"no dead letters of the account {document.account}")
+        click.echo(f"no {'open ' if only_open else ''}dead letters of the account {document.account}")
+
+
+def _line(letter: DeadLetter) -> str:
+    at = f"{letter.last_received_at:%Y-%m-%d %H:%M:%S}"
+    line = f"{letter.id}  {at}  {letter.occurrences:>5} times  {letter.stage}: {letter.reason}"
+    return line if letter.discarded_at is None else f"{line}, discarded"
 
 
 @dead_letters.command("show")
@@ -55,6 +68,9 @@ def show_command(invocation: Invocation, *, number: str, as_json: bool) -> None:
     click.echo(
         f"evidence   session {letter.session_id}, ordinal {letter.ordinal}, position {letter.position}"
     )
+    if letter.discarded_at is not None:
+        click.echo(f"discarded  {letter.discarded_at.isoformat()} by {letter.discarded_by}")
+        click.echo(f"           {letter.discard_reason}")
     if record is None:
         click.echo("record     not stored any more")
     else:
@@ -73,3 +89,63 @@ def export_command(invocation: Invocation, *, limit: int, as_json: bool) -> None
     """Print dead letters with their records as JSON, one a line, masked as `show` does. Read-only."""
     for each in evidence.export_of(invocation.load_to_look().settings, limit):
         click.echo(msgspec.json.encode(each))
+
+
+def _printable(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > _LONGEST_TEXT:
+        raise click.BadParameter(f"write it on one line, with 1 to {_LONGEST_TEXT} characters")
+    return text
+
+
+def _caller() -> str:
+    """Who called, also through sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"uid {os.getuid()}"
+
+
+@dead_letters.command("discard")
+@click.argument("numbers", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that are not discarded yet.")
+@click.option("--reason", required=True, callback=_printable, help="Why they need nothing more.")
+@click.option(
+    "--by", default=_caller, callback=_printable, metavar="NAME", help="Who it was.  [default: the caller]"
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be discarded, and note nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option()
+@settings_options
+@click.pass_obj
+def discard_command(
+    invocation: Invocation,
+    *,
+    numbers: tuple[str, ...],
+    everything: bool,
+    reason: str,
+    by: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Note that dead letters have been looked at and need nothing more: who, when and why.
+
+    Their rows and records stay. One whose cause comes up again is open again. On a terminal, it asks first.
+    """
+    if everything == bool(numbers):
+        raise click.UsageError("give the ids of `ingestor dead-letters list`, or --all")
+    settings = invocation.load_to_look().settings
+    letters = evidence.open_letters(settings, None if everything else numbers)
+    if letters and not (dry_run or yes) and sys.stdin.isatty():
+        for each in letters:
+            click.echo(_line(each), err=True)
+        click.confirm(f"Discard {len(letters)} as {by}?", abort=True, err=True)
+    if not dry_run:
+        evidence.discard(settings, letters, by, reason)
+    if as_json:
+        say(evidence.DiscardDocument(settings.account, dry_run, by, reason, letters))
+        return
+    for each in letters:
+        click.echo(f"{_line(each)}, {'would be discarded' if dry_run else 'discarded'}")
+    if not letters:
+        click.echo("nothing: all of these are discarded already")

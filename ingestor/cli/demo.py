@@ -1,15 +1,16 @@
 """`ingestor demo`: the daemon between a simulated hub and a private Postgres, on screen."""
 
-import json
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import click
 
 from ingestor import logs
 from ingestor.app.demo import AccountTotals, Demo, InjectedFault, Scene, demo
+from ingestor.cli.documents import DemoDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option
 from ingestor.cli.signals import stop_on_signals
@@ -53,33 +54,31 @@ def demo_command(
             ending = running.finish()
     document = _document(ending.totals)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        say(document)
     else:
         from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
 
-        for line in summary(ending, document):
+        for line in summary(ending, asdict(document)):
             click.echo(line)
-    return Exit.OK if document["unaccounted"] == 0 else Exit.PROBLEMS
+    return Exit.OK if document.unaccounted == 0 else Exit.PROBLEMS
 
 
-def _document(totals: AccountTotals) -> dict[str, object]:
-    """The final counts. `unaccounted`: records received that are neither stored nor counted as dropped, and
-    stored records without an outcome."""
+def _document(totals: AccountTotals) -> DemoDocument:
     outcomes = dict(totals.outcomes)
     if totals.dropped:
         outcomes["dropped"] = totals.dropped
     missing = totals.received - totals.committed - totals.dropped
-    return {
-        "received": totals.received,
-        "committed": totals.committed,
-        "outcomes": outcomes,
-        "unaccounted": missing + totals.events_without_outcome,
-        "reconnects": max(0, totals.sessions - 1),
-        "requests_answered": totals.requests_answered,
-        "gaps": totals.gaps,
-        "balance_rows": totals.balance_rows,
-        "pair_rows": totals.pair_rows,
-    }
+    return DemoDocument(
+        received=totals.received,
+        committed=totals.committed,
+        outcomes=outcomes,
+        unaccounted=missing + totals.events_without_outcome,
+        reconnects=max(0, totals.sessions - 1),
+        requests_answered=totals.requests_answered,
+        gaps=totals.gaps,
+        balance_rows=totals.balance_rows,
+        pair_rows=totals.pair_rows,
+    )
 
 
 def _scenes(running: Demo, stop: threading.Event) -> Iterator[Scene]:

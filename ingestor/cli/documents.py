@@ -7,17 +7,45 @@ them in `deploy/schemas`.
 import json
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
-from ingestor.app.evidence import DeadLetterDocument, DeadLettersDocument, GapDocument, GapsDocument
+from ingestor.app.evidence import (
+    DeadLetterDocument,
+    DeadLettersDocument,
+    DiscardDocument,
+    GapDocument,
+    GapsDocument,
+)
+from ingestor.app.export import ExportedFile
+from ingestor.app.findings import Finding
+from ingestor.app.installation import Plan
+from ingestor.app.partitioning import PartitionDocument
+from ingestor.app.retention import TableSize
 from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
+from ingestor.app.support_contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
+from ingestor.app.upgrade_plan import UpgradePlan
+from ingestor.config.rendering import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDocument:
+    """`ingestor check --json`."""
+
+    ok: bool
+    """False where a step failed."""
+    seconds: float
+    """All steps together."""
+    findings: list[Finding]
+    """One for each step, in the order of the path; of a step `configuration` one for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +89,138 @@ class StatusDocument(AccountStatus):
 
 @dataclass(frozen=True, slots=True)
 class LiveStatusDocument:
-    """`ingestor status --json` with the database down and the daemon up."""
+    """`ingestor status --json` with the daemon up, and a database that is down or refuses who asks."""
 
     account: str
     live: LiveState
+    database: str
+    """Why the database was not asked."""
     problems: list[str]
 
 
-DOCUMENTS: dict[str, type] = {
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; settings that are wrong are a failure."""
+
+    file: str | None
+    """The configuration file; null where there is none."""
+    hub: str
+    """Its address."""
+    key_source: str | None
+    """Where the key comes from; null with `--no-environment`, as the database is."""
+    database: str | None
+    """Without its password."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeDocument:
+    """`ingestor db upgrade --json`."""
+
+    found: str | None
+    """The schema's revision before; null where there was none."""
+    done: list[str]
+    """The steps of the upgrade, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaDocument:
+    """`ingestor db status --json`."""
+
+    found: str | None
+    """The schema's revision; null where there is none."""
+    wanted: str
+    """The revision that this software works with."""
+    pending: list[str]
+    """Steps of an upgrade, in their order."""
+    fits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PruneDocument:
+    """`ingestor db prune --json`."""
+
+    account: str
+    dry_run: bool
+    """True: nothing was removed."""
+    cuts: dict[str, datetime | None]
+    """By setting of [retention] the moment before which rows go; null where all are kept."""
+    rows: dict[str, int]
+    """By table how many went, or would go."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoDocument:
+    """`ingestor demo --json`."""
+
+    received: int
+    committed: int
+    outcomes: dict[str, int]
+    unaccounted: int
+    """Records received that are neither stored nor counted as dropped, and stored ones without an outcome."""
+    reconnects: int
+    requests_answered: int
+    gaps: dict[str, dict[str, int]]
+    """By kind, then by `open` and `ended`."""
+    balance_rows: int
+    pair_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailureDocument:
+    """What any command prints with `--json` if it fails."""
+
+    error: str
+    advice: list[str]
+    """Lines that begin with `why: ` or `fix: `."""
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationDocument:
+    """`ingestor install --json` and `ingestor uninstall --json`."""
+
+    dry_run: bool
+    plan: Plan
+    not_run: list[str]
+    """Commands of the plan that were left out: those for systemd where it does not run, and all of them
+    for another root."""
+
+
+DOCUMENTS: dict[str, Any] = {
+    "check": CheckDocument,
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "db partition": PartitionDocument,
+    "dead-letters discard": DiscardDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "db plan": UpgradePlan,
+    "support-bundle": BundleReport,
+    "support-bundle contents": BundleContents,
+    "install": InstallationDocument,
+    "uninstall": InstallationDocument,
     "pause": SignalDocument,
     "resume": SignalDocument,
-    "status": StatusDocument,
-    "status without-database": LiveStatusDocument,
     "top": Activity,
     "tail": TailEvent,
+    "status": StatusDocument,
+    "status without-database": LiveStatusDocument,
+    "config show": list[Setting],
+    "config explain": Setting,
+    "config validate": ValidSettingsDocument,
+    "db upgrade": UpgradeDocument,
+    "db status": SchemaDocument,
+    "db prune": PruneDocument,
+    "db size": list[TableSize],
+    "export": list[ExportedFile],
+    "demo": DemoDocument,
+    "failure": FailureDocument,
 }
-"""By command; of `dead-letters export` and `tail` it is the type of each line. With the database down,
-`status` prints what is here `status without-database`."""
+"""By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
+`status without-database` with the database down, and any command prints `failure` if it fails."""
 
 
 def say(document: object) -> None:

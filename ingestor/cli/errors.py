@@ -103,11 +103,12 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False, as_reco
         log.critical("daemon_failed", error=what, advice=advice, exit_code=int(code), exc_info=trace)
         return code
     what, *advice = [logs.printable(logs.redact(line)) for line in lines]
-    text = "\n  ".join([f"error: {what}", *advice])
+    journal = logs.is_journal(sys.stderr)  # which makes a record of each line
+    text = ("; " if journal else "\n  ").join([f"error: {what}", *advice])
     if debug:
         trace_text = "".join(traceback.format_exception(error))
         text = logs.printable(logs.redact(trace_text), keep_newlines=True) + text
-    _say(textwrap.indent(text, "<3>") if logs.is_journal(sys.stderr) else text)
+    _say(textwrap.indent(text, "<3>") if journal else text)
     if as_json:
         click.echo(json.dumps({"error": what, "advice": advice, "exit_code": code}, indent=2))
     return code

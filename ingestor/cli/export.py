@@ -1,7 +1,5 @@
 """`ingestor export`: views of `report` as files."""
 
-import json
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -9,6 +7,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ingestor.app.export import TIMES, Format, Wanted, export
+from ingestor.cli.documents import say
 from ingestor.cli.invocation import Invocation, json_option, settings_options
 from ingestor.cli.period import Moment, Zone, between
 from ingestor.cli.progress import progress_bars
@@ -51,7 +50,7 @@ def export_command(
     with progress_bars() as progress:
         files = export(settings, wanted, progress)
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in files], indent=2))
+        say(files)
         return
     for each in files:
         click.echo(f"{each.rows:>10}  {directory / each.name}")

@@ -26,7 +26,7 @@ COMMANDS = {
     "run": "Run the daemon until it is asked to stop.",
     "demo": "Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.",
     "hub": "Serve a simulated hub on loopback until interrupted.",
-    "check": "Try configuration, key, hub, database and schema once; each failing line says how to mend it.",
+    "check": "Try the whole path once, from settings to tables; each failing line says how to mend it.",
     "status": "Tell how the account stands, with the daemon up or down.",
     "top": "Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.",
     "tail": "Show events as the running daemon commits them.",
@@ -39,6 +39,9 @@ COMMANDS = {
     "statement": "Write a month of the account as one HTML file.",
     "export": "Write views of schema report into files, with a manifest that proves them.",
     "db": "Schema, roles and size of the database.",
+    "support-bundle": "Write an archive for whoever helps: versions, settings, status, counts, log; no data.",
+    "install": "Install units, settings, man page and completion, without the Debian package.",
+    "uninstall": "Stop all accounts and remove what `ingestor install` has placed.",
     "config": "Show, explain and validate settings.",
 }
 """Each in the module of its name, and its line in `ingestor --help`: known without importing it."""

@@ -1,16 +1,22 @@
 """`ingestor run`: the daemon."""
 
 import os
+import threading
 
 import click
+import structlog
 
-from ingestor import daemon, logs
+from ingestor import __version__, daemon, logs
 from ingestor.app.database import database
+from ingestor.app.reloading import Reloading
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
 from ingestor.cli.signals import stop_on_signals
-from ingestor.config import database_target, resolve_key
+from ingestor.config import Loaded
+from ingestor.config.rendering import fingerprint, setting
+
+log = structlog.get_logger()
 
 
 @click.command("run")
@@ -18,22 +24,39 @@ from ingestor.config import database_target, resolve_key
 @click.pass_obj
 def run(invocation: Invocation) -> int:
     """Run the daemon until it is asked to stop."""
-    stop = invocation.stop
+    stop, reload = invocation.stop, threading.Event()
     invocation.as_record = not logs.configure()  # until the settings say how
-    with stop_on_signals(stop):
+    with stop_on_signals(stop, reload=reload):
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
-        key = resolve_key(settings)
-        key.read()  # a missing key is said now, not at the first connect
+        _say_what_starts(loaded)
+        reloading = Reloading(settings, invocation.load)  # where there is no key, that is said now
         notifier = Notifier.from_environment(os.environ, os.getpid())
         with database(settings) as address:
             if stop.is_set():
                 return Exit.OK
-            origin = {
-                "database": database_target(settings).describe(),
-                "configuration": None if loaded.file is None else str(loaded.file),
-            }
-            ingestor = Ingestor(settings, address, key.read, origin)
-            with stop_on_signals(stop, ingestor.abandon):
-                return daemon.run(ingestor, notifier, settings.drain.deadline_seconds, stop)
+            ingestor = Ingestor(settings, address, reloading.key)
+
+            def reload_if_asked() -> None:
+                if reload.is_set():
+                    reload.clear()
+                    reloading.reload(ingestor)
+
+            with stop_on_signals(stop, ingestor.abandon, reload):
+                drain = settings.drain.deadline_seconds
+                return daemon.run(ingestor, notifier, drain, stop, reload_if_asked)
+
+
+def _say_what_starts(loaded: Loaded) -> None:
+    """Before anything can fail: whoever reads of a failure sees which settings it was met with."""
+    url, directory = (setting(loaded, f"database.{name}").value for name in ("url", "embedded_directory"))
+    log.info(
+        "daemon_starting",
+        version=__version__,
+        account=loaded.settings.account,
+        configuration=None if loaded.file is None else str(loaded.file),
+        settings_hash=fingerprint(loaded.settings),
+        hub=loaded.settings.hub.address,
+        database=url or directory,
+    )

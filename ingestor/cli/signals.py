@@ -8,7 +8,7 @@ import faulthandler
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -25,15 +25,21 @@ def interrupt_remembered(stop: threading.Event) -> Iterator[None]:
         raise KeyboardInterrupt
 
     kept = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    with _handled(interrupted, [] if kept else [signal.SIGINT]):
+    with _handled({} if kept else {signal.SIGINT: interrupted}):
         yield
 
 
 @contextmanager
-def stop_on_signals(stop: threading.Event, insist: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """For a command that runs until it is asked to stop: the first SIGTERM, SIGINT or SIGHUP (a terminal that
-    was closed) sets `stop`, the second calls `insist` and exits. SIGUSR1 writes the stacks of all threads to
-    standard error, and so does what kills the process: systemd's watchdog sends SIGABRT."""
+def stop_on_signals(
+    stop: threading.Event, insist: Callable[[], None] = lambda: None, reload: threading.Event | None = None
+) -> Iterator[None]:
+    """For a command that runs until it is asked to stop: the first SIGTERM, SIGINT or SIGHUP sets `stop`, the
+    second calls `insist` and exits. SIGUSR1 writes the stacks of all threads to standard error, and so does
+    what kills the process: systemd's watchdog sends SIGABRT.
+
+    Args:
+        reload: set by SIGHUP instead, where no terminal is there whose end the signal would mean.
+    """
 
     def asked(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
@@ -41,24 +47,37 @@ def stop_on_signals(stop: threading.Event, insist: Callable[[], None] = lambda: 
             raise SystemExit(128 + number)
         stop.set()
 
-    numbers = [signal.SIGTERM, signal.SIGINT]
+    def hung_up(_number: int, _frame: FrameType | None) -> None:
+        if reload is not None:
+            reload.set()
+
+    handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: asked, signal.SIGINT: asked}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
-        numbers.append(signal.SIGHUP)
+        handlers[signal.SIGHUP] = asked if reload is None or _has_terminal() else hung_up
     stderr = _standard_error()
     faulthandler.enable(stderr)
     faulthandler.register(signal.SIGUSR1, stderr)
-    with _handled(asked, numbers):
+    with _handled(handlers):
         yield
 
 
 @contextmanager
-def _handled(handler: _Handler, numbers: list[signal.Signals]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in numbers}
+def _handled(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
         for number, former in before.items():
             signal.signal(number, former)
+
+
+def _has_terminal() -> bool:
+    """Whether one controls this process, as it does not under systemd."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _standard_error() -> int:

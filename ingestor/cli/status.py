@@ -19,7 +19,7 @@ from ingestor.app.status import (
 from ingestor.cli.documents import LiveStatusDocument, StatusDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
-from ingestor.domain.errors import Transient
+from ingestor.domain.errors import CredentialRefused, Transient
 from ingestor.logs import redact
 
 
@@ -33,10 +33,10 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
     live = live_state(settings.account)
     try:
         account = status(settings)
-    except Transient as error:
+    except (Transient, CredentialRefused) as error:
         if live is None:
             raise
-        return _without_database(live, str(error), as_json=as_json)
+        return _without_database(live, error, as_json=as_json)
     found = problems(account)
     if as_json:
         known = {each.name: getattr(account, each.name) for each in fields(account)}
@@ -47,19 +47,24 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
     return Exit.PROBLEMS if found else Exit.OK
 
 
-def _without_database(live: LiveState, error: str, *, as_json: bool) -> int:
-    """What the daemon itself tells over its socket."""
-    found = [f"the database cannot be asked: {redact(error.splitlines()[0])}"]
+def _without_database(live: LiveState, error: Transient | CredentialRefused, *, as_json: bool) -> int:
+    """What the daemon itself tells over its socket. That the database refuses whoever asks here, as it does
+    root where only the daemon's user has a role, is no problem of the account."""
+    what, *rest = redact(str(error)).splitlines()
+    why = next((line.removeprefix("why: ") for line in rest if line.startswith("why: ")), "")
+    database = f"{what}: {why}" if why else what
+    found = [f"the database cannot be asked: {what}"] if isinstance(error, Transient) else []
     found += [*live.not_live, *(f"{name}: {text}" for name, text in live.not_ready.items())]
     if as_json:
-        say(LiveStatusDocument(live.account, live, found))
+        say(LiveStatusDocument(live.account, live, database, found))
     else:
         click.echo(f"account   {live.account}")
         click.echo(f"daemon    answers, pid {live.pid}, version {live.version}")
         click.echo(f"state     {live.status}")
+        click.echo(f"database  not asked: {database}")
         for problem in found:
             click.echo(f"problem   {problem}")
-    return Exit.PROBLEMS
+    return Exit.PROBLEMS if found else Exit.OK
 
 
 def lines(account: AccountStatus) -> Iterator[str]:
@@ -71,7 +76,8 @@ def lines(account: AccountStatus) -> Iterator[str]:
     yield f"dropped   {account.dropped_records} records in the last 24 hours"
     yield f"links     {account.links_lost_last_hour} lost in the last hour"
     newest = f", the newest: {account.newest_dead_letter}" if account.newest_dead_letter else ""
-    yield f"letters   {account.dead_letters} quarantined{newest}"
+    discarded = f", {account.discarded_dead_letters} discarded" if account.discarded_dead_letters else ""
+    yield f"letters   {account.dead_letters} quarantined{discarded}{newest}"
     for each in account.sequence_steps:
         yield (
             f"steps     {each.share:.1%} of the versions that were {each.origin} rose by {each.step} "

@@ -1,7 +1,8 @@
 """Settings: read once, checked as a whole, frozen; each value remembers where it came from."""
 
+from ingestor.config.keys import differing
 from ingestor.config.loading import Loaded, WrongSettings, load
-from ingestor.config.model import Environment, Hub, Inbox, Metrics, Settings, Snapshots
+from ingestor.config.model import Environment, Hub, Inbox, Metrics, Negotiate, Settings, Snapshots
 from ingestor.config.secrets import database_password, resolve_key
 from ingestor.config.targets import EmbeddedDatabase, ExternalDatabase, database_target, require_database
 
@@ -13,11 +14,13 @@ __all__ = [
     "Inbox",
     "Loaded",
     "Metrics",
+    "Negotiate",
     "Settings",
     "Snapshots",
     "WrongSettings",
     "database_password",
     "database_target",
+    "differing",
     "load",
     "require_database",
     "resolve_key",

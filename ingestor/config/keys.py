@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
 from typing import Any, get_type_hints
 
@@ -58,6 +58,15 @@ def all_keys() -> dict[str, Key]:
             name = f"{section}.{each.name}" if section else each.name
             keys[name] = Key(name, kind, each.default, *(example or [None]))
     return keys
+
+
+def value_of(settings: Settings, key: Key) -> Any:
+    return reduce(getattr, key.name.split("."), settings)
+
+
+def differing(one: Settings, other: Settings) -> list[str]:
+    """The names of the settings that have another value in the other one."""
+    return [name for name, key in all_keys().items() if value_of(one, key) != value_of(other, key)]
 
 
 @cache

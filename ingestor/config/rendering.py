@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from functools import reduce
+from hashlib import sha256
 from textwrap import wrap
 from typing import Any
 
-from ingestor.config.keys import Key, all_keys, nearest, sections
+from ingestor.config.keys import Key, all_keys, nearest, sections, value_of
 from ingestor.config.loading import Loaded
 from ingestor.config.model import Settings
 from ingestor.config.values import Secret, bad, mask_url
+
+Value = str | int | float | None
 
 _WIDTH = 100
 
@@ -42,11 +45,41 @@ def show(loaded: Loaded) -> str:
         origin = _one_line(loaded.origin(key.name))
         return f"# {name} is not set" if value is None else f"{name} = {_toml(value)}  # {origin}"
 
-    return f"# file: {loaded.file or 'none'}\n" + _document(entry, lambda _: "\n")
+    head = f"# file: {loaded.file or 'none'}\n# hash of the values: {fingerprint(loaded.settings)}\n"
+    return head + _document(entry, lambda _: "\n")
 
 
-def explain(loaded: Loaded, name: str) -> str:
-    """All there is to know about one setting.
+def fingerprint(settings: Settings) -> str:
+    """Twelve hexadecimal digits that differ where any setting does; passwords count as masked."""
+    values = {key.name: _toml(value_of(settings, key)) for key in all_keys().values()}
+    return sha256(json.dumps(values).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All there is to know about one setting; passwords masked."""
+
+    name: str
+    """As in TOML: `hub.url`, or `account` at the top."""
+    value: Value
+    """The one in force; null: not set."""
+    origin: str
+    """Who gave it: a file and line, a variable, the command line, or `default`."""
+    kind: str
+    """What it must be, for people, with its range."""
+    default: Value
+    variable: str
+    """Its environment variable."""
+    description: str
+
+
+def settings_in_force(loaded: Loaded) -> list[Setting]:
+    """Every setting, in the order of the example."""
+    return [_setting(loaded, key) for key in all_keys().values()]
+
+
+def setting(loaded: Loaded, name: str) -> Setting:
+    """One setting.
 
     Raises:
         BadConfiguration: there is no such setting.
@@ -59,19 +92,33 @@ def explain(loaded: Loaded, name: str) -> str:
             "it is not in the list of `ingestor config example`",
             f"did you mean {guess}?" if guess else "choose one of that list",
         )
+    return _setting(loaded, key)
+
+
+def _setting(loaded: Loaded, key: Key) -> Setting:
+    return Setting(
+        key.name,
+        _plain(value_of(loaded.settings, key)),
+        loaded.origin(key.name),
+        key.kind.words,
+        _plain(key.default),
+        key.variable,
+        key.description,
+    )
+
+
+def explain(loaded: Loaded, name: str) -> str:
+    """The same as text. Raises as `setting`."""
+    found = setting(loaded, name)
     rows = {
-        "value": _toml(value_of(loaded.settings, key)),
-        "origin": _one_line(loaded.origin(name)),
-        "kind": key.kind.words,
-        "default": _toml(key.default),
-        "variable": key.variable,
+        "value": _toml(found.value),
+        "origin": _one_line(found.origin),
+        "kind": found.kind,
+        "default": _toml(found.default),
+        "variable": found.variable,
     }
-    lines = [name, *wrap(key.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines = [name, *wrap(found.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {label:<9} {text}" for label, text in rows.items())]) + "\n"
-
-
-def value_of(settings: Settings, key: Key) -> Any:
-    return reduce(getattr, key.name.split("."), settings)
 
 
 def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> str:
@@ -86,16 +133,23 @@ def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> s
     return text
 
 
+def _plain(value: Any) -> Value:
+    """As JSON can have it, without a password."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, Secret):
+        return mask_url(value.text)
+    return str(value.value if isinstance(value, Enum) else value)
+
+
 def _toml(value: Any) -> str:
+    value = _plain(value)
     if value is None:
         return "not set"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         return f"{value:_}" if value >= 10_000 else str(value)
-    if isinstance(value, Secret):
-        value = mask_url(value.text)
-    value = str(value.value if isinstance(value, Enum) else value)
     # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 

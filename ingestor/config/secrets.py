@@ -89,8 +89,8 @@ def resolve_key(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
         raise bad(
             "there is no Hercle API key",
             f"no systemd credential {KEY_CREDENTIAL}, no hub.key_file, no variable {KEY_VARIABLE}",
-            f"LoadCredential={KEY_CREDENTIAL}:/etc/ingestor/{KEY_CREDENTIAL} in the unit, or "
-            f"hub.key_file in the configuration, or {KEY_VARIABLE} for a try by hand",
+            f"for a unit write it into /etc/ingestor/ACCOUNT.key, which LoadCredential={KEY_CREDENTIAL} "
+            f"passes on; or use hub.key_file, or {KEY_VARIABLE} for a try by hand",
         )
     source.read()
     return source

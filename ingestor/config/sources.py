@@ -4,6 +4,7 @@ No library for settings is used for this: they forget where a value came from, a
 they do not know. An operator needs both.
 """
 
+import os.path
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,8 @@ def find_file(environ: Mapping[str, str], explicit: Path | None) -> Path | None:
         home and f"{home}/ingestor",
     ]
     usual = (Path(place) / FILE_NAME for place in places if place)
-    return explicit or next((path for path in usual if path.is_file()), None)
+    # Not Path.is_file: where the home directory is another user's, as after `runuser -u`, that is an error.
+    return explicit or next((path for path in usual if os.path.isfile(path)), None)  # noqa: PTH113
 
 
 def from_file(path: Path) -> Iterator[Given]:

@@ -40,7 +40,7 @@ class LineHandler(logging.Handler):
         try:
             line = self.format(record)
         except Exception:  # noqa: BLE001 - the library's way would print arguments that nobody has redacted
-            line = f'{{"level": "error", "event": "log_record_lost", "line": {record.lineno}}}'
+            line = f'{{"event":"log_record_lost","level":"error","line":{record.lineno}}}'
         if self._lines.qsize() < MOST_LINES:
             self._lines.put(f"{line}\n")
         else:

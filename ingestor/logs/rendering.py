@@ -17,7 +17,8 @@ MAX_BYTES = 4096 - len("<6>\n")
 """`journalctl -o json` shows null for a message above 4096 bytes."""
 
 _LIMITS = (1024, 256, 64, 16)
-_FIRST = ("timestamp", "level", "event", "exception_type")
+_FIRST = ("event", "level", "timestamp", "exception_type")
+"""The event begins the line: a terminal of 80 columns shows it whole."""
 _TRACE = "exception"
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _MOST_ITEMS = 20
@@ -50,7 +51,7 @@ class LineRenderer:
         for limit in _LIMITS:
             line = str(self._render(logger, method, self._clean(event, limit)))
             if len(line.encode()) <= MAX_BYTES:
-                return prefix + line
+                return indent(line, prefix)  # of a traceback for people each line is a record of the journal
         essence = {name: event[name] for name in _FIRST if name in event}
         essence["dropped_facts"] = len(event) - len(essence)
         return prefix + str(self._render(logger, method, self._clean(essence, _LIMITS[-2])))
@@ -96,7 +97,7 @@ class LineRenderer:
 
 def as_json() -> Processor:
     """One JSON object on one line."""
-    return structlog.processors.JSONRenderer(ensure_ascii=False)
+    return structlog.processors.JSONRenderer(ensure_ascii=False, separators=(",", ":"))
 
 
 def for_people(*, colours: bool) -> Processor:

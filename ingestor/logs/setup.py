@@ -55,6 +55,7 @@ def configure(
     terminal = stream is not None and stream.isatty()
     console = format == "console" or (format == "auto" and terminal)
     render = for_people(colours=terminal and "NO_COLOR" not in os.environ) if console else as_json()
+    journal = is_journal(stream)
     root = logging.getLogger()
     root.setLevel(level.upper())
     _handler(root, stream).setFormatter(
@@ -63,11 +64,11 @@ def configure(
             processors=[
                 structlog.stdlib.add_logger_name,
                 structlog.stdlib.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                *([] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True)]),  # it has one
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _name_exception,
                 structlog.processors.format_exc_info,
-                LineRenderer(render, redact, priorities=is_journal(stream)),
+                LineRenderer(render, redact, priorities=journal),
             ],
         )
     )

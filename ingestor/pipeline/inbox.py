@@ -43,6 +43,7 @@ class InboxLevel:
     """Records dropped since the start of the process."""
     dropping: int
     """While it drops: how many since it began to; else 0."""
+    half_full: bool
 
 
 class Inbox:
@@ -113,7 +114,9 @@ class Inbox:
         """How full it is now."""
         with self._something:
             dropping = self._dropped_total - self._dropped_before if self._out_of_patience else 0
-            return InboxLevel(len(self._records), self._bytes, self._dropped_total, dropping)
+            records, limits = len(self._records), self._limits
+            half_full = 2 * records >= limits.max_records or 2 * self._bytes >= limits.max_bytes
+            return InboxLevel(records, self._bytes, self._dropped_total, dropping, half_full)
 
     def _has_something(self) -> bool:
         return bool(self._records or self._facts or self._dropped or self._closed)

@@ -12,6 +12,7 @@ log = structlog.get_logger()
 LEVELS = {
     "confirmation_resolved": "info",
     "gap_ended": "info",
+    "gap_expected": "info",
     "stream_first_seen": "info",
     "stream_degraded": "error",
 }

@@ -16,6 +16,7 @@ class Patience:
         self._times = 0
         self._reason = ""
         self._logged_at = 0.0
+        self._events = set[str]()
 
     def is_news(self, reason: str) -> bool:
         """Whether this failure is to be logged: the first one, another reason, and the same once a minute."""
@@ -24,6 +25,12 @@ class Patience:
             return False
         self._reason, self._logged_at = reason, now
         return True
+
+    def is_first(self, event: str) -> bool:
+        """Whether this event, which is logged once while the same thing is attempted, has not been logged."""
+        known = event in self._events
+        self._events.add(event)
+        return not known
 
     def next_pause(self) -> float:
         """Seconds until the next attempt. A few attempts too many cost one client's server nothing."""

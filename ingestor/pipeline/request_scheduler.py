@@ -133,6 +133,12 @@ class RequestScheduler:
         with self._changed:
             return {command.value: history.failures for command, history in self._history.items()}
 
+    def use(self, rules: RequestRules) -> None:
+        """Go by these from now on; a request that is open keeps its deadline."""
+        with self._changed:
+            self._rules = rules
+            self._changed.notify()
+
     # --- reasons to request ---
 
     def request(self, command: Command, cause: RequestCause) -> None:

@@ -40,7 +40,7 @@ class RawEventRow(Row, frozen=True, gc=False):
 
 
 class OutcomeRow(Row, frozen=True, gc=False):
-    """What became of one event."""
+    """What became of one event, and the version of its stream that it became, if any."""
 
     session_id: UUID
     ordinal: int
@@ -55,26 +55,13 @@ class OutcomeRow(Row, frozen=True, gc=False):
     epoch: Int4 | None
     sequence: int | None
     revision: Int4 | None
-
-
-class VersionRow(Row, frozen=True, gc=False):
-    """A snapshot that became state."""
-
-    kind: Kind
-    user_id: str
-    valid_from: datetime
-    epoch: Int4
-    sequence: int
-    revision: Int4
-    session_id: UUID
-    ordinal: int
-    position: Int4
-    received_at: datetime
-    deleted: bool
-    origin: Origin
-    passed_over: int
+    valid_from: datetime | None = None
+    """None unless it became a version; with it, all from `kind` to `passed_over` is set."""
+    deleted: bool | None = None
+    origin: Origin | None = None
+    passed_over: int | None = None
     """Sequence numbers between the version before and this one."""
-    previous_confirmed_until: datetime | None
+    previous_confirmed_until: datetime | None = None
 
 
 class BalanceRow(Row, frozen=True, gc=False):

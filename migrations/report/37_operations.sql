@@ -43,7 +43,6 @@ GROUP BY account, stage, reason, subject;
 
 COMMENT ON VIEW report.dead_letter_summary IS
     'What could not be applied, by reason?';
-COMMENT ON COLUMN report.dead_letter_summary.account IS 'Name of the account.';
 COMMENT ON COLUMN report.dead_letter_summary.stage IS 'decode or store.';
 COMMENT ON COLUMN report.dead_letter_summary.reason IS 'One word of a fixed set.';
 COMMENT ON COLUMN report.dead_letter_summary.subject IS 'Subject of the envelope, where readable.';
@@ -108,19 +107,22 @@ WHERE NOT EXISTS (
 
 COMMENT ON VIEW report.data_quality IS
     'Must return no rows: what an operator has to look at before the figures are used.';
-COMMENT ON COLUMN report.data_quality.account IS 'Name of the account.';
 COMMENT ON COLUMN report.data_quality.problem IS 'Name of the check.';
 COMMENT ON COLUMN report.data_quality.detail IS 'What it found.';
 
 CREATE VIEW report.size AS
 SELECT
     c.relname::text AS "table",
-    greatest(c.reltuples, 0)::bigint AS estimated_rows,
-    pg_table_size(c.oid) AS table_bytes,
-    pg_indexes_size(c.oid) AS index_bytes,
-    pg_total_relation_size(c.oid) AS total_bytes
+    sum(greatest(part.reltuples, 0)) FILTER (WHERE part.relkind = 'r')::bigint AS estimated_rows,
+    sum(pg_table_size(part.oid))::bigint AS table_bytes,
+    sum(pg_indexes_size(part.oid))::bigint AS index_bytes,
+    sum(pg_total_relation_size(part.oid))::bigint AS total_bytes
 FROM pg_class AS c
-WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version';
+JOIN pg_class AS part
+    ON part.oid = c.oid OR part.oid IN (SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = c.oid)
+WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND c.relname <> 'alembic_version'
+GROUP BY c.relname;
 
 COMMENT ON VIEW report.size IS
     'How much room does each table of the private schema take?';

@@ -138,11 +138,30 @@ CREATE TABLE ingest.outcome (
     epoch integer,
     sequence bigint,
     revision integer,
-    PRIMARY KEY (account, session_id, ordinal, position, received_at)
+    valid_from timestamptz,
+    deleted boolean,
+    origin text,
+    passed_over bigint,
+    previous_confirmed_until timestamptz,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (account, session_id, ordinal, position, received_at),
+    CONSTRAINT outcome_version_check CHECK (
+        valid_from IS NULL
+        OR kind IS NOT NULL AND user_id IS NOT NULL AND epoch IS NOT NULL AND sequence IS NOT NULL
+            AND revision IS NOT NULL AND deleted IS NOT NULL AND origin IS NOT NULL AND passed_over IS NOT NULL
+    )
 );
 -- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
 CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
-COMMENT ON TABLE ingest.outcome IS 'What became of each event: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome.';
+-- The versions in their order: see ingest.version.
+CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision)
+    WHERE valid_from IS NOT NULL;
+-- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
+-- a new version, none for the pushes of a hub that pushes every number.
+CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
+    INCLUDE (previous_confirmed_until, recorded_at)
+    WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
+COMMENT ON TABLE ingest.outcome IS 'What became of each event, and the version of its stream that it became, if any: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome and ingest.version.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -157,6 +176,12 @@ COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event na
 COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
 COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
+COMMENT ON COLUMN ingest.outcome.valid_from IS 'When the version that the event became was first seen; never before the version that it follows. Null where it became none.';
+COMMENT ON COLUMN ingest.outcome.deleted IS 'Of a version: the hub flagged the whole balance record as deleted.';
+COMMENT ON COLUMN ingest.outcome.origin IS 'Of a version: pushed, the hub sent it by itself; answered, it answers a request of ours.';
+COMMENT ON COLUMN ingest.outcome.passed_over IS 'Of a version: how many sequence numbers lie between the version before and this one.';
+COMMENT ON COLUMN ingest.outcome.previous_confirmed_until IS 'Of a version: when the version before it was last confirmed, the start of what is not known in between.';
+COMMENT ON COLUMN ingest.outcome.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE VIEW ingest.event_outcome AS
 SELECT
@@ -186,31 +211,13 @@ COMMENT ON COLUMN ingest.event_outcome.epoch IS 'Epoch of the version that the e
 COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence that the event carries, or was given.';
 COMMENT ON COLUMN ingest.event_outcome.revision IS 'Revision of the version that the event became.';
 
-CREATE TABLE ingest.version (
-    account text NOT NULL,
-    kind text NOT NULL,
-    user_id text NOT NULL,
-    valid_from timestamptz NOT NULL,
-    epoch integer NOT NULL,
-    sequence bigint NOT NULL,
-    revision integer NOT NULL,
-    session_id uuid NOT NULL,
-    ordinal bigint NOT NULL,
-    position integer NOT NULL,
-    received_at timestamptz NOT NULL,
-    deleted boolean NOT NULL,
-    origin text NOT NULL,
-    passed_over bigint NOT NULL,
-    previous_confirmed_until timestamptz,
-    recorded_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision)
-);
--- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
--- a new version, none for the pushes of a hub that pushes every number.
-CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
-    INCLUDE (previous_confirmed_until, recorded_at)
-    WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
-COMMENT ON TABLE ingest.version IS 'Every snapshot that became state, in order.';
+CREATE VIEW ingest.version AS
+SELECT
+    account, kind, user_id, valid_from, epoch, sequence, revision, session_id, ordinal, position, received_at, deleted,
+    origin, passed_over, previous_confirmed_until, recorded_at
+FROM ingest.outcome
+WHERE valid_from IS NOT NULL;
+COMMENT ON VIEW ingest.version IS 'Every snapshot that became state, in order.';
 COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
 COMMENT ON COLUMN ingest.version.user_id IS 'The hub''s user; empty for pairs.';
@@ -464,16 +471,22 @@ CREATE TABLE ingest.gap (
     pairs_confirmed_by_ordinal bigint,
     ended_at timestamptz,
     recorded_at timestamptz NOT NULL DEFAULT now(),
+    balances_confirmation_recorded_at timestamptz NOT NULL DEFAULT now(),
+    pairs_confirmation_recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, session_id, ordinal, position, kind, opened_at)
 );
 CREATE INDEX gap_account_missed_from_idx ON ingest.gap (account, missed_from);
--- Which gaps hold a moment? Written with a gap and its end only.
-CREATE INDEX gap_balances_during_idx ON ingest.gap
-    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(balances_confirmed_at, 'infinity'))))
-    WHERE 'balances' = ANY (touches);
-CREATE INDEX gap_pairs_during_idx ON ingest.gap
-    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))))
-    WHERE 'pairs' = ANY (touches);
+-- Which gaps hold a moment, as far as it was known at it or later? Written with a gap and its end only.
+CREATE INDEX gap_balances_during_idx ON ingest.gap USING gist (tstzrange(
+    missed_from,
+    CASE WHEN balances_confirmed_at IS NULL THEN 'infinity'
+        ELSE greatest(missed_from, balances_confirmed_at, balances_confirmation_recorded_at) END
+)) WHERE 'balances' = ANY (touches);
+CREATE INDEX gap_pairs_during_idx ON ingest.gap USING gist (tstzrange(
+    missed_from,
+    CASE WHEN pairs_confirmed_at IS NULL THEN 'infinity'
+        ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
+)) WHERE 'pairs' = ANY (touches);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
 COMMENT ON TABLE ingest.gap IS 'Every interval in which we may have missed something, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
@@ -500,6 +513,8 @@ COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_session_id IS 'Session of that s
 COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
 COMMENT ON COLUMN ingest.gap.ended_at IS 'When every kind that it touches was confirmed; null while it is open.';
 COMMENT ON COLUMN ingest.gap.recorded_at IS 'When it was stored here: the start of the transaction.';
+COMMENT ON COLUMN ingest.gap.balances_confirmation_recorded_at IS 'When balances_confirmed_at was stored as it is, null included.';
+COMMENT ON COLUMN ingest.gap.pairs_confirmation_recorded_at IS 'When pairs_confirmed_at was stored as it is, null included.';
 
 CREATE TABLE ingest.confirmation (
     account text NOT NULL,
@@ -515,10 +530,14 @@ CREATE TABLE ingest.confirmation (
     resolved_at timestamptz,
     resolved_by_session_id uuid,
     resolved_by_ordinal bigint,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    resolution_recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, session_id, ordinal, position, reason, raised_at)
 );
-CREATE INDEX confirmation_during_idx ON ingest.confirmation
-    USING gist (tstzrange(raised_at, greatest(raised_at, coalesce(resolved_at, 'infinity'))));
+CREATE INDEX confirmation_during_idx ON ingest.confirmation USING gist (tstzrange(
+    raised_at,
+    CASE WHEN resolved_at IS NULL THEN 'infinity' ELSE greatest(raised_at, resolved_at, resolution_recorded_at) END
+));
 CREATE INDEX confirmation_open_idx ON ingest.confirmation (account) WHERE resolution IS NULL;
 COMMENT ON TABLE ingest.confirmation IS 'Snapshots that needed confirmation before they were applied: suspected resets, conflicts, emptied lists.';
 COMMENT ON COLUMN ingest.confirmation.account IS 'Name of the account, from the configuration.';
@@ -534,6 +553,8 @@ COMMENT ON COLUMN ingest.confirmation.resolution IS 'confirmed, refuted, superse
 COMMENT ON COLUMN ingest.confirmation.resolved_at IS 'When it was resolved.';
 COMMENT ON COLUMN ingest.confirmation.resolved_by_session_id IS 'Session of the event that resolved it.';
 COMMENT ON COLUMN ingest.confirmation.resolved_by_ordinal IS 'Ordinal of the event that resolved it.';
+COMMENT ON COLUMN ingest.confirmation.recorded_at IS 'When it was stored here: the start of the transaction.';
+COMMENT ON COLUMN ingest.confirmation.resolution_recorded_at IS 'When resolved_at was stored as it is, null included.';
 
 CREATE TABLE ingest.request (
     account text NOT NULL,
@@ -549,6 +570,7 @@ CREATE TABLE ingest.request (
     answer_ordinal bigint,
     error text,
     recorded_at timestamptz NOT NULL DEFAULT now(),
+    end_recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, requested_at, request_id)
 );
 COMMENT ON TABLE ingest.request IS 'Every request to the hub: why, when, and how it ended.';
@@ -565,6 +587,7 @@ COMMENT ON COLUMN ingest.request.ended_at IS 'Receipt of the answer, or when it 
 COMMENT ON COLUMN ingest.request.answer_ordinal IS 'Ordinal of the record that answered it.';
 COMMENT ON COLUMN ingest.request.error IS 'The hub''s text where it refused, without credentials.';
 COMMENT ON COLUMN ingest.request.recorded_at IS 'When it was stored here: the start of the transaction.';
+COMMENT ON COLUMN ingest.request.end_recorded_at IS 'When ended_at was stored as it is, null included.';
 
 CREATE TABLE ingest.dead_letter (
     account text NOT NULL,
@@ -594,6 +617,29 @@ COMMENT ON COLUMN ingest.dead_letter.subject IS 'Subject of the envelope, where 
 COMMENT ON COLUMN ingest.dead_letter.software_version IS 'Version of the software that quarantined it.';
 COMMENT ON COLUMN ingest.dead_letter.occurrences IS 'How often the same cause has come up while its gap was open.';
 COMMENT ON COLUMN ingest.dead_letter.last_received_at IS 'Receipt of the last such event; detail is that event''s.';
+
+CREATE TABLE ingest.discard (
+    account text NOT NULL,
+    session_id uuid NOT NULL,
+    ordinal bigint NOT NULL,
+    position integer NOT NULL,
+    received_at timestamptz NOT NULL,
+    occurrences integer NOT NULL,
+    discarded_at timestamptz NOT NULL,
+    discarded_by text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (account, session_id, ordinal, position, received_at, occurrences)
+);
+COMMENT ON TABLE ingest.discard IS 'Dead letters that somebody has looked at and that need nothing more. One whose cause has come up again since needs a look again.';
+COMMENT ON COLUMN ingest.discard.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.discard.session_id IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.ordinal IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.position IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.received_at IS 'Part of the key of the dead letter.';
+COMMENT ON COLUMN ingest.discard.occurrences IS 'How often its cause had come up by then.';
+COMMENT ON COLUMN ingest.discard.discarded_at IS 'When it was discarded, by the database''s clock.';
+COMMENT ON COLUMN ingest.discard.discarded_by IS 'Who discarded it, as the operating system or the caller says.';
+COMMENT ON COLUMN ingest.discard.reason IS 'Why it needs nothing more, as the caller says.';
 
 CREATE TABLE ingest.heartbeat (
     account text NOT NULL,
@@ -665,3 +711,83 @@ COMMENT ON COLUMN ingest.clock_step.account IS 'Name of the account, from the co
 COMMENT ON COLUMN ingest.clock_step.noticed_at IS 'When it was noticed, by the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.clock IS 'host: the wall clock of the ingestor''s host. database: the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.step_seconds IS 'How far it stepped; negative: backwards.';
+
+
+-- For tables that `ingestor db partition` has partitioned by month. With their owner's rights, because the role that
+-- prunes owns nothing: it may make months, and remove what it may delete anyhow.
+CREATE FUNCTION ingest.add_months() RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    parent record;
+    reached timestamptz;
+    newest timestamptz;
+    month timestamptz;
+    part text;
+BEGIN
+    FOR parent IN
+        SELECT c.oid::regclass AS name, c.relname, a.attname AS time, p.partdefid::regclass AS rest
+        FROM pg_partitioned_table AS p
+        JOIN pg_class AS c ON c.oid = p.partrelid
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+        WHERE c.relnamespace = 'ingest'::regnamespace
+        ORDER BY c.relname
+    LOOP
+        SELECT max(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(.+)''\)')::timestamptz) INTO reached
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = parent.name;
+        -- A month that has begun in the default partition stays there.
+        EXECUTE format('SELECT date_trunc(''month'', max(%I)) + interval ''1 month'' FROM %s', parent.time, parent.rest)
+        INTO newest;
+        FOR month IN
+            SELECT generate_series(
+                greatest(reached, newest, date_trunc('month', now())),
+                date_trunc('month', now()) + interval '12 months',
+                interval '1 month'
+            )
+        LOOP
+            part := format('ingest.%I', parent.relname || to_char(month, '_YYYYMM'));
+            -- Attached, because making it as a part of its table would lock that against the daemon.
+            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent.name);
+            EXECUTE format(
+                'ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
+                parent.name, part, month, month + interval '1 month'
+            );
+            RETURN NEXT part;
+        END LOOP;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ingest.add_months() IS
+    'Makes the partitions of this month and the next twelve that are missing, and gives their names.';
+REVOKE ALL ON FUNCTION ingest.add_months() FROM PUBLIC;
+
+CREATE FUNCTION ingest.empty_month(part regclass, file oid, expected bigint, kept tid[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parent regclass := (
+        SELECT c.oid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent
+        WHERE i.inhrelid = part AND c.relkind = 'p' AND c.relnamespace = 'ingest'::regnamespace
+    );
+    counted bigint;
+BEGIN
+    PERFORM ingest.require(
+        has_table_privilege(session_user, parent, 'DELETE'), session_user || ' may not delete rows of ' || part
+    );
+    -- Against rows that come late. Nobody else writes to a month that is over.
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
+    EXECUTE format('SELECT count(*) FROM ONLY %s', part) INTO counted;
+    IF counted <> expected OR pg_relation_filenode(part) <> file THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TEMPORARY TABLE kept_rows (LIKE %s) ON COMMIT DROP', part);
+    EXECUTE format('INSERT INTO pg_temp.kept_rows SELECT * FROM ONLY %s WHERE ctid = ANY ($1)', part) USING kept;
+    GET DIAGNOSTICS counted = ROW_COUNT;
+    PERFORM ingest.require(counted = cardinality(kept), 'rows of ' || part || ' that are to be kept are gone');
+    EXECUTE format('TRUNCATE ONLY %s', part);
+    EXECUTE format('INSERT INTO %s SELECT * FROM pg_temp.kept_rows', part);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) IS
+    'Removes all rows of a partition but those at these addresses, at once. False, and nothing removed, if it is not the file, or has not the number of rows, in which the addresses were found.';
+REVOKE ALL ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) FROM PUBLIC;

@@ -57,7 +57,7 @@ def start() -> Iterator[Start]:
         process.wait(10)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_under_load_commits_what_was_received_and_exits_0(
     number: signal.Signals, hub: SimulatedHub, database: str, sql: Query, journal: Path, start: Start
 ) -> None:
@@ -115,21 +115,31 @@ def test_systemd_gets_the_true_state(hub: SimulatedHub, database: str, tmp_path:
                 said += notify.recv(4096).decode().splitlines()
 
 
-def test_the_start_names_all_that_it_uses(hub: SimulatedHub, database: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_start_names_all_that_it_uses_also_where_it_fails(
+    hub: SimulatedHub, database: str, tmp_path: Path, sql: Query, fails: bool
+) -> None:
+    if fails:
+        sql("UPDATE ingest.alembic_version SET version_num = '9999' RETURNING 1")
     file = tmp_path / "ingestor.toml"
     file.write_text("[log]\nlevel = 'info'\n")
     with_password = database.replace("//postgres@", "//postgres:canary-password@")
     env = environment(hub.url, with_password, hub.config.api_key, INGESTOR_CONFIG=str(file))
     with Daemon(env) as daemon:
-        (started,) = eventually(lambda: daemon.events("daemon_started"), within=20)
-        assert daemon.terminate() == 0
+        (last,) = eventually(lambda: daemon.events("daemon_failed" if fails else "daemon_started"), within=20)
+        (first,) = daemon.events("daemon_starting")
+        daemon.terminate()
         assert "canary" not in daemon.log()
-    assert started["account"] == ACCOUNT
-    assert started["hub"] == hub.url
-    assert started["database"].startswith("postgresql://postgres:********@/test_")
-    assert started["schema"] == REVISION
-    assert started["configuration"] == str(file)
-    assert started["version"] == __version__
+    assert first["account"] == ACCOUNT
+    assert first["hub"] == hub.url
+    assert first["database"].startswith("postgresql://postgres:********@/test_")
+    assert first["configuration"] == str(file)
+    assert first["version"] == __version__
+    assert fails or last["schema"] == REVISION
+    shown = command("config", "show", env=env).stdout
+    assert f"# hash of the values: {first['settings_hash']}\n" in shown
+    changed = command("config", "show", "--set", "log.level=debug", env=env).stdout
+    assert first["settings_hash"] not in changed
 
 
 def test_a_missing_schema_exits_78_and_names_the_command(hub: SimulatedHub, empty_database: str) -> None:
@@ -271,6 +281,20 @@ def test_sigusr1_writes_the_stacks_of_all_threads_and_the_daemon_goes_on(
         assert daemon.terminate() == 0
 
 
+def test_what_systemds_watchdog_kills_leaves_the_stacks_of_all_threads(
+    hub: SimulatedHub, database: str, sql: Query
+) -> None:
+    """Its signal is SIGABRT; there is no core file (LimitCORE=0)."""
+    with Daemon(environment(hub.url, database, hub.config.api_key)) as daemon:
+        eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE kind = 'balances'"), within=20)
+        daemon.process.send_signal(signal.SIGABRT)
+        assert daemon.process.wait(10) == -signal.SIGABRT
+        assert re.search(
+            r"Fatal Python error: Aborted\n(?s:.*)Current thread .*\n(?s:.*)daemon.py", daemon.log()
+        )
+        assert len(re.findall("(?m)^(Current thread|Thread) 0x", daemon.log())) >= 5
+
+
 def test_a_start_that_waits_asks_systemd_for_more_time_at_each_turn(
     hub: SimulatedHub, tmp_path: Path
 ) -> None:
@@ -289,27 +313,40 @@ def test_a_start_that_waits_asks_systemd_for_more_time_at_each_turn(
             assert daemon.terminate() == 0
 
 
-def test_a_fatal_exit_is_one_record_that_the_journal_shows_as_an_error(
-    hub: SimulatedHub, empty_database: str, tmp_path: Path, start: Start
+@pytest.mark.parametrize(
+    ("reason", "changed", "code", "said"),
+    [
+        ("no schema", {}, 78, "ingestor db upgrade"),
+        ("no database", {}, 78, "nowhere"),
+        ("wrong settings", {"INGESTOR_LOG__LEVEL": "loud", "INGESTOR_ACOUNT": "x"}, 78, "INGESTOR_ACCOUNT"),
+        ("no key", {"HERCLE_API_KEY": ""}, 78, "put the secret there"),
+        ("refused key", {"HERCLE_API_KEY": "not-the-hubs-key"}, 77, "the key"),
+    ],
+)
+def test_a_fatal_reason_is_the_one_record_that_the_journal_shows_as_an_error(
+    reason: str,
+    changed: dict[str, str],
+    code: int,
+    said: str,
+    hub: SimulatedHub,
+    database: str,
+    empty_database: str,
+    tmp_path: Path,
+    start: Start,
 ) -> None:
     log = tmp_path / "journal"
+    url = empty_database if reason == "no schema" else database
+    if reason == "no database":
+        base, _, query = database.partition("?")
+        url = f"{base.rpartition('/')[0]}/nowhere?{query}"
     with log.open("wb") as stderr:
         status = os.fstat(stderr.fileno())
         journal = f"{status.st_dev}:{status.st_ino}"
-        env = environment(hub.url, empty_database, hub.config.api_key, JOURNAL_STREAM=journal)
-        assert start(env, stderr=stderr).wait(30) == 78
-    *_, last = log.read_text().splitlines()
-    assert last.startswith("<2>{")
-    record = json.loads(last[3:])
-    assert (record["level"], record["event"], record["exit_code"]) == ("critical", "daemon_failed", 78)
-    assert any(line.startswith("fix: ") and "ingestor db upgrade" in line for line in record["advice"])
-
-
-def test_wrong_settings_are_one_record_too(hub: SimulatedHub) -> None:
-    env = environment(hub.url, NOWHERE, "k", INGESTOR_LOG__LEVEL="loud", INGESTOR_ACOUNT="x")
-    done = command("run", env=env)
-    assert done.returncode == 78
-    (line,) = done.stderr.splitlines()
-    record = json.loads(line)
-    assert record["event"] == "daemon_failed"
-    assert any("INGESTOR_ACCOUNT" in part for part in record["advice"])
+        env = environment(hub.url, url, hub.config.api_key, JOURNAL_STREAM=journal, **changed)
+        assert start(env, stderr=stderr).wait(30) == code
+    lines = log.read_text().splitlines()
+    *_, last = lines
+    assert [line for line in lines if line[:3] <= "<3>"] == [last]
+    record = json.loads(last.removeprefix("<2>"))
+    assert (record["level"], record["event"], record["exit_code"]) == ("critical", "daemon_failed", code)
+    assert any(said in line for line in record["advice"]), record

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from ingestor.cli.documents import DOCUMENTS
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import ACCOUNT, Daemon, command, environment
+from tests.support.documents import document_of
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -31,9 +30,7 @@ def document(of: str, *words: str, env: dict[str, str], code: int) -> Any:
     """What is printed, after it has been found to be what the schema's type says."""
     done = command(*words, "--json", env=env)
     assert done.returncode == code, done.stdout + done.stderr
-    value = json.loads(done.stdout)
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(done.stdout, type=DOCUMENTS[of]))) == value
-    return value
+    return document_of(of, done.stdout)
 
 
 def test_status_and_snapshot_ask_the_daemon(
@@ -65,6 +62,32 @@ def test_status_and_snapshot_ask_the_daemon(
 
         assert daemon.terminate() == 0
     assert list((runtime / "ingestor").iterdir()) == []
+
+
+def test_status_tells_root_what_the_daemon_says_where_root_is_no_role_of_the_database(
+    hub: SimulatedHub, database: str, runtime: Path
+) -> None:
+    """As after the guide's install, where only the daemon's user has a role."""
+    more = {"XDG_RUNTIME_DIR": str(runtime)}
+    env = environment(hub.url, database, hub.config.api_key, **more)
+    stranger = environment(
+        hub.url, database.replace("//postgres@", "//stranger@"), hub.config.api_key, **more
+    )
+    with Daemon(env) as daemon:
+        eventually(lambda: command("status", env=env).returncode == 0, within=40)
+        seen = document("status without-database", "status", env=stranger, code=0)
+        assert seen["problems"] == []
+        assert 'role "stranger" does not exist' in seen["database"]
+        shown = command("status", env=stranger).stdout
+        assert "state     up · sequence " in shown
+        assert "database  not asked: the database refused our role" in shown
+
+        hub.go_away()
+        eventually(lambda: command("status", env=stranger).returncode == 1, within=20)
+        assert "problem   link: " in command("status", env=stranger).stdout
+        assert daemon.terminate() == 0
+    gone = command("status", env=stranger)
+    assert (gone.returncode, "does not exist" in gone.stderr) == (77, True)
 
 
 def test_a_reconnect_ends_a_session_and_a_pause(

@@ -13,6 +13,7 @@ import pytest
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import Daemon, command, environment
+from tests.support.documents import document_of
 from tests.support.postgres import libpq_url, postgres_directory, server_under_test
 from tests.support.waiting import eventually
 
@@ -64,12 +65,13 @@ def test_a_look_leaves_a_private_postgres_at_its_schema(look: tuple[str, ...], d
 
 def test_an_upgrade_makes_the_private_postgres(directory: Path) -> None:
     env = private(directory)
-    made = command("db", "upgrade", env=env)
+    made = command("db", "upgrade", "--json", env=env)
     assert made.returncode == 0, made.stderr
-    assert "0001" in made.stdout
+    done = document_of("db upgrade", made.stdout)
+    assert (done["found"], done["done"][0][:4]) == (None, "0001")
 
     state = command("db", "status", "--json", env=env)
-    assert json.loads(state.stdout)["fits"]
+    assert document_of("db status", state.stdout)["fits"]
     assert "nothing to do" in command("db", "upgrade", env=env).stdout
 
 
@@ -90,7 +92,7 @@ def test_check_gives_every_failure_a_fix_of_its_own(database: str) -> None:
     done = command("check", "--json", env=environment(NOBODY_LISTENS, nowhere, "a-key"))
 
     failed = [each for each in findings(done.stdout).values() if not each["ok"]]
-    assert {each["name"] for each in failed} == {"hub", "database", "schema"}
+    assert {each["name"] for each in failed} == {"connection", "database"}
     assert all(each["fix"] and "above" not in each["fix"] for each in failed)
 
 
@@ -143,7 +145,7 @@ def test_a_failure_in_json_is_a_document_too() -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     done = command("status", "--json", env=environment(NOBODY_LISTENS, nowhere, "a-key"))
 
-    document = json.loads(done.stdout)
+    document = document_of("failure", done.stdout)
     assert document["exit_code"] == done.returncode == 69
     assert "cannot be reached" in document["error"]
     assert any(line.startswith("fix: ") for line in document["advice"])
@@ -152,7 +154,7 @@ def test_a_failure_in_json_is_a_document_too() -> None:
 
 def test_a_demo_in_json_is_one_document(tmp_path: Path) -> None:
     done = command("demo", "--for", "3", "--json", env=private(tmp_path, INGESTOR_LOG__LEVEL="debug"))
-    assert json.loads(done.stdout)["unaccounted"] == 0
+    assert document_of("demo", done.stdout)["unaccounted"] == 0
 
 
 def state(env: dict[str, str]) -> str:

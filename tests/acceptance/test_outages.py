@@ -16,7 +16,7 @@ from ingestor.app.database import upgrade_database
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.clusters import crash
-from tests.support.daemon import ACCOUNT, Daemon, environment
+from tests.support.daemon import ACCOUNT, QUICK, Daemon, environment
 from tests.support.oracle import judge
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
@@ -76,6 +76,31 @@ def first_commit(server: EmbeddedPostgres, stored: int) -> float:
         query = "SELECT 1 WHERE (SELECT count(*) FROM ingest.raw_event) > %s"
         eventually(lambda: connection.execute(query, (stored,)).fetchall(), within=30, every=0.02)
     return time.monotonic() - began
+
+
+def test_an_answer_that_comes_while_the_database_is_away_is_an_answer(
+    durable_postgres: Callable[[], EmbeddedPostgres],
+) -> None:
+    """Though its request's deadline passes before anybody can store it."""
+    server = durable_postgres()
+    upgrade_database(server.ensure_database("outages"))
+    asked = "SELECT 1 FROM ingest.request HAVING count(*) = 2 AND count(ended_at) = 0"
+    ends = "SELECT outcome, count(*) FROM ingest.request WHERE cause = 'link_up' GROUP BY 1"
+    with (
+        SimulatedHub(HubConfig(answer_lag_seconds=1.5)) as hub,
+        Daemon(environment(hub.url, server.url("outages"), hub.config.api_key)) as daemon,
+    ):
+        with psycopg.connect(server.dsn("outages"), autocommit=True) as connection:
+            eventually(lambda: connection.execute(asked).fetchall(), within=30, every=0.02)
+        server.stop()
+        time.sleep(float(QUICK["INGESTOR_SNAPSHOTS__REPLY_DEADLINE_SECONDS"]) + 1)  # the outage itself
+        server.start()
+        with psycopg.connect(server.dsn("outages"), autocommit=True) as connection:
+            eventually(lambda: connection.execute(ends).fetchall() == [("answered", 2)], within=30)
+            timed_out = "SELECT count(*) FROM report.request WHERE outcome = 'timed_out'"
+            assert connection.execute(timed_out).fetchall() == [(0,)]
+        assert len(daemon.events("commit_delayed")) >= 1
+        assert daemon.terminate() == 0
 
 
 def test_a_lock_on_the_heartbeats_table_does_not_hold_up_commits(

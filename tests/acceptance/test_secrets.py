@@ -107,7 +107,7 @@ def test_nothing_shows_the_key_or_the_password(
     assert hub.fault_counts[Fault.COMMAND_COMPLETION_ERROR] == 1
     assert hub.fault_counts[Fault.COMMAND_PRECHECKS_ERROR] == 1
     said = "\n".join(outputs).encode()
-    assert b'"level": "debug"' in said
+    assert b'"level":"debug"' in said
 
     for secret in (KEY, PASSWORD):
         assert _found(secret, said) == set()

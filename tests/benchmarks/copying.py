@@ -88,7 +88,6 @@ _BY_RECORD = "(t.ordinal / {size})::integer"
 _BATCH = {
     "raw_event": _BY_RECORD,
     "outcome": _BY_RECORD,
-    "version": _BY_RECORD,
     "exposure": _BY_RECORD,
     "exposure_total": _BY_RECORD,
     "balance": "(t.sequence / {size})::integer",

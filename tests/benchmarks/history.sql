@@ -23,9 +23,10 @@ SELECT a.account, a.user_id, a.pushes, i AS sequence,
 FROM history.account AS a
 CROSS JOIN LATERAL generate_series(1, a.versions) AS i;
 
-ALTER TABLE ingest.version DROP CONSTRAINT version_pkey;
+ALTER TABLE ingest.outcome DROP CONSTRAINT outcome_pkey;
+DROP INDEX ingest.outcome_version_idx;
 ALTER TABLE ingest.balance DROP CONSTRAINT balance_pkey;
-DROP INDEX ingest.version_undated_idx;
+DROP INDEX ingest.outcome_undated_idx;
 
 INSERT INTO ingest.account SELECT account, 'custom', history.began() FROM history.account;
 INSERT INTO ingest.session
@@ -40,14 +41,15 @@ SELECT a.account, k.kind, CASE k.kind WHEN 'balances' THEN a.user_id ELSE '' END
 FROM history.account AS a
 CROSS JOIN unnest(ARRAY['balances', 'pairs']) AS k (kind);
 
-INSERT INTO ingest.version
+INSERT INTO ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision, session_id, ordinal, position, received_at, deleted,
+    origin, passed_over, previous_confirmed_until, recorded_at, outcome, subject)
 SELECT account, 'balances', user_id, at, 1, sequence, 0,
     history.session_id(account, least(729, (extract(epoch FROM at - history.began()) / 86400)::int)), sequence, 0, at,
     false, CASE WHEN pushes AND sequence % 50 <> 0 THEN 'pushed' ELSE 'answered' END, 0,
     CASE WHEN sequence > 1 THEN greatest(
         lag(at) OVER (PARTITION BY account ORDER BY sequence), date_trunc('minute', at) - interval '0.5 s'
     ) END,
-    at
+    at, 'applied', 'account.balances.snapshot'
 FROM history.version;
 
 INSERT INTO ingest.balance
@@ -66,15 +68,18 @@ SELECT a.account, 'P' || p, history.began() + g * interval '3.6 days' + p * inte
 FROM history.account AS a
 CROSS JOIN generate_series(1, 60) AS p
 CROSS JOIN generate_series(0, 199) AS g;
-INSERT INTO ingest.version
-SELECT account, 'pairs', '', valid_from, 1, sequence, 0, history.session_id(account, 0), 1, 0, valid_from, false,
-    'answered', 0, valid_from - interval '1 minute', valid_from
+INSERT INTO ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision, session_id, ordinal, position, received_at, deleted,
+    origin, passed_over, previous_confirmed_until, recorded_at, outcome, subject)
+SELECT account, 'pairs', '', valid_from, 1, sequence, 0, history.session_id(account, 0),
+    1000000 + row_number() OVER (PARTITION BY account ORDER BY sequence), 0, valid_from, false, 'answered', 0,
+    valid_from - interval '1 minute', valid_from, 'applied', 'execution.pairs'
 FROM ingest.pair;
 
 INSERT INTO ingest.gap
 SELECT a.account, history.session_id(a.account, d), 100 + k, 0, 'disconnected', at, 'eof', at, at + length, '{}',
     '{balances,pairs}', NULL, NULL, NULL, 1, at, at + length + interval '20 ms', history.session_id(a.account, d), 1,
-    at + length + interval '20 ms', history.session_id(a.account, d), 2, at + length + interval '20 ms', at
+    at + length + interval '20 ms', history.session_id(a.account, d), 2, at + length + interval '20 ms', at,
+    at + length + interval '30 ms', at + length + interval '30 ms'
 FROM history.account AS a
 CROSS JOIN generate_series(0, 729) AS d
 CROSS JOIN generate_series(0, 2) AS k
@@ -84,13 +89,13 @@ CROSS JOIN LATERAL (SELECT
 ) AS x;
 INSERT INTO ingest.confirmation
 SELECT a.account, history.session_id(a.account, d), 9000, 0, 'conflict', at, 'balances', a.user_id, d, 'confirmed',
-    at + interval '1 s', NULL, NULL
+    at + interval '1 s', NULL, NULL, at, at + interval '1 s'
 FROM history.account AS a
 CROSS JOIN generate_series(0, 729, 10) AS d
 CROSS JOIN LATERAL (SELECT history.began() + d * interval '1 day' + interval '5 hours' AS at) AS x;
 INSERT INTO ingest.request
 SELECT a.account, md5(a.account || m)::uuid, at, 'GetBalances', 'schedule', 1, 'positional', history.session_id(a.account, m / 144),
-    'answered', at + (5 + (hashint4(m) & 63)) * interval '1 ms', m, NULL, at
+    'answered', at + (5 + (hashint4(m) & 63)) * interval '1 ms', m, NULL, at, at + interval '0.1 s'
 FROM history.account AS a
 CROSS JOIN generate_series(1, 105100) AS m
 CROSS JOIN LATERAL (SELECT history.began() + m * interval '10 minutes' AS at) AS x;
@@ -104,10 +109,12 @@ SELECT account, history.session_id(account, 729), 1, 'h', '1', history.began(), 
     now(), 0, 0, 0, interval '1 minute', interval '5 minutes', NULL
 FROM history.account;
 
-ALTER TABLE ingest.version ADD PRIMARY KEY (account, kind, user_id, valid_from, epoch, sequence, revision);
-CREATE INDEX version_undated_idx ON ingest.version (account, kind, user_id, valid_from)
+ALTER TABLE ingest.outcome ADD PRIMARY KEY (account, session_id, ordinal, position, received_at);
+CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision)
+    WHERE valid_from IS NOT NULL;
+CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
     INCLUDE (previous_confirmed_until, recorded_at)
-    WHERE origin <> 'pushed' OR passed_over <> 0 OR revision <> 0;
+    WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
 ALTER TABLE ingest.balance ADD PRIMARY KEY (account, user_id, asset, valid_from, epoch, sequence, revision);
 DROP SCHEMA history CASCADE;
 VACUUM (ANALYZE);

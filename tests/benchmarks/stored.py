@@ -65,14 +65,10 @@ _LARGE = {
         FROM generate_series(1, {{events}}::bigint) AS i""",
     "outcome": f"""
         INSERT INTO ingest.outcome (account, session_id, ordinal, position, received_at, outcome, subject,
-            kind, user_id, epoch, sequence, revision)
+            kind, user_id, epoch, sequence, revision, valid_from, deleted, origin, passed_over,
+            previous_confirmed_until)
         SELECT 'main', {_SESSION}, i, 0, {_AT}, 'applied', 'account.balances.snapshot', 'balances',
-            {_USER}, 1, i, 0
-        FROM generate_series(1, {{events}}::bigint) AS i""",
-    "version": f"""
-        INSERT INTO ingest.version (account, kind, user_id, valid_from, epoch, sequence, revision, session_id,
-            ordinal, position, received_at, deleted, origin, passed_over, previous_confirmed_until)
-        SELECT 'main', 'balances', {_USER}, {_AT}, 1, i, 0, {_SESSION}, i, 0, {_AT}, false, 'pushed', 0, {_AT}
+            {_USER}, 1, i, 0, {_AT}, false, 'pushed', 0, {_AT}
         FROM generate_series(1, {{events}}::bigint) AS i""",
     "balance": f"""
         INSERT INTO ingest.balance (account, user_id, asset, valid_from, epoch, sequence, revision,

@@ -1,6 +1,9 @@
 """Why there is no session decides the exit code, of every command alike, in any language."""
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -93,6 +96,32 @@ def test_a_server_that_asks_for_a_password_and_gets_none_is_77() -> None:
     with FakeServer(ask) as url:
         done = command("status", env=environment(NOBODY_LISTENS, url.replace(":secret", ""), "a-key"))
     assert done.returncode == 77, done.stderr
+
+
+NAMELESS = """
+import os, sys
+import encodings.idna, ingestor.adapters.postgres.migrate, ingestor.cli.errors
+from ingestor.cli import db, run, status as _
+from ingestor.cli.main import run
+os.setgroups([])
+os.setgid(61999)
+os.setuid(61999)
+sys.exit(run(sys.argv[1:]))
+"""
+"""What is imported at the start is here all the same: the user may not read it."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
+@pytest.mark.parametrize("look", [("run",), ("db", "upgrade"), ("status",)], ids=" ".join)
+def test_a_user_without_a_name_is_one_code_and_one_fix(look: tuple[str, ...], tmp_path: Path) -> None:
+    """As a unit's dynamic user where libnss-systemd is missing. Nor may it look into root's home."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    env = environment(NOBODY_LISTENS, "postgresql:///b?host=/tmp", "a-key", HOME=str(home))
+    program = [sys.executable, "-c", NAMELESS, *look]
+    done = subprocess.run(program, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 78, done.stderr
+    assert "install libnss-systemd" in done.stderr
 
 
 @pytest.fixture

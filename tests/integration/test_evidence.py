@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 import pytest
 
-from ingestor.cli.documents import DOCUMENTS, schemas
 from tests.support.daemon import ACCOUNT, ROOT, command, environment
+from tests.support.documents import document_of
 from tests.support.rows import NOW, Query, ago, gap, insert
 
 pytestmark = pytest.mark.slow
@@ -26,11 +29,7 @@ def printed(database: str, *words: str) -> str:
 
 def document(database: str, *words: str) -> Any:
     """What is printed, after it has been found to be what the schema's type says, without more or less."""
-    text = printed(database, *words, "--json")
-    of = DOCUMENTS[" ".join(words[:2])]
-    value = json.loads(text)
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(text, type=of))) == value
-    return value
+    return document_of(" ".join(words[:2]), printed(database, *words, "--json"))
 
 
 @pytest.fixture
@@ -109,7 +108,108 @@ def test_a_dead_letter_outlives_its_record(letter: str, sql: Query, database: st
     assert "not stored any more" in printed(database, "dead-letters", "show", shown["dead_letter"]["id"])
 
 
-@pytest.mark.parametrize("words", [("gaps", "show"), ("dead-letters", "show")])
+def kept(sql: Query) -> list[tuple[Any, ...]]:
+    return sql("SELECT d.*, r.raw FROM ingest.dead_letter AS d JOIN ingest.raw_event AS r USING (session_id)")
+
+
+def test_a_discard_notes_who_when_and_why_and_changes_nothing_else(
+    letter: str, sql: Query, database: str
+) -> None:
+    before = kept(sql)
+    (listed,) = document(database, "dead-letters", "list", "--open")["dead_letters"]
+    chosen = (
+        "dead-letters",
+        "discard",
+        listed["id"],
+        "--reason",
+        "the hub is well again",
+        "--by",
+        "alice",
+    )
+
+    planned = document(database, *chosen, "--dry-run")
+    assert (planned["dry_run"], planned["dead_letters"]) == (True, [listed])
+    assert document(database, "dead-letters", "list", "--open")["dead_letters"] == [listed]
+    assert "would be discarded" in printed(database, *chosen, "--dry-run")
+
+    done = document(database, *chosen)
+    assert done == planned | {"dry_run": False}
+    assert document(database, "dead-letters", "list", "--open")["dead_letters"] == []
+    shown = document(database, "dead-letters", "show", listed["id"])["dead_letter"]
+    assert (shown["discarded_by"], shown["discard_reason"]) == ("alice", "the hub is well again")
+    assert shown == listed | {name: shown[name] for name in shown if name.startswith("discard")}
+    assert sql(
+        "SELECT discarded_at > now() - interval '1 minute', discard_reason FROM report.dead_letter"
+    ) == [(True, "the hub is well again")]
+    assert kept(sql) == before
+    lines = printed(database, "dead-letters", "list").splitlines()
+    assert all(line.endswith(", discarded") and len(line) <= 80 for line in lines)
+    assert "alice" in printed(database, "dead-letters", "show", listed["id"])
+    assert printed(database, "dead-letters", "list", "--open").startswith("no open dead letters")
+    assert printed(database, *chosen) == "nothing: all of these are discarded already\n"
+
+
+def test_a_cause_that_comes_up_again_needs_a_look_again(letter: str, sql: Query, database: str) -> None:
+    everything = ("dead-letters", "discard", "--all", "--reason", f"apiKey={KEY}")
+    for occurrences in (3, 4):
+        sql("UPDATE ingest.dead_letter SET occurrences = %s", occurrences)
+        (discarded,) = document(database, *everything)["dead_letters"]
+        assert discarded["occurrences"] == occurrences
+        assert document(database, *everything)["dead_letters"] == []
+    assert sql("SELECT count(*), bool_or(reason LIKE %s) FROM ingest.discard", f"%{KEY}%") == [(2, False)]
+    assert "1 quarantined, 1 discarded\n" in status(database)
+    sql("UPDATE ingest.dead_letter SET occurrences = 5")
+    assert "1 quarantined, the newest: " in status(database)
+
+
+def status(database: str) -> str:
+    return command("status", env=environment("http://127.0.0.1:1/hub", database, KEY)).stdout
+
+
+def test_on_a_terminal_a_discard_asks_first(letter: str, sql: Query, database: str) -> None:
+    ours, theirs = pty.openpty()
+    line = [sys.executable, "-m", "ingestor", "dead-letters", "discard", "--all", "--reason", "seen"]
+    for answer, code, rows in ((b"n", 130, 0), (b"y", 0, 1)):
+        with subprocess.Popen(
+            line,
+            env=environment("http://127.0.0.1:1/hub", database, KEY),
+            cwd=ROOT,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as asked:
+            os.write(ours, answer + b"\n")
+            _, said = asked.communicate(timeout=30)
+        assert "decode: bad_number" in said
+        assert "Discard 1 as " in said
+        assert asked.returncode == code, said
+        assert sql("SELECT count(*) FROM ingest.discard") == [(rows,)]
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--reason", "x"), "or --all"),
+        (("--all", "0123", "--reason", "x"), "or --all"),
+        (("--all",), "--reason"),
+        (("--all", "--reason", " "), "on one line"),
+        (("--all", "--reason", "a\nb"), "on one line"),
+        (("--all", "--reason", "x", "--by", "a" * 501), "1 to 500 characters"),
+    ],
+)
+def test_a_discard_without_ids_reason_or_name_is_refused(words: tuple[str, ...], said: str) -> None:
+    env = environment("http://127.0.0.1:1/hub", "postgresql://nobody@127.0.0.1:1/nothing", KEY)
+    done = command("dead-letters", "discard", *words, env=env)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("gaps", "show"), ("dead-letters", "show"), ("dead-letters", "discard", "--reason", "x")]
+)
 def test_an_unknown_id_is_said(words: tuple[str, ...], database: str) -> None:
     done = command(*words, "0123", env=environment("http://127.0.0.1:1/hub", database, KEY))
 
@@ -123,10 +223,3 @@ def test_an_account_without_any_says_so(sql: Query, database: str) -> None:
     assert printed(database, "gaps", "list") == f"no gaps of the account {ACCOUNT}\n"
     assert printed(database, "gaps", "list", "--open") == f"no open gaps of the account {ACCOUNT}\n"
     assert printed(database, "dead-letters", "list") == f"no dead letters of the account {ACCOUNT}\n"
-
-
-def test_the_schemas_are_published() -> None:
-    folder = ROOT / "deploy" / "schemas"
-    published = {path.name: path.read_text() for path in folder.iterdir()}
-
-    assert published == schemas(), "run `python -m ingestor.cli.documents deploy/schemas`"

@@ -13,6 +13,7 @@ import pytest
 
 from ingestor.app.export import TIMES
 from tests.support.daemon import command, surroundings
+from tests.support.documents import document_of
 from tests.support.rows import Query, insert
 from tests.support.story import tell
 
@@ -44,8 +45,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_view_with_its_counts_range_and_hashes(story: Query, database: str, tmp_path: Path) -> None:
-    manifest = exported(database, tmp_path / "march", *MARCH)
+    done = export(database, tmp_path / "march", *MARCH, "--json")
+    manifest = json.loads((tmp_path / "march" / "manifest.json").read_text())
 
+    assert document_of("export", done.stdout) == manifest["files"]
     assert {each["view"] for each in manifest["files"]} == set(TIMES)
     for each in manifest["files"]:
         path = tmp_path / "march" / each["name"]

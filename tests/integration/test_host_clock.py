@@ -75,7 +75,7 @@ def test_a_clock_that_was_an_hour_ahead_for_a_while_leaves_no_stamp_in_the_futur
 
     for table, column in (
         ("raw_event", "received_at"),
-        ("version", "valid_from"),
+        ("outcome", "valid_from"),
         ("watermark", "confirmed_until"),
         ("session", "closed_at"),
         ("request", "ended_at"),

@@ -153,9 +153,10 @@ def test_the_steps_are_those_of_the_newest_versions(sql: Query) -> None:
     account(sql)
     stream(sql)
     sql(
-        "INSERT INTO ingest.version "
+        "INSERT INTO ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision, "
+        "session_id, ordinal, position, received_at, outcome, deleted, origin, passed_over) "
         "SELECT 'main', 'balances', 'u', timestamptz '2026-01-01' + n * interval '1 s', 1, n, 0, "
-        "gen_random_uuid(), n, 0, now(), false, 'pushed', CASE WHEN n <= 20 THEN 4 ELSE 0 END "
+        "gen_random_uuid(), n, 0, now(), 'applied', false, 'pushed', CASE WHEN n <= 20 THEN 4 ELSE 0 END "
         "FROM generate_series(2, 10020) AS n"
     )
     assert sql("SELECT step, versions FROM report.sequence_steps") == [(1, 10_000)]

@@ -1,6 +1,5 @@
 """What is removed by age, and that no report of a moment that is kept says anything else afterwards."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -12,6 +11,8 @@ from ingestor.adapters.postgres.pruning import TARGETS
 from ingestor.app.retention import prune
 from ingestor.config import load
 from tests.support.daemon import command, surroundings
+from tests.support.documents import document_of
+from tests.support.partitions import partitioned_since_2025
 from tests.support.rows import SOME_ID, Query, insert
 from tests.support.story import SESSIONS, tell
 
@@ -24,8 +25,15 @@ CUTS = [
 SETTINGS = ("duplicates_days", "records_days", "requests_days", "history_days")
 
 
+@pytest.fixture(params=["whole", "in_months"], autouse=True)
+def layout(request: pytest.FixtureRequest, sql: Query, database: str) -> None:
+    """All of this holds for tables in partitions too."""
+    if request.param == "in_months":
+        partitioned_since_2025(sql, database)
+
+
 def pruned(url: str, account: str, *, dry_run: bool = False, **days: Any) -> dict[str, int]:
-    settings = load(None, {"database.url": url, "account": account}).settings
+    settings = load(None, {"database.url": url, "account": account}, {}).settings
     retention = replace(settings.retention, **days)
     _, tables = prune(replace(settings, retention=retention), dry_run=dry_run)
     return {each.table: each.rows for each in tables}
@@ -75,15 +83,22 @@ def test_no_report_of_a_moment_that_is_kept_changes(
     assert sql("SELECT * FROM report.unaccounted") == []
     assert not any(pruned(database, account, **days).values())
     if cut == CUTS[-1] and account == "main":
-        assert planned["version"] > 10
+        assert planned["outcome"] > 10
         assert planned["balance"] > 3
 
 
-def record(sql: Query, ordinal: int, received: str, outcome: str | None, base: int | None = None) -> None:
+def record(
+    sql: Query,
+    ordinal: int,
+    received: str,
+    outcome: str | None,
+    base: int | None = None,
+    account: str = "main",
+) -> None:
     insert(
         sql,
         "raw_event",
-        account="main",
+        account=account,
         session_id=SESSIONS["D"],
         ordinal=ordinal,
         received_at=received,
@@ -96,7 +111,7 @@ def record(sql: Query, ordinal: int, received: str, outcome: str | None, base: i
         insert(
             sql,
             "outcome",
-            account="main",
+            account=account,
             session_id=SESSIONS["D"],
             ordinal=ordinal,
             position=0,
@@ -139,9 +154,29 @@ def test_duplicates_go_first_and_what_others_refer_to_stays(sql: Query, database
     assert sql(left) == [(1004,), (1005,), (1006,)]
     orphans = (
         "SELECT 1 FROM ingest.outcome AS o "
-        "WHERE NOT EXISTS (SELECT FROM ingest.raw_event AS r WHERE r.ordinal = o.ordinal)"
+        "WHERE o.ordinal > 1000 "
+        "AND NOT EXISTS (SELECT FROM ingest.raw_event AS r WHERE r.ordinal = o.ordinal)"
     )
     assert sql(orphans) == []
+
+
+def test_a_version_stays_as_long_as_its_record(sql: Query, database: str) -> None:
+    """Else that record, and those that refer to it, would have no outcome."""
+    tell(sql)
+    (first,) = sql(
+        "SELECT session_id, ordinal, received_at FROM ingest.version AS v "
+        "WHERE account = 'main' AND user_id = 'u' AND origin = 'answered' AND NOT EXISTS ("
+        "SELECT FROM ingest.balance AS b WHERE b.account = 'main' AND b.valid_from = v.valid_from) "
+        "ORDER BY valid_from LIMIT 1"
+    )
+    place = dict(zip(("session_id", "ordinal", "received_at"), first, strict=True))
+    insert(sql, "raw_event", account="main", **place, size=1, raw=b"x")
+    still = "SELECT outcome FROM ingest.event_outcome WHERE (session_id, ordinal, received_at) = (%s, %s, %s)"
+
+    pruned(database, "main", history_days=2)
+    assert sql(still, *first) == [("applied",)]
+    pruned(database, "main", history_days=2, records_days=2)
+    assert sql(still, *first) == []
 
 
 def test_the_last_answer_and_open_requests_stay(sql: Query, database: str) -> None:
@@ -171,30 +206,33 @@ def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
     tell(sql)
     env = surroundings() | {"INGESTOR_DATABASE__URL": database, "INGESTOR_ACCOUNT": "main"}
     options = ("--set", "retention.history_days=2", "--json")
-    planned = json.loads(command("db", "prune", "--dry-run", *options, env=env).stdout)
-    gone = json.loads(command("db", "prune", "--yes", *options, env=env).stdout)
+    planned = document_of("db prune", command("db", "prune", "--dry-run", *options, env=env).stdout)
+    gone = document_of("db prune", command("db", "prune", "--yes", *options, env=env).stdout)
+    assert (planned["dry_run"], gone["dry_run"]) == (True, False)
+    assert [name for name, cut in gone["cuts"].items() if cut] == ["history_days"]
     assert planned["rows"] == gone["rows"]
-    assert gone["rows"]["version"] > 0
+    assert gone["rows"]["outcome"] > 0
     assert set(gone["rows"]) <= {each.table for each in TARGETS}
 
 
 def test_an_empty_table_has_no_oldest_row_and_does_not_grow(database: str) -> None:
     env = surroundings() | {"INGESTOR_DATABASE__URL": database}
     none = {"rows": 0, "oldest": None, "bytes_a_day": 0}
-    for each in json.loads(command("db", "size", "--json", env=env).stdout):
+    for each in document_of("db size", command("db", "size", "--json", env=env).stdout):
         assert each == each | none
 
 
 def test_the_sizes_of_the_tables_that_grow(sql: Query, database: str) -> None:
     tell(sql)
     env = surroundings() | {"INGESTOR_DATABASE__URL": database}
-    found = {each["table"]: each for each in json.loads(command("db", "size", "--json", env=env).stdout)}
+    printed = command("db", "size", "--json", env=env).stdout
+    found = {each["table"]: each for each in document_of("db size", printed)}
     assert set(found) == {each.table for each in TARGETS}
     ((rows, oldest, in_table),) = sql(
-        "SELECT count(*), min(valid_from), pg_table_size('ingest.version') FROM ingest.version"
+        "SELECT count(*), min(received_at), pg_table_size('ingest.outcome') FROM ingest.outcome"
     )
-    assert (found["version"]["rows"], found["version"]["table_bytes"]) == (rows, in_table)
-    assert datetime.fromisoformat(found["version"]["oldest"]) == oldest
-    assert 0 < found["version"]["bytes_a_day"] < in_table + found["version"]["index_bytes"]
+    assert (found["outcome"]["rows"], found["outcome"]["table_bytes"]) == (rows, in_table)
+    assert datetime.fromisoformat(found["outcome"]["oldest"]) == oldest
+    assert 0 < found["outcome"]["bytes_a_day"] < in_table + found["outcome"]["index_bytes"]
     assert found["request"]["rows"] == sql("SELECT count(*) FROM ingest.request")[0][0]
-    assert "version" in command("db", "size", env=env).stdout
+    assert "outcome" in command("db", "size", env=env).stdout

@@ -258,7 +258,7 @@ def test_memory_and_postgres_hold_the_same_rows(database: str, sql: Query) -> No
 
 
 _TABLES = (
-    *("session", "raw_event", "outcome", "version", "balance", "exposure", "exposure_total", "pair"),
+    *("session", "raw_event", "outcome", "balance", "exposure", "exposure_total", "pair"),
     *("epoch", "watermark", "gap", "confirmation", "request", "dead_letter"),
 )
 

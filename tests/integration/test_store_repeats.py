@@ -53,7 +53,7 @@ def test_readers_see_every_byte_and_every_outcome(database: str, sql: Query) -> 
         "SELECT session_id, ordinal, position, received_at, outcome, reason, subject, request_id, kind, "
         "user_id, epoch, sequence, revision FROM ingest.event_outcome"
     )
-    assert by_place(outcomes) == by_place([astuple(row) for row in fake.outcomes()])
+    assert by_place(outcomes) == by_place([astuple(row)[:13] for row in fake.outcomes()])
     with psycopg.connect(libpq_url(database)) as connection:
         totals = account_totals(connection, "main")
     assert totals.events_without_outcome == 0

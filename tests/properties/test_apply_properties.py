@@ -30,7 +30,6 @@ from ingestor.pipeline.rows import (
     RawEventRow,
     RequestRow,
     SessionRow,
-    VersionRow,
 )
 from ingestor.pipeline.state import State
 from tests.support.fake_store import KEYS, FakeStore
@@ -99,8 +98,11 @@ class Day:
     def outcomes(self) -> list[OutcomeRow]:
         return outcomes_of(self.rows(RawEventRow), self.rows(OutcomeRow))
 
-    def versions(self) -> list[VersionRow]:
-        return [row for row in self.rows(VersionRow) if row.kind is Kind.BALANCES]
+    def versions(self) -> list[Any]:
+        """Rows of the snapshots of balances that became state."""
+        return [
+            row for row in self.rows(OutcomeRow) if row.valid_from is not None and row.kind is Kind.BALANCES
+        ]
 
 
 def lived(history: History, lists: Sequence[Sequence[str]], rng: random.Random) -> Day:

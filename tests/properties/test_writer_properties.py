@@ -13,7 +13,7 @@ from ingestor.domain.errors import TooSlow, Transient
 from ingestor.domain.records import Record
 from ingestor.domain.streams import Kind, StreamKey
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.rows import GapRow, RawEventRow, SessionRow, VersionRow, WatermarkRow
+from ingestor.pipeline.rows import GapRow, OutcomeRow, RawEventRow, SessionRow, WatermarkRow
 from tests.support.fake_store import FakeStore
 from tests.support.feed import USER
 from tests.support.items import balances
@@ -109,7 +109,7 @@ def test_everything_that_was_received_is_stored_once_or_lies_in_a_gap(
         faults, rejected = [fault for fault in faults if fault != "slow"], 0
     store.before_write = Trouble(store, faults, harm, spacing).before_write
     store.rejects = lambda row: (
-        isinstance(row, VersionRow) and rejected > 0 and row.sequence % rejected == rejected - 1
+        rejected > 0 and isinstance(row, OutcomeRow) and (row.sequence or 0) % rejected == rejected - 1
     )
     received = work(made, steps)
     made.writer._committer.end()

@@ -24,7 +24,6 @@ from ingestor.pipeline.rows import (
     RequestRow,
     SessionProgressRow,
     SessionRow,
-    VersionRow,
     WatermarkRow,
 )
 
@@ -103,9 +102,7 @@ def events(first: int, last: int) -> list[Struct]:
             OutcomeRow(
                 *(SESSION, n, 0, at(n), Outcome.APPLIED, None, "account.balances.snapshot", None),
                 *(Kind.BALANCES, USER, 1, n, 0),
-            ),
-            VersionRow(
-                Kind.BALANCES, USER, *number, SESSION, n, 0, at(n), False, Origin.PUSHED, 0, at(n - 1)
+                *(at(n), False, Origin.PUSHED, 0, at(n - 1)),
             ),
             BalanceRow(USER, "BTC", *number, Decimal(n), Decimal("0.10"), True),
         ]

@@ -81,6 +81,7 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
+            start_new_session=True,  # without a terminal, as under systemd
         )
 
     def log(self) -> str:

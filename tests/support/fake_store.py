@@ -34,7 +34,6 @@ from ingestor.pipeline.rows import (
     RequestRow,
     SessionProgressRow,
     SessionRow,
-    VersionRow,
     WatermarkRow,
 )
 from ingestor.pipeline.state import (
@@ -55,7 +54,6 @@ KEYS: dict[type[Struct], tuple[str, ...]] = {
     SessionRow: ("session_id", "opened_at"),
     RawEventRow: ("session_id", "ordinal", "received_at"),
     OutcomeRow: (*_EVENT, "received_at"),
-    VersionRow: ("kind", "user_id", "valid_from", *_NUMBER),
     BalanceRow: ("user_id", "asset", "valid_from", *_NUMBER),
     ExposureRow: ("user_id", "asset", "observed_at", *_EVENT),
     ExposureTotalRow: ("user_id", "observed_at", *_EVENT),

@@ -158,6 +158,11 @@ def outcomes(batch: Batch) -> list[str]:
     return [each for row in batch.all(RawEventRow) for each in said[row.session_id, row.ordinal]]
 
 
+def versions(batch: Batch) -> list[OutcomeRow]:
+    """Of the events that became a version."""
+    return [row for row in batch.all(OutcomeRow) if row.valid_from is not None]
+
+
 def needed(batch: Batch) -> list[str]:
     """The snapshots that a batch calls for, as `command cause`."""
     return [f"{each.command.value} {each.cause.value}" for each in batch.effects_of(SnapshotNeeded)]

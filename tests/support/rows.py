@@ -127,7 +127,8 @@ def version(
     """A version of the balances; the higher its sequence, the younger."""
     insert(
         sql,
-        "version",
+        "outcome",
+        outcome="applied",
         account=name,
         kind="balances",
         user_id=user,

@@ -62,9 +62,9 @@ class Writing:
             Rules(),
             Decoder(DEFAULT_LIMITS).decoded,
         )
-        self.abandon = self.writer._abandon = Abandon(self.clock)
+        self.abandon = self.writer._commits.abandon = Abandon(self.clock)
         self.feed = Feed()
-        self.writer._state = self.store.open()
+        self.writer._commits.state = self.store.open()
         self.writer._committer.start()
 
     def put(self, *items: Item) -> None:

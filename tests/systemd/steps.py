@@ -15,7 +15,7 @@ import psycopg
 from tests.support.daemon import ROOT
 from tests.support.waiting import eventually
 from tests.systemd.bed import ACCOUNTS, Bed, unit
-from tests.systemd.guide import block
+from tests.systemd.guide import block, log_commands, runbook
 
 Figures = dict[str, object]
 Step = Callable[[Bed, dict[str, Path], Figures], None]
@@ -82,6 +82,18 @@ def peer_authentication_as_the_dynamic_user(bed: Bed, _packages: dict[str, Path]
     eventually(lambda: "problem" not in bed.machine.shell(f"{status.strip()} || true"), within=30, every=1)
 
 
+def old_rows_are_removed_by_a_role_of_its_own(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Without `[retention]` it removes nothing."""
+    machine = bed.machine
+    machine.run("systemctl", "enable", "--now", "hercle-ingestor-prune@main.timer")
+    assert machine.show("hercle-ingestor-prune@main.timer", "ActiveState") == "active"
+    machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
+    said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
+    assert "nothing: [retention] keeps everything" in said
+
+
 def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """Though both run as one user."""
     for account in ACCOUNTS:
@@ -91,7 +103,11 @@ def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path],
 
 def the_exposure_is_at_most_1_2(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
     """As the running system computes it, drop-ins included."""
-    for name in (unit(FIRST), "hercle-ingestor-migrate@main.service"):
+    for name in (
+        unit(FIRST),
+        "hercle-ingestor-migrate@main.service",
+        "hercle-ingestor-prune@main.service",
+    ):
         printed = bed.machine.run("systemd-analyze", "security", "--no-pager", "--threshold=12", name)
         (score,) = re.findall(r"exposure level for \S+: ([\d.]+)", printed)
         figures[f"exposure_{name.partition('@')[0].replace('-', '_')}"] = float(score)
@@ -198,6 +214,25 @@ def _rotate(bed: Bed, account: str) -> None:
     bed.tell_hub(account, "restart")
 
 
+def settings_are_reloaded_and_wrong_ones_refused(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """The same process goes on, in its session."""
+    pid, settings = bed.pid(FIRST), bed.machine.root / "etc" / "ingestor" / "main.toml"
+    before = settings.read_text()
+    sessions = "SELECT count(*) FROM report.session WHERE account = %s"
+    begun = bed.machine.ask(sessions, FIRST)
+    for text, said in (('level = "debug"', '"changed":["log.level"]'), ('level = "loud"', "")):
+        settings.write_text(f"{before}\n[log]\n{text}\n")
+        failed = bed.machine.shell(f"{block('Reload', 0).strip()} || echo failed").strip()
+        assert (failed == "failed") == (said == "")
+        eventually(lambda: said in _journal(bed, FIRST), within=10, every=0.2)  # noqa: B023
+    settings.write_text(before)
+    bed.machine.shell(block("Reload", 0))
+    bed.streaming(FIRST)
+    assert (bed.pid(FIRST), bed.machine.ask(sessions, FIRST)) == (pid, begun)
+
+
 def an_upgrade_with_data_in_it(bed: Bed, packages: dict[str, Path], figures: Figures) -> None:
     """From the package of the version before; changed settings stay, and both accounts are restarted."""
     machine = bed.machine
@@ -233,6 +268,60 @@ def a_forgotten_database_is_said(bed: Bed, _packages: dict[str, Path], _figures:
     machine.shell(f"systemctl reset-failed {unit('third')}; rm /etc/ingestor/third.*")
 
 
+def the_documented_log_commands_show_what_they_are_for(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Each of them, but for following, and for what filters its lines: no other program is in this machine.
+    On 80 columns, where nothing follows the beginning of a line, the event is to be seen."""
+    for command in log_commands():
+        alone = re.split(r" [|>#]", command.replace(" -f ", " "))[0]
+        assert '{"event":"' in bed.machine.shell(alone), command
+    look = f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}"
+    status = bed.machine.run("script", "-qec", look, "/dev/null").replace("\r\n", "\n")  # as on a terminal
+    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80, status
+    assert re.search(r'ingestor@main\[\d+\]: \{"event":"\w+"', status), status
+
+
+NOT_IN_THE_MACHINE = {
+    "curl ": "not installed",
+    "editor ": "the test writes the file",
+    "ingestor check": "a step of its own",
+    "systemctl restart systemd-timesyncd": "the machine has its host's clock",
+}
+
+
+def the_runbooks_commands_run(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """While nothing is wrong; what they show then is another matter."""
+    for alert, lines in runbook().items():
+        commands = [line for line in lines if not line.startswith(tuple(NOT_IN_THE_MACHINE))]
+        assert commands, alert
+        for command in commands:
+            bed.machine.shell(f"cd /; {command}")
+    bed.machine.run("rm", "/unaccounted.log")
+    for account in ACCOUNTS:
+        bed.streaming(account)
+
+
+def the_stacks_on_request(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """In the journal, and the process goes on."""
+    pid = bed.pid(FIRST)
+    bed.machine.shell(block("Signals", 0))
+    eventually(lambda: "most recent call first" in _journal(bed, FIRST), within=20, every=0.2)
+    assert bed.pid(FIRST) == pid
+
+
+def old_rows_are_pruned_by_a_user_of_their_own(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Nothing is that old; and the daemon runs meanwhile."""
+    settings = bed.machine.root / "etc" / "ingestor" / "main.toml"
+    before = settings.read_text()
+    settings.write_text(before + block("Retention", 0, "toml"))
+    bed.machine.shell(block("Retention", 0, "console").replace("$ ", ""))
+    settings.write_text(before)
+    bed.streaming(FIRST)
+
+
 def peer_authentication_without_its_library_is_said(
     bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
@@ -248,11 +337,48 @@ def peer_authentication_without_its_library_is_said(
     machine.run("systemctl", "start", unit(FIRST))
 
 
-def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
-    """By the guide's command: it sees the credential, and is the database's role."""
-    printed = bed.machine.shell(block("Is it well?", 1))
+def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
+    """By the guide's command: it sees the credential and the unit, and is the database's role. While the
+    daemon runs, that commits what an analyst's role then reads; while it is stopped, nothing stays."""
+    machine = bed.machine
+    started = time.monotonic()
+    printed = machine.shell(block("Is it well?", 1))
+    figures["check_seconds"] = round(time.monotonic() - started, 1)
     assert "FAIL" not in printed
     assert "read from systemd credential hercle_api_key" in printed
+    assert "ingestor may do what the daemon does; all roles are there" in printed
+    assert f"{unit(FIRST)} is active: up" in printed, printed
+    assert "committed by the running daemon, and read as ingestor_analyst" in printed
+
+    file = _check(bed, SECOND)  # with a key in a file that only its group may read
+    assert file["key"]["what"] == "read from file /etc/ingestor/second.key (hub.key_file)"
+    assert "by the running daemon" in file["stored"]["what"]
+
+    machine.run("systemctl", "stop", unit(SECOND))
+    before = bed.stored(SECOND)
+    stopped = _check(bed, SECOND)
+    assert stopped["unit"]["verdict"] == "note"
+    assert "read as ingestor_analyst" in stopped["stored"]["what"]
+    assert "rolled back" in stopped["stored"]["what"]
+    assert bed.stored(SECOND) == before
+    machine.run("systemctl", "start", unit(SECOND))
+    bed.streaming(SECOND)
+
+    assert "name one by --instance" in machine.shell("ingestor check 2>&1 || true")
+    line = machine.shell(f"ingestor check --nagios --instance {FIRST} || true")
+    assert re.fullmatch(r"INGESTOR (OK|WARNING) - .* \| time=[\d.]+s;;;0;15 .*\n", line)
+    lost = machine.root / "etc" / "ingestor" / f"{FIRST}.key"
+    lost.rename(lost.with_suffix(".lost"))
+    said = machine.shell(f"ingestor check --instance {FIRST} 2>&1 || echo code $?")
+    lost.with_suffix(".lost").rename(lost)
+    assert "LoadCredential=" in said
+    assert said.endswith("code 78\n")
+
+
+def _check(bed: Bed, account: str) -> dict[str, dict[str, str]]:
+    """The findings by step."""
+    document = json.loads(bed.machine.shell(f"ingestor check --json --instance {account}"))
+    return {each["name"]: each for each in document["findings"]}
 
 
 def a_database_over_tls_with_a_password(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
@@ -411,6 +537,7 @@ STEPS: list[Step] = [
     from_a_clean_root_to_the_first_snapshot,
     a_second_account,
     peer_authentication_as_the_dynamic_user,
+    old_rows_are_removed_by_a_role_of_its_own,
     one_account_cannot_read_the_others_key,
     the_exposure_is_at_most_1_2,
     sigkill_is_restarted_and_its_gap_closed,
@@ -420,8 +547,13 @@ STEPS: list[Step] = [
     a_reboot,
     a_key_is_rotated_by_a_restart,
     a_key_is_rotated_without_a_restart,
+    settings_are_reloaded_and_wrong_ones_refused,
     an_upgrade_with_data_in_it,
     a_forgotten_database_is_said,
+    the_documented_log_commands_show_what_they_are_for,
+    the_runbooks_commands_run,
+    the_stacks_on_request,
+    old_rows_are_pruned_by_a_user_of_their_own,
     peer_authentication_without_its_library_is_said,
     a_stop_within_its_limit,
     nothing_is_lost_doubled_or_invented,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -17,6 +18,7 @@ from ingestor import logs
 from ingestor.cli.errors import present
 from ingestor.cli.exits import Exit
 from ingestor.cli.main import COMMANDS, program, run
+from ingestor.config.keys import all_keys
 from ingestor.domain.errors import (
     BadConfiguration,
     CredentialRefused,
@@ -28,6 +30,7 @@ from ingestor.domain.errors import (
 )
 from ingestor.domain.redaction import Redactor
 from tests.support.daemon import command, surroundings
+from tests.support.documents import document_of
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -179,6 +182,30 @@ def test_config_explain_of_a_wrong_key_suggests_the_right_one(capsys: pytest.Cap
     assert "did you mean drain.deadline_seconds?" in capsys.readouterr().err
     assert run(["config", "explain", "drain.deadline_seconds"]) == 0
     assert "INGESTOR_DRAIN__DEADLINE_SECONDS" in capsys.readouterr().out
+
+
+def test_settings_as_json_are_what_the_schemas_say_and_hold_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HERCLE_API_KEY", "canary-key")
+    monkeypatch.setenv("INGESTOR_DATABASE__URL", "postgresql://u:canary-pw@h/d")
+
+    def printed(of: str, *words: str) -> Any:
+        assert run([*of.split(), *words, "--json"]) == 0
+        text = capsys.readouterr().out
+        assert "canary" not in text
+        return document_of(of, text)
+
+    shown = {each["name"]: each for each in printed("config show")}
+    assert list(shown) == list(all_keys())
+    assert printed("config explain", "database.url") == shown["database.url"]
+    assert shown["database.url"]["value"] == "postgresql://u:********@h/d"
+    assert shown["database.url"]["origin"] == "environment variable INGESTOR_DATABASE__URL"
+    assert (shown["inbox.max_bytes"]["value"], shown["log.level"]["value"]) == (33_554_432, "info")
+    assert (shown["hub.url"]["value"], shown["hub.backoff_cap_seconds"]["value"]) == (None, 60.0)
+    valid = printed("config validate")
+    assert (valid["file"], valid["key_source"]) == (None, "environment variable HERCLE_API_KEY")
+    assert printed("config validate", "--no-environment")["database"] is None
 
 
 def test_config_validate_tells_key_source_and_database_but_no_secret(
@@ -385,7 +412,7 @@ def test_lost_standard_streams_end_in_three_lines_or_in_a_code_alone(
     assert len(done.stderr.splitlines()) == (3 if printed else 0)
 
 
-def test_the_journal_shows_a_failure_as_an_error(tmp_path: Path) -> None:
+def test_the_journal_shows_a_failure_as_one_error(tmp_path: Path) -> None:
     """Of any command that a unit runs, as the migration's does."""
     with (tmp_path / "journal").open("w+") as stderr:
         status = os.fstat(stderr.fileno())
@@ -399,8 +426,9 @@ def test_the_journal_shows_a_failure_as_an_error(tmp_path: Path) -> None:
         )
         stderr.seek(0)
         lines = stderr.read().splitlines()
-    assert len(lines) == 3
-    assert all(line.startswith("<3>") for line in lines)
+    (line,) = lines
+    assert line.startswith("<3>error: there is no setting x; why: ")
+    assert "; fix: " in line
 
 
 def test_the_shell_can_ask_for_completions(monkeypatch: pytest.MonkeyPatch) -> None:

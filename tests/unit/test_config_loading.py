@@ -9,8 +9,7 @@ import pytest
 
 import ingestor
 from ingestor.config import Environment, Settings, load
-from ingestor.config.keys import all_keys
-from ingestor.config.rendering import value_of
+from ingestor.config.keys import all_keys, value_of
 from ingestor.domain.errors import BadConfiguration
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ingestor.config import Settings, load
-from ingestor.config.keys import all_keys, sections
-from ingestor.config.rendering import example, explain, show, value_of
+from ingestor.config.keys import all_keys, sections, value_of
+from ingestor.config.rendering import example, explain, show
 from ingestor.domain.errors import BadConfiguration
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

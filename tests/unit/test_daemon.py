@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingestor import daemon
 from ingestor.adapters.systemd import Notifier
+from ingestor.app.picture import status_line
 from ingestor.domain.errors import Fatal
+from tests.support.pictures import picture
 
 
 class Threads:
@@ -41,7 +44,7 @@ class Threads:
         return self.ages
 
     def status_line(self) -> str:
-        return "up"
+        return status_line(picture(turns=self.ages))
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def test_the_watchdog_is_fed_while_all_turn_and_not_while_one_is_stuck(
     """Invariant I15."""
     heard(manager, "WATCHDOG=1")
     threads.ages = {"writer": 0.1, "link": 31.0}
-    heard(manager, "STATUS=link stuck for 31 s · up")
+    heard(manager, "STATUS=link stuck for 31 s · up · sequence 25609")
     lines = heard(manager, "STATUS=link stuck") + heard(manager, "STATUS=link stuck")
     assert "WATCHDOG=1" not in lines
     threads.ages = {"writer": 0.1, "link": 0.1}
@@ -111,13 +114,12 @@ def test_a_watchdog_that_is_quicker_than_our_list_is_fed_in_time(manager: socket
     assert took < daemon._TICK_SECONDS
 
 
-def test_a_stuck_thread_is_logged_once(
-    manager: socket.socket, threads: Threads, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stuck_thread_is_logged_once(manager: socket.socket, threads: Threads) -> None:
     threads.ages = {"writer": 45.0}
-    for _ in range(3):
-        heard(manager, "STATUS=writer stuck for 45 s")
-    assert capsys.readouterr().out.count("thread_stuck") == 1
+    with capture_logs() as logs:
+        for _ in range(3):
+            heard(manager, "STATUS=writer stuck for 45 s")
+    assert [each["event"] for each in logs].count("thread_stuck") == 1
 
 
 def test_a_start_that_waits_asks_for_more_time(manager: socket.socket, threads: Threads) -> None:

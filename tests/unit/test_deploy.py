@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, ROLES
+from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, PRUNER, ROLES, SETTINGS, WRITER
 from ingestor.cli.exits import Exit
 from ingestor.config import Settings
 from ingestor.config.secrets import KEY_CREDENTIAL, PASSWORD_CREDENTIAL
@@ -23,11 +23,13 @@ from tests.support.log_events import LOG_EVENTS
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GUIDE = (DEPLOY / "README.md").read_text()
 DAEMON, MIGRATE = "hercle-ingestor@.service", "hercle-ingestor-migrate@.service"
-UNITS = [DAEMON, MIGRATE]
+PRUNE, PRUNE_TIMER = "hercle-ingestor-prune@.service", "hercle-ingestor-prune@.timer"
+UNITS = [DAEMON, MIGRATE, PRUNE]
 DROP_INS = {
     "peer-authentication.conf": UNITS,
     "remote-postgres.conf": [DAEMON],
     "remote-postgres-migrate.conf": [MIGRATE],
+    "remote-postgres-prune.conf": [PRUNE],
     "fixed-addresses.conf": [DAEMON],
 }
 """Each with the units that it is for."""
@@ -62,7 +64,7 @@ def verified(directory: Path, name: str, drop_in: str = "") -> list[str]:
     """What systemd complains about of an instance with another program: ours may not be installed."""
     text = (DEPLOY / "systemd" / name).read_text()
     instance = directory / name.replace("@.", "@main.")
-    instance.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", text))
+    instance.write_text(re.sub(r"(?m)^(Exec\w+)=/opt/\S+", r"\1=/bin/true", text))
     drop_ins = directory / f"{instance.name}.d"
     drop_ins.mkdir()
     (drop_ins / "test.conf").write_text(drop_in)
@@ -95,12 +97,37 @@ def test_every_drop_in_is_checked() -> None:
     assert {path.name for path in (DEPLOY / "systemd" / "drop-ins").iterdir()} == set(DROP_INS)
 
 
+@needs_systemd
+def test_systemd_accepts_the_timer_without_a_warning(tmp_path: Path) -> None:
+    assert verified(tmp_path, PRUNE) == []
+    timer = tmp_path / PRUNE_TIMER.replace("@.", "@main.")
+    shutil.copy(DEPLOY / "systemd" / PRUNE_TIMER, timer)
+    done = analyze("verify", "--man=no", str(timer), str(tmp_path / PRUNE.replace("@.", "@main.")))
+    assert [line for line in done.stderr.splitlines() if "hercle-ingestor" in line] == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_old_rows_are_removed_each_day_by_the_role_that_may_only_do_that() -> None:
+    service, timer = unit(PRUNE)["Service"], unit(PRUNE_TIMER)
+    assert service["ExecStart"].endswith("ingestor db prune --yes")
+    assert (service["DynamicUser"], service["User"]) == ("yes", PRUNER)
+    assert service["Environment"] == unit(DAEMON)["Service"]["Environment"]
+    assert timer["Timer"]["OnCalendar"] == "*-*-* 03:00"
+    assert timer["Timer"]["Persistent"] == "yes"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+    assert "Unit" not in timer["Timer"], "that of its own name"
+
+
+def test_every_unit_is_checked() -> None:
+    assert {path.name for path in (DEPLOY / "systemd").glob("*@.*")} == {*UNITS, PRUNE_TIMER}
+
+
 def test_an_account_has_the_name_of_its_instance() -> None:
     """Configuration, key and journal are its own; the user, as the database role, is one for all accounts."""
     service = unit(DAEMON)["Service"]
     assert service["Environment"] == "INGESTOR_CONFIG=/etc/ingestor/%i.toml INGESTOR_ACCOUNT=%i"
     assert service["LoadCredential"] == f"{KEY_CREDENTIAL}:/etc/ingestor/%i.key"
-    assert service["SyslogIdentifier"] == "hercle-ingestor@%i"
+    assert service["SyslogIdentifier"] == "ingestor@%i"
     assert (service["DynamicUser"], service["User"]) == ("yes", "ingestor")
     assert unit(MIGRATE)["Service"]["Environment"] == service["Environment"]
 
@@ -126,6 +153,14 @@ def test_the_sandbox_leaves_an_exposure_of_at_most_1_2(name: str) -> None:
         "security", "--offline=true", "--no-pager", "--threshold=12", str(DEPLOY / "systemd" / name)
     )
     assert done.returncode == 0, done.stdout[-400:]
+
+
+def test_a_reload_checks_the_settings_before_it_asks_the_daemon() -> None:
+    lines = (DEPLOY / "systemd" / DAEMON).read_text().splitlines()
+    check, ask = [line.partition("=")[2] for line in lines if line.startswith("ExecReload=")]
+    started = unit(DAEMON)["Service"]["ExecStart"].removesuffix(" run")
+    assert check == f"{started} config validate --no-environment"
+    assert ask == """/bin/sh -c 'kill -HUP "$MAINPID"'"""
 
 
 def test_a_stop_has_time_for_the_drain_and_a_running_statement() -> None:
@@ -225,8 +260,16 @@ def test_the_guide_has_the_limits_of_the_readers() -> None:
     assert said.format(*(re.sub(r"(\d+)(\w+)", r"\1 \2", LIMITS[name]) for name in names)) in text
 
 
+def test_the_guide_has_what_the_daemons_sessions_begin_with() -> None:
+    text = GUIDE.partition("\n## Roles\n")[2].partition("\n## ")[0]
+    for name, value in SETTINGS[WRITER].items():
+        assert f"The role `{WRITER}` has `{name} = {value}`" in text
+
+
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:
-    for number, block in enumerate(blocks("toml")):
+    metrics = re.findall(r"```toml\n(.*?)```", (DEPLOY / "METRICS.md").read_text(), re.DOTALL)
+    assert metrics
+    for number, block in enumerate([*blocks("toml"), *metrics]):
         file = tmp_path / f"{number}.toml"
         rest = "" if "[database]" in block else '[database]\nurl = "postgresql:///ingestor"\n'
         file.write_text(block + rest)
@@ -238,6 +281,21 @@ def test_the_shell_commands_of_the_guide_can_be_parsed() -> None:
     for block in blocks("sh"):
         done = subprocess.run(["sh", "-n"], input=block, capture_output=True, text=True, check=False)
         assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_what_the_guide_filters_the_journal_with_passes_over_no_line() -> None:
+    """systemd writes lines of its own, which are not JSON; so do libraries below Python, and a crash."""
+    (through,) = re.findall(r"(?m)^journalctl .* \| (jq .*?)(?:   #.*)?$", GUIDE)
+    lines = ["Started hercle-ingestor@main.service - Hercle ingestor, account main.", "", "Aborted", "{"]
+    record = '{"event":"commit_delayed","level":"warning"}'
+    text = "\n".join([*lines, record, ""])
+    done = subprocess.run(
+        ["sh", "-c", through], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads("{" + done.stdout.rpartition("\n{")[2]) == json.loads(record)
+    assert all(line in done.stdout for line in lines)
 
 
 @needs_systemd
@@ -272,6 +330,16 @@ def test_production_is_locked_without_the_demo() -> None:
     assert names(project["optional-dependencies"]["demo"]) & locked == set()
     assert text.count("--hash=sha256:") >= len(locked)
     assert "://" not in text
+
+
+def test_the_lock_is_checked_for_every_python_that_we_name() -> None:
+    """`make lock` asks an index whether each has wheels; here is none to be asked."""
+    makefile = (DEPLOY.parent / "Makefile").read_text()
+    checked = set(re.findall(r"3\.\d+", makefile.partition("PYTHONS :=")[2].splitlines()[0]))
+    classifiers = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = {found[1] for each in classifiers if (found := re.fullmatch(r".*:: Python :: (3\.\d+)", each))}
+    assert named | {"3.11", "3.14"} <= checked
+    assert set(packaging().PYTHONS) <= checked
 
 
 def test_the_bill_of_materials_names_the_licence_of_every_locked_package() -> None:
@@ -314,6 +382,6 @@ def test_a_script_of_the_package_can_be_parsed(script: str) -> None:
 
 
 def test_the_settings_that_the_package_installs_are_valid() -> None:
-    file = str(DEPLOY / "debian" / "main.toml")
+    file = str(DEPLOY / "main.toml")
     done = command("config", "validate", "--no-environment", "--config", file, env=surroundings())
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from ingestor.cli.main import program
+from ingestor.config import Settings
 from tests.support.daemon import ROOT
 
 DOCUMENTS = [
@@ -119,12 +120,51 @@ def test_every_function_that_the_architecture_names_exists() -> None:
     table = ARCHITECTURE.partition("## The path of one balance event")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[2] for line in table.splitlines() if line.startswith("| `")]
     names = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
-    assert len(rows) == 7
+    assert len(rows) == 8
     for name in names:
         assert re.search(rf"def {name.rpartition('.')[2]}\(", source), name
 
 
+# --- promises ---
+
+
+def test_the_operators_guide_promises_what_the_invariants_say() -> None:
+    """All of them, and with the limits that are the defaults."""
+    text = (ROOT / "deploy" / "README.md").read_text().partition("## What is promised, and what is not")[2]
+    text = text.partition("\n## ")[0]
+    known = re.findall(r"(?m)^\| (I\d+) \|", ARCHITECTURE)
+    assert set(re.findall(r"\bI\d+\b", text)) == set(known)
+    inbox = Settings().inbox
+    assert f"{inbox.max_records:,} records or {inbox.max_bytes // 2**20} MiB" in text
+
+
 # --- commands ---
+
+
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "deploy").glob("*.md"))]
+RUN_BY = re.compile(r"<!-- (run by (?P<test>[\w/.]+)|not run: (?P<reason>.+)) -->")
+
+
+def code_blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Each block of commands, settings or SQL: the line above it, and its first line."""
+    lines = text.splitlines()
+    opened = False
+    for number, line in enumerate(lines):
+        if line.startswith("```"):
+            opened = not opened
+            if opened and line[3:] in {"sh", "console", "sql", "toml", "ini"}:
+                yield lines[number - 1], lines[number + 1]
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_block_of_a_guide_says_which_test_runs_it_or_why_none_does(guide: Path) -> None:
+    for above, first in code_blocks(guide.read_text()):
+        said = RUN_BY.fullmatch(above)
+        assert said, f"above {first!r}: write <!-- run by tests/… --> or <!-- not run: … -->"
+        if said["test"]:
+            test = ROOT / said["test"]
+            assert test.is_file(), first
+            assert re.search(r"README\.md|RUNBOOK\.md|tests\.systemd\.guide", test.read_text()), first
 
 
 @each_document

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from ingestor.app.health import COMMIT_PATIENCE_SECONDS, REASONS, not_live, not_ready
+from ingestor.app.health import COMMIT_PATIENCE_SECONDS, REASONS, not_ready
+from ingestor.app.picture import not_live
 from tests.support.pictures import picture
 
 WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [

@@ -22,7 +22,8 @@ from ingestor import logs
 from ingestor.domain.redaction import Redactor
 from ingestor.domain.scrub import MASK
 from ingestor.logs.output import LineHandler
-from ingestor.logs.rendering import MAX_BYTES, printable
+from ingestor.logs.rendering import MAX_BYTES, as_json, printable
+from tests.support.log_events import LOG_EVENTS
 
 HOSTILE = "a\nb\r\x1b[2J\x9b31m\u2028\u202e\x00\ud800\x7f"
 SECRET = 'ky/A1+b2"C3 d4%E5=canary'
@@ -75,7 +76,7 @@ def test_a_record_is_one_json_object_with_time_level_event_and_facts(stream: io.
     logs.configure(stream=stream)
     log().info("batch_written", records=3, share=0.5, none=None)
     parsed = record(stream)
-    assert list(parsed)[:3] == ["timestamp", "level", "event"]
+    assert list(parsed)[:3] == ["event", "level", "timestamp"]
     assert str(parsed["timestamp"]).endswith("Z")
     assert (parsed["level"], parsed["event"], parsed["logger"]) == ("info", "batch_written", "test")
     assert (parsed["records"], parsed["share"], parsed["none"]) == (3, 0.5, None)
@@ -314,7 +315,46 @@ def test_the_journal_gets_priorities(
         stream.seek(0)
         line = stream.read()
     assert line.startswith(prefix + "{")
-    assert json.loads(line.removeprefix(prefix))["event"] == "logged"
+    assert list(json.loads(line.removeprefix(prefix)).items()) == [
+        ("event", "logged"),
+        ("level", level),
+        ("logger", "test"),
+    ]
+
+
+def test_the_journal_shows_which_event_it_is_on_80_columns() -> None:
+    """`systemctl status` prints date, host, identifier and process before a record. What is too long for the
+    rest of the line keeps nine tenths of it at the beginning, and one at the end."""
+    unit = (Path(__file__).parents[2] / "deploy" / "systemd" / "hercle-ingestor@.service").read_text()
+    (identifier,) = re.findall(r"(?m)^SyslogIdentifier=(.*)$", unit)
+    before = f"Nov 26 14:00:00 debian {identifier.replace('%i', 'main')}[12345]: "
+    for name, event in LOG_EVENTS.items():
+        if event.level not in {"debug", "info"}:
+            line = str(as_json()(None, "", {"event": name, "level": event.level}))
+            assert line.index(name) + len(name) <= (80 - len(before) - 1) * 9 // 10, name
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("name", LOG_EVENTS)
+def test_80_columns_show_the_event(stream: io.StringIO, name: str, form: str) -> None:
+    logs.configure(level="debug", format=form, stream=stream)
+    getattr(log(), LOG_EVENTS[name].level)(name, account="a" * 100, zone=1)
+    assert name in written(stream)[:80]
+
+
+def test_each_line_of_a_traceback_for_people_has_the_priority_of_its_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "journal").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        logs.configure(format="console", stream=stream)
+        sys.excepthook(ValueError, ValueError("why"), None)
+        logs.drain()
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert len(lines) > 1
+    assert all(line.startswith("<2>") for line in lines)
 
 
 def test_another_stream_than_the_journals_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,21 @@ finally:
     print("cleaned up", flush=True)
 """
 
+RELOADS = """
+import signal, threading
+from ingestor.cli.signals import stop_on_signals
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+stop, reload = threading.Event(), threading.Event()
+with stop_on_signals(stop, reload=reload):
+    print("ready", flush=True)
+    while not stop.wait(0.05):
+        if reload.is_set():
+            reload.clear()
+            print("reload", flush=True)
+print("stopped", flush=True)
+"""
+
 MAIN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,7 +69,8 @@ except KeyboardInterrupt:  # before the first line of `main`
 """
 
 
-def process(code: str) -> subprocess.Popen[str]:
+def process(code: str, *, terminal: bool = True) -> subprocess.Popen[str]:
+    """Without a terminal in a session of its own; else with that of the tests, if they have one."""
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -62,6 +78,7 @@ def process(code: str) -> subprocess.Popen[str]:
         text=True,
         cwd=ROOT,
         env={**surroundings(), "PYTHONPATH": str(ROOT)},
+        start_new_session=not terminal,
     )
 
 
@@ -99,6 +116,16 @@ def test_a_hangup_that_nohup_has_ignored_stays_ignored() -> None:
         running.send_signal(signal.SIGTERM)
         assert line(running) == "insisted"
         assert running.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_hangup_without_a_terminal_asks_for_a_reload_each_time() -> None:
+    with process(RELOADS, terminal=False) as running:
+        assert line(running) == "ready"
+        for _ in range(2):
+            running.send_signal(signal.SIGHUP)
+            assert line(running) == "reload"
+        running.send_signal(signal.SIGTERM)
+        assert line(running) == "stopped"
 
 
 def test_stacks_are_written_although_nobody_reads() -> None:

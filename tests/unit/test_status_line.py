@@ -1,8 +1,11 @@
 """The line of `systemctl status`: the worst first, plain words, at most 80 characters."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ingestor.app.picture import in_short, span, status_line
+from ingestor.adapters.hub.states import LinkState
+from ingestor.app.picture import in_short, span, status_line, stuck
 from tests.support.pictures import picture
 
 SOCKET = (
@@ -17,6 +20,19 @@ SOCKET = (
     ("changed", "line"),
     [
         ({}, "up · sequence 25609 · commit 0.1 s ago · 0 gaps"),
+        (
+            {"turns": {"writer": 31.0, "request scheduler": 0.1}},
+            "writer stuck for 31 s · up · sequence 25609 · commit 0.1 s ago · 0 gaps",
+        ),
+        ({"standby": True, "started": False}, "standby: another process writes the account"),
+        (
+            {"started": False, "link": "idle", "sequence": None, "seconds_since_commit": None},
+            "starting · idle · no commit yet · 0 gaps",
+        ),
+        (
+            {"ended_thread": "link", "dropping": 3},
+            "link has ended · dropping 3 · up · sequence 25609 · commit 0.1 s ago · 0 gaps",
+        ),
         ({"open_gaps": 1}, "up · sequence 25609 · commit 0.1 s ago · 1 gap"),
         (
             {"sequence": None, "seconds_since_commit": None},
@@ -64,7 +80,54 @@ def test_the_worst_comes_first(changed: dict[str, object], line: str) -> None:
     assert len(line) <= 80
 
 
-def test_it_is_never_longer_than_80_characters() -> None:
+SECONDS = st.floats(0, 1e9)
+COUNTS = st.integers(0, 10**12)
+TEXT = st.text(min_size=1, max_size=200)
+CHANGES = {
+    "standby": st.booleans(),
+    "started": st.booleans(),
+    "ended_thread": st.none() | st.sampled_from(["hub key", "database deadline"]),
+    "turns": st.fixed_dictionaries(
+        dict.fromkeys(("writer", "request scheduler", "link supervisor", "database deadline"), SECONDS)
+    ),
+    "dropping": COUNTS,
+    "dropped": COUNTS,
+    "retrying": st.none() | TEXT | TEXT.map(lambda text: f"53100: {text}"),
+    "seconds_retrying": SECONDS,
+    "inbox_records": COUNTS,
+    "link": st.sampled_from([each.value for each in LinkState]),
+    "connection_error": st.none() | st.text(max_size=200),
+    "key_refused": st.booleans(),
+    "next_attempt_in_seconds": st.none() | SECONDS,
+    "sequence": st.none() | st.integers(0, 2**63),
+    "seconds_since_commit": st.none() | SECONDS,
+    "open_gaps": COUNTS,
+    "links_lost_last_hour": COUNTS,
+}
+WORST = (
+    ("standby", lambda now: now.standby),
+    ("starting", lambda now: not now.started),
+    ("{ended} has ended", lambda now: now.ended_thread is not None),
+    ("{stuck} stuck for ", lambda now: stuck(now.turns)),
+    ("dropping {dropping}", lambda now: now.dropping),
+    ("", lambda now: True),
+)
+"""How the line begins, the worst first, and when."""
+
+
+@given(st.fixed_dictionaries(CHANGES))
+def test_whatever_happens_it_has_80_characters_at_most_and_begins_with_the_worst(
+    changed: dict[str, object],
+) -> None:
+    now = picture(**changed)
+    line = status_line(now)
+    begins = next(words for words, holds in WORST if holds(now))
+    named = {"ended": now.ended_thread, "stuck": next(iter(stuck(now.turns)), None), "dropping": now.dropping}
+    assert 0 < len(line) <= 80
+    assert line.startswith(begins.format(**named))
+
+
+def test_a_long_reason_is_cut_and_what_does_not_fit_is_left_out() -> None:
     line = status_line(
         picture(
             dropping=10**9,
@@ -75,8 +138,7 @@ def test_it_is_never_longer_than_80_characters() -> None:
             connection_error="x" * 100,
         )
     )
-    assert line.startswith("dropping 1000000000 · no commit for 116 days (XX000: long")
-    assert len(line) <= 80
+    assert line == "dropping 1000000000 · no commit for 116 days (XX000: long long long long…) · up"
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,8 @@ class EmbeddedPostgres:
         if (of := (self.data / "PG_VERSION").read_text().strip()) != str(major):
             raise BadConfiguration(
                 f"{self.data} was made by Postgres {of}, but {binaries} is {version}: "
-                f"use the programs of {of}, or another directory"
+                f"use the programs of {of}, take another directory, or bring the data over "
+                "(deploy/README.md, The private Postgres)"
             )
         forget_stale(self._pid_file)
         sockets = self._make_socket_directory(account)
@@ -202,7 +203,8 @@ class EmbeddedPostgres:
             shutil.rmtree(leftover, ignore_errors=True)
         unfinished.mkdir()
         account.give(unfinished)
-        options = ["-U", "postgres", "-E", "UTF8", "--no-locale", "-A", "trust"]
+        # Checksums are the default of some versions only, and pg_upgrade wants both sides to agree.
+        options = ["-U", "postgres", "-E", "UTF8", "--no-locale", "-A", "trust", "--data-checksums"]
         if not self._durable:
             options.append("--no-sync")
         with self._open_log() as said:

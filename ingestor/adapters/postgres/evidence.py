@@ -1,12 +1,13 @@
 """Reads for `ingestor gaps` and `ingestor dead-letters`: what was missed, and what could not be applied."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 import psycopg
 
-from ingestor.adapters.postgres.reading import read
+from ingestor.adapters.postgres.reading import read, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ class DeadLetter:
     session_id: UUID
     ordinal: int
     position: int
+    discarded_at: datetime | None
+    """When somebody looked at it and it needed nothing more; None where its cause has come up again since."""
+    discarded_by: str | None
+    discard_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +81,28 @@ def gaps(
 
 
 def dead_letters(
-    connection: psycopg.Connection, account: str, limit: int, number: str | None = None
+    connection: psycopg.Connection,
+    account: str,
+    limit: int | None,
+    numbers: Sequence[str] | None = None,
+    *,
+    only_open: bool = False,
 ) -> list[DeadLetter]:
-    """Those that came up last first; with `number` only the one whose `id` it is."""
-    return read(connection, DeadLetter, _DEAD_LETTERS, account, limit, number)
+    """Those that came up last first.
+
+    Args:
+        limit: at most so many.
+        numbers: only those with these values of `id`.
+        only_open: only those that are not discarded.
+    """
+    given = None if numbers is None else list(numbers)
+    return read(connection, DeadLetter, _DEAD_LETTERS, account, limit, given, only_open)
+
+
+def discard(connection: psycopg.Connection, account: str, letter: DeadLetter, by: str, reason: str) -> None:
+    """Note that it needs nothing more, as it stands: if its cause comes up again, it needs a look again."""
+    key = (letter.session_id, letter.ordinal, letter.position, letter.received_at, letter.occurrences)
+    rows(connection, _DISCARD, account, *key, by, reason)
 
 
 def stored_record(connection: psycopg.Connection, account: str, letter: DeadLetter) -> StoredRecord | None:
@@ -110,16 +133,26 @@ _GAPS = """
 
 _DEAD_LETTERS = """
     WITH letter AS (
-        SELECT d.*,
+        SELECT d.*, x.discarded_at, x.discarded_by, x.reason AS discard_reason,
             left(encode(sha256(convert_to(concat_ws(' ', d.session_id, d.ordinal, d.position,
                 extract(epoch FROM d.received_at)), 'UTF8')), 'hex'), 12) AS id
         FROM ingest.dead_letter AS d
-        WHERE d.account = $1
+        LEFT JOIN ingest.discard AS x
+            USING (account, session_id, ordinal, position, received_at, occurrences)
+        WHERE account = $1
     )
     SELECT * FROM letter
-    WHERE $3::text IS NULL OR id = $3
+    WHERE ($3::text[] IS NULL OR id = ANY ($3)) AND (NOT $4::boolean OR discarded_at IS NULL)
     ORDER BY last_received_at DESC, id
     LIMIT $2
+"""
+
+_DISCARD = """
+    INSERT INTO ingest.discard (account, session_id, ordinal, position, received_at, occurrences,
+        discarded_at, discarded_by, reason)
+    VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), $7, $8)
+    ON CONFLICT DO NOTHING
+    RETURNING 1
 """
 
 _RECORD = """

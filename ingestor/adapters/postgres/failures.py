@@ -65,6 +65,7 @@ def refused(
     *,
     needs_password: bool = False,
     tls: bool = False,
+    nameless: bool = False,
     connection_attempted: bool = True,
 ) -> ConnectionFailed:
     """Why there is no session.
@@ -74,6 +75,7 @@ def refused(
         sqlstate: the server's; None if it gave none.
         needs_password: the server asked for a password and we had none.
         tls: it ended while TLS was being agreed on.
+        nameless: our system user has no name, so libpq knows a role only where database.url names one.
         connection_attempted: False if libpq refused the parameters themselves.
     """
     text = " ".join(text.split())
@@ -85,6 +87,11 @@ def refused(
     if state in {"3D000", _PRIVILEGE, _NOT_SUPPORTED} or state[:2] == "22" or not connection_attempted:
         what = "the database cannot be used as database.url has it"
         fix = "check database.url, that the database exists, and that the role may CONNECT to it"
+        if nameless and not connection_attempted:
+            fix = (
+                "install libnss-systemd, through which a unit's dynamic user has a name, or name the role in "
+                "database.url (postgresql://ROLE@…)"
+            )
         return ConnectionFailed(f"{what}: {text}", BadConfiguration(_lines(what, text, fix)))
     if tls:
         return ConnectionFailed(
@@ -108,9 +115,17 @@ def _lines(what: str, why: str, fix: str) -> str:
     return f"{what}\nwhy: {why}\nfix: {fix}"
 
 
+class SharedSession(BadConfiguration):
+    """A pooler lends our session to others."""
+
+
+class WrongEncoding(BadConfiguration):
+    """The database stores other letters than UTF-8's."""
+
+
 def transaction_pooling(detail: str = "another client was given our session while we were idle") -> Fatal:
     """The account's lock and the session's settings would be void."""
-    return BadConfiguration(
+    return SharedSession(
         _lines(
             "the connection goes through a pooler that shares sessions between clients",
             detail,

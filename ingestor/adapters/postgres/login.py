@@ -6,6 +6,8 @@ has no way to ask for one, so the connection is driven here.
 """
 
 import ctypes
+import os
+import pwd
 import re
 import selectors
 import sys
@@ -82,5 +84,15 @@ def _failed(pgconn: LibpqConnection, conninfo: str, status: ConnStatus) -> Conne
         found[1] if found else None,
         needs_password=needs_password,
         tls=status == ConnStatus.SSL_STARTUP,
+        nameless=_is_nameless(),
         connection_attempted=status != ConnStatus.BAD or PGconn.ping(conninfo.encode()) != Ping.NO_ATTEMPT,
     )
+
+
+def _is_nameless() -> bool:
+    """Whether this process's user has no name, by which libpq would choose the role."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return True
+    return False

@@ -103,8 +103,10 @@ class AccountStatus:
     """See the view report.unaccounted."""
     links_lost_last_hour: int
     dead_letters: int
+    discarded_dead_letters: int
+    """Those of them that somebody has looked at and that need nothing more."""
     newest_dead_letter: str | None
-    """What was wrong with it."""
+    """What was wrong with the newest of the others."""
     undecodable: tuple[str, ...]
     """What is wrong with records that could not be read, where no snapshot has confirmed the state since."""
     sequence_steps: tuple[SequenceStep, ...]
@@ -114,7 +116,7 @@ class AccountStatus:
 
 def account_status(connection: psycopg.Connection, account: str) -> AccountStatus:
     """Raises psycopg's errors as they come; the caller words them."""
-    ((dead_letters, newest),) = rows(connection, _DEAD_LETTERS, account)
+    ((dead_letters, discarded, newest),) = rows(connection, _DEAD_LETTERS, account)
     process = read(connection, ProcessStatus, _PROCESS, account)
     return AccountStatus(
         account=account,
@@ -129,6 +131,7 @@ def account_status(connection: psycopg.Connection, account: str) -> AccountStatu
         unaccounted_records=value(connection, _UNACCOUNTED, account),
         links_lost_last_hour=value(connection, _LINKS_LOST, account),
         dead_letters=dead_letters,
+        discarded_dead_letters=discarded,
         newest_dead_letter=newest,
         undecodable=tuple(detail for (detail,) in rows(connection, _UNDECODABLE, account)),
         sequence_steps=tuple(read(connection, SequenceStep, _SEQUENCE_STEPS, account)),
@@ -199,8 +202,10 @@ _FAILED_REQUESTS = """
 """
 
 _DEAD_LETTERS = """
-    SELECT count(*) AS total, (array_agg(detail ORDER BY last_received_at DESC))[1] AS newest
+    SELECT count(*) AS total, count(discarded_at) AS discarded,
+        (array_agg(detail ORDER BY last_received_at DESC) FILTER (WHERE discarded_at IS NULL))[1] AS newest
     FROM ingest.dead_letter
+    LEFT JOIN ingest.discard USING (account, session_id, ordinal, position, received_at, occurrences)
     WHERE account = $1
 """
 

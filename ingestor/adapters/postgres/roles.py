@@ -37,16 +37,15 @@ class Grant(NamedTuple):
 
 
 APPENDED = (
-    *("account", "raw_event", "outcome", "version", "balance", "exposure", "exposure_total", "pair"),
-    *("epoch", "clock_step"),
+    *("account", "raw_event", "outcome", "balance", "exposure", "exposure_total", "pair"),
+    *("epoch", "clock_step", "discard"),
 )
 CHANGED = ("session", "watermark", "gap", "confirmation", "request", "dead_letter", "heartbeat")
-PRUNED = ("raw_event", "outcome", "request", "version", "balance", "exposure", "exposure_total", "pair")
+PRUNED = ("raw_event", "outcome", "request", "balance", "exposure", "exposure_total", "pair")
 
 GRANTS = (
     Grant(("SELECT",), "ingest", (ALL,), (WRITER, PRUNER, AUDITOR)),
-    Grant(("SELECT",), "report", (ALL,), (READER, AUDITOR)),
-    Grant(("SELECT",), "report", ("freshness", "sequence_steps", "unaccounted"), (WRITER,)),  # for `status`
+    Grant(("SELECT",), "report", (ALL,), (WRITER, READER, AUDITOR)),
     Grant(("INSERT",), "ingest", APPENDED, (WRITER,)),
     Grant(("INSERT", "UPDATE"), "ingest", CHANGED, (WRITER,)),
     Grant(("DELETE",), "ingest", PRUNED, (PRUNER,)),
@@ -67,6 +66,14 @@ LIMITS = {
 }
 """Of readers and auditors. Compiling a query of theirs would take longer than carrying it out."""
 
+SETTINGS = {
+    READER: LIMITS,
+    AUDITOR: LIMITS,
+    WRITER: {"log_min_error_statement": "panic"},
+}
+"""What sessions of these roles begin with. The server's log would otherwise have the whole statement, of some
+kilobytes, for each batch that fails: several a second while its disk is full."""
+
 
 def roles_sql() -> str:
     """One transaction, which can be run again at any time; then the roles have exactly these privileges.
@@ -79,8 +86,12 @@ def roles_sql() -> str:
         owner=OWNER,
         migrator=MIGRATOR,
         writer=WRITER,
-        limits=", ".join(f"('{name}', '{limit}')" for name, limit in LIMITS.items()),
-        limited=", ".join(f"'{name}'" for name in (READER, AUDITOR)),
+        settings=", ".join(
+            f"('{role}', '{name}', '{value}')"
+            for role, settings in SETTINGS.items()
+            for name, value in settings.items()
+        ),
+        pruner=PRUNER,
         lockers=_named(LOCKERS),
         reader=READER,
         everybody=_named(role for role in ROLES if role not in {OWNER, MIGRATOR}),
@@ -131,17 +142,20 @@ BEGIN
     -- Whatever the migrator makes belongs to the owner, whom nobody can log in as.
     GRANT {owner} TO "{migrator}";
     EXECUTE format('ALTER ROLE "{migrator}" IN DATABASE %I SET role = {owner}', current_database());
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO {owner}', current_database());
+    EXECUTE format('GRANT CREATE, TEMPORARY ON DATABASE %I TO {owner}', current_database());
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
-    -- A role's settings do not pass to its members, so each member has them too.
+    -- For `ingestor check`, which reads what is stored as an analyst does.
+    GRANT {reader} TO "{writer}";
+
+    -- A role's settings do not pass to its members, so each member has them too, but for the daemon.
     FOR found IN
-        SELECT DISTINCT m.rolname AS name, l.setting, l.value
-        FROM pg_roles AS r
+        SELECT DISTINCT m.rolname AS name, s.setting, s.value
+        FROM (VALUES {settings}) AS s (role, setting, value)
+        JOIN pg_roles AS r ON r.rolname = s.role
         JOIN pg_roles AS m ON pg_has_role(m.oid, r.oid, 'MEMBER') AND NOT m.rolsuper
-        CROSS JOIN (VALUES {limits}) AS l (setting, value)
-        WHERE r.rolname IN ({limited})
+        WHERE m.rolname <> '{writer}' OR s.role = '{writer}'
     LOOP
         BEGIN
             EXECUTE format(
@@ -149,7 +163,7 @@ BEGIN
                 found.name, current_database(), found.setting, found.value
             );
         EXCEPTION WHEN insufficient_privilege THEN
-            RAISE WARNING 'the limit % of % is not set: only a superuser may', found.setting, found.name;
+            RAISE WARNING '% of % is not set: only a superuser may', found.setting, found.name;
         END;
     END LOOP;
 
@@ -196,6 +210,7 @@ BEGIN
     REVOKE ALL ON SCHEMA ingest, report FROM PUBLIC, {everybody};
     {usage}
     GRANT EXECUTE ON FUNCTION ingest.require(boolean, text) TO "{writer}";
+    GRANT EXECUTE ON FUNCTION ingest.add_months, ingest.empty_month TO "{pruner}";
     {grants}
     -- What an upgrade makes anew can be read at once.
     {later}

@@ -1,5 +1,6 @@
 """The rows of a decision on a snapshot: the outcome, the version that it became, and the decision's facts."""
 
+from datetime import datetime
 from typing import assert_never
 
 from ingestor.domain.decision import (
@@ -10,14 +11,15 @@ from ingestor.domain.decision import (
     EpochOpened,
     Fact,
     Incoming,
+    Origin,
     Outcome,
 )
 from ingestor.domain.records import Decoded
-from ingestor.domain.streams import Kind, PendingConfirmation, Resolution, StreamKey
+from ingestor.domain.streams import Kind, PendingConfirmation, Resolution, StreamKey, Watermark
 from ingestor.pipeline.apply.finding import Arrived, Finding, Skipped
 from ingestor.pipeline.apply.repeats import difference, whole
 from ingestor.pipeline.batch import Change, Notice
-from ingestor.pipeline.rows import ConfirmationRow, EpochRow, OutcomeRow, VersionRow
+from ingestor.pipeline.rows import ConfirmationRow, EpochRow, OutcomeRow
 from ingestor.pipeline.state import Stream
 
 
@@ -33,7 +35,6 @@ def record_decision(
     version = decision.state.watermark
     if version is not None and version.event is not incoming.key:
         version = None  # this snapshot has not become one
-    number = None if version is None else version.number
     base, changes = stream.base, list[Change]()
     is_duplicate = decision.outcome is Outcome.DUPLICATE
     repeat = difference(base, arrived) if is_duplicate else None
@@ -44,6 +45,7 @@ def record_decision(
             base = arrived.alone
         if arrived.alone is not None:
             changes.append(whole(record))
+        number = None if version is None else version.number
         changes.append(
             OutcomeRow(
                 record.session,
@@ -57,27 +59,9 @@ def record_decision(
                 key.kind,
                 key.user_id,
                 None if number is None else number.epoch,
-                number.sequence if number is not None else _own_sequence(key, incoming),
+                _own_sequence(key, incoming) if number is None else number.sequence,
                 None if number is None else number.revision,
-            )
-        )
-    if version is not None:
-        changes.append(
-            VersionRow(
-                key.kind,
-                key.user_id,
-                version.valid_from,
-                version.number.epoch,
-                version.number.sequence,
-                version.number.revision,
-                record.session,
-                record.ordinal,
-                event.position,
-                record.received_at,
-                version.deleted,
-                incoming.origin,
-                decision.passed_over,
-                None if before is None else min(before.confirmed_until, version.valid_from),
+                *(_NO_VERSION if version is None else _version(version, before, incoming, decision)),
             )
         )
     for fact in decision.facts:
@@ -105,6 +89,17 @@ def record_decision(
 
 def _own_sequence(stream: StreamKey, incoming: Incoming) -> int | None:
     return incoming.sequence if stream.kind is Kind.BALANCES else None
+
+
+_Version = tuple[datetime | None, bool | None, Origin | None, int | None, datetime | None]
+_NO_VERSION: _Version = (None, None, None, None, None)
+
+
+def _version(
+    version: Watermark, before: Watermark | None, incoming: Incoming, decision: Decision
+) -> _Version:
+    until = None if before is None else min(before.confirmed_until, version.valid_from)
+    return version.valid_from, version.deleted, incoming.origin, decision.passed_over, until
 
 
 def _fact(arrived: Arrived, stream: StreamKey, fact: Fact) -> list[Change]:

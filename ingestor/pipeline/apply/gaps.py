@@ -81,6 +81,8 @@ def after_closed(state: State, closed: SessionClosed, arrival: int) -> tuple[Gap
         touches=_BOTH,
         arrival=arrival,
     )
+    if closed.end is SessionEnd.CLEAN:
+        return (*state.gaps, gap), [_row(gap), _notice("gap_expected", gap)]
     return (*state.gaps, gap), _opened(gap)
 
 

@@ -14,6 +14,7 @@ from ingestor.domain.requests import Command, RequestOutcome
 from ingestor.domain.streams import Kind
 from ingestor.pipeline.apply import fold
 from ingestor.pipeline.batch import Batch
+from ingestor.pipeline.notify import LEVELS
 from ingestor.pipeline.rows import DeadLetterRow, GapRow, OutcomeRow, SessionProgressRow
 from tests.support.feed import Feed, needed, notices, only_gap, outcomes, values
 from tests.support.items import SESSION, at, balances, envelope, invocation, pairs
@@ -85,6 +86,15 @@ def test_a_lost_link_is_a_gap_from_the_last_whole_message_of_the_hub(feed: Feed)
     assert values(gap, *WHOLE_INTERVAL) == (at(5), None, at(35))
     assert (gap.touches, gap.ended_at) == (BOTH, None)
     assert notices(batch) == ["gap_opened"]
+
+
+def test_the_gap_of_a_link_that_we_close_is_expected(feed: Feed) -> None:
+    """No warning: who stops the daemon knows."""
+    batch = feed.apply(feed.closed("stopped", SessionEnd.CLEAN))
+
+    assert only_gap(batch).kind == "disconnected"
+    assert notices(batch) == ["gap_expected"]
+    assert LEVELS["gap_expected"] == "info"
 
 
 def test_a_gap_under_a_clock_that_steps_back_does_not_open_before_it_begins(feed: Feed) -> None:

@@ -16,7 +16,6 @@ from ingestor.pipeline.rows import (
     OutcomeRow,
     PairRow,
     RawEventRow,
-    VersionRow,
 )
 from tests.support.feed import Feed, outcomes
 from tests.support.items import balances, envelope, invocation, pairs
@@ -70,7 +69,7 @@ def test_the_same_bytes_again_are_a_reference_and_no_other_row(feed: Kept) -> No
     )
     assert outcomes(batch) == ["duplicate"]
     assert batch.outcomes() == {"duplicate": 1}
-    for kind in (OutcomeRow, VersionRow, BalanceRow, ExposureRow, ExposureTotalRow):
+    for kind in (OutcomeRow, BalanceRow, ExposureRow, ExposureTotalRow):
         assert not batch.all(kind)
 
 

@@ -5,11 +5,11 @@ from uuid import UUID
 import pytest
 from msgspec.structs import astuple
 
-from ingestor.domain.decision import Outcome
+from ingestor.domain.decision import Origin, Outcome
 from ingestor.domain.requests import Command, RequestOutcome
 from ingestor.pipeline.batch import Batch, Notice, RequestAnswered, RequestFailed
-from ingestor.pipeline.rows import EpochRow, GapRow, OutcomeRow, RequestRow, VersionRow
-from tests.support.feed import Feed, needed, notices, outcomes
+from ingestor.pipeline.rows import EpochRow, GapRow, OutcomeRow, RequestRow
+from tests.support.feed import Feed, needed, notices, outcomes, versions
 from tests.support.items import SESSION, balances, envelope, invocation, pairs
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
@@ -226,7 +226,7 @@ def test_an_answer_of_the_wrong_kind_is_state_and_no_answer(feed: Feed) -> None:
     assert outcomes(batch) == ["applied"]
     assert not answered(batch)
     assert failed(batch) == [("mine", "unreadable", "answered with execution.pairs")]
-    assert [row.origin.value for row in batch.all(VersionRow)] == ["pushed"]
+    assert [row.origin for row in versions(batch)] == [Origin.PUSHED]
 
     right = feed.apply(feed.received(balances(5, client_id="mine")))
     assert answered(right) == ["mine"]
@@ -294,7 +294,7 @@ def test_an_id_of_another_session_is_a_push(feed: Feed) -> None:
     feed.apply(feed.requested("mine"), feed.closed(), feed.opened(OTHER))
     batch = feed.apply(feed.received(balances(6, client_id="mine")))
 
-    assert [row.origin.value for row in batch.all(VersionRow)] == ["pushed"]
+    assert [row.origin for row in versions(batch)] == [Origin.PUSHED]
     assert not answered(batch)
     assert not batch.all(RequestRow)
 
@@ -302,7 +302,7 @@ def test_an_id_of_another_session_is_a_push(feed: Feed) -> None:
 def test_an_id_of_nobody_is_a_push(feed: Feed) -> None:
     batch = feed.apply(feed.requested("mine"), feed.received(balances(6, client_id="foreign")))
 
-    assert [row.origin.value for row in batch.all(VersionRow)] == ["pushed"]
+    assert [row.origin for row in versions(batch)] == [Origin.PUSHED]
     assert not answered(batch)
 
 
@@ -319,7 +319,7 @@ def test_an_answer_may_come_as_the_result_of_a_completion(feed: Feed) -> None:
 
     assert outcomes(batch) == ["applied"]
     assert answered(batch) == ["mine"]
-    assert [row.origin.value for row in batch.all(VersionRow)] == ["answered"]
+    assert [row.origin for row in versions(batch)] == [Origin.ANSWERED]
 
 
 @pytest.mark.parametrize("value", ["null", "true", '"queued"', "[]", "{}"])

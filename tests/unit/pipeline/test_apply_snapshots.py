@@ -21,10 +21,9 @@ from ingestor.pipeline.rows import (
     OutcomeRow,
     PairRow,
     RawEventRow,
-    VersionRow,
     WatermarkRow,
 )
-from tests.support.feed import USER, Feed, holdings, needed, notices, outcomes, values
+from tests.support.feed import USER, Feed, holdings, needed, notices, outcomes, values, versions
 from tests.support.items import SESSION, at, balances, envelope, invocation, pairs
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
@@ -63,11 +62,7 @@ def test_a_first_snapshot_becomes_all_its_rows(feed: Feed) -> None:
     assert astuple(outcome) == (
         *(SESSION, 1, 0, feed.now, Outcome.APPLIED, None),
         *("account.balances.snapshot", None, Kind.BALANCES, USER, 1, 5, 0),
-    )
-    (version,) = batch.all(VersionRow)
-    assert astuple(version) == (
-        *(Kind.BALANCES, USER, feed.now, 1, 5, 0, SESSION, 1, 0, feed.now),
-        *(False, Origin.PUSHED, 0, None),
+        *(feed.now, False, Origin.PUSHED, 0, None),
     )
     assert [astuple(row) for row in batch.all(BalanceRow)] == [
         (USER, "BTC", feed.now, 1, 5, 0, Decimal("0.50"), Decimal(0), True),
@@ -94,7 +89,7 @@ def test_a_first_snapshot_becomes_all_its_rows(feed: Feed) -> None:
 def test_an_answer_says_so_on_its_version_and_its_outcome(feed: Feed) -> None:
     batch = feed.apply(feed.requested("mine"), feed.received(balances(5, client_id="mine")))
 
-    assert [row.origin for row in batch.all(VersionRow)] == [Origin.ANSWERED]
+    assert [row.origin for row in versions(batch)] == [Origin.ANSWERED]
     assert [row.request_id for row in batch.all(OutcomeRow)] == ["mine"]
 
 
@@ -104,7 +99,7 @@ def test_a_duplicate_confirms_and_writes_no_version(feed: Feed) -> None:
 
     assert outcomes(batch) == ["duplicate"]
     assert not batch.all(OutcomeRow)
-    assert not batch.all(VersionRow)
+    assert not versions(batch)
     assert not batch.all(BalanceRow)
     (moved,) = batch.all(WatermarkRow)
     assert values(moved, *OLD_NUMBER) == values(moved, *NUMBER) == (1, 5, 0)
@@ -123,12 +118,12 @@ def test_only_what_changed_is_written_again(feed: Feed) -> None:
     batch = feed.apply(feed.received(balances(6, {"BTC": 1, "USDT": 11})))
 
     assert [(row.asset, row.available) for row in batch.all(BalanceRow)] == [("USDT", Decimal(11))]
-    assert batch.all(VersionRow)[0].previous_confirmed_until == at(2)
+    assert versions(batch)[0].previous_confirmed_until == at(2)
 
 
 def test_a_version_is_not_preceded_by_a_confirmation_that_lies_behind_it(feed: Feed) -> None:
     feed.apply(feed.received(balances(5)), feed.received(balances(5), later=3600))
-    (version,) = feed.apply(feed.received(balances(6), later=-3590)).all(VersionRow)
+    (version,) = versions(feed.apply(feed.received(balances(6), later=-3590)))
 
     assert version.previous_confirmed_until == version.valid_from == feed.now
 
@@ -139,7 +134,7 @@ def test_a_batch_moves_a_stream_once_from_where_it_found_it(feed: Feed) -> None:
 
     (moved,) = batch.all(WatermarkRow)
     assert (values(moved, *OLD_NUMBER), values(moved, *NUMBER)) == ((1, 5, 0), (1, 8, 0))
-    assert [row.sequence for row in batch.all(VersionRow)] == [6, 7, 8]
+    assert [row.sequence for row in versions(batch)] == [6, 7, 8]
 
 
 def test_a_record_of_several_events_has_an_outcome_for_each(feed: Feed) -> None:
@@ -170,7 +165,7 @@ def test_a_skip_is_a_fact_on_the_version_and_neither_a_gap_nor_a_request(feed: F
     feed.apply(feed.received(balances(5)))
     batch = feed.apply(feed.received(balances(9)))
 
-    assert [(row.sequence, row.passed_over) for row in batch.all(VersionRow)] == [(9, 3)]
+    assert [(row.sequence, row.passed_over) for row in versions(batch)] == [(9, 3)]
     assert not batch.all(GapRow)
     assert not batch.effects
 
@@ -179,7 +174,7 @@ def test_a_skip_is_a_fact_on_the_version_and_neither_a_gap_nor_a_request(feed: F
 def test_a_counter_with_any_step_raises_nothing(feed: Feed, step: int) -> None:
     batch = feed.apply(*[feed.received(balances(5 + step * n)) for n in range(50)])
 
-    assert {row.passed_over for row in batch.all(VersionRow)[1:]} == {step - 1}
+    assert {row.passed_over for row in versions(batch)[1:]} == {step - 1}
     assert not batch.all(GapRow)
     assert not needed(batch)
 
@@ -187,8 +182,8 @@ def test_a_counter_with_any_step_raises_nothing(feed: Feed, step: int) -> None:
 def test_pairs_pass_nothing_over(feed: Feed) -> None:
     batch = feed.apply(feed.received(pairs(["AAAUSDT"])), feed.received(pairs(["AAAUSDT", "BBBUSDT"])))
 
-    assert [(row.sequence, row.passed_over) for row in batch.all(VersionRow)] == [(1, 0), (2, 0)]
-    assert not any(row.deleted for row in batch.all(VersionRow))
+    assert [(row.sequence, row.passed_over) for row in versions(batch)] == [(1, 0), (2, 0)]
+    assert not any(row.deleted for row in versions(batch))
     assert [row.sequence for row in batch.all(OutcomeRow)] == [1, 2]
 
 
@@ -200,7 +195,7 @@ def test_where_the_hub_pushes_every_number_a_push_that_skips_is_a_gap_until_it_i
     (gap,) = skip.all(GapRow)
 
     assert outcomes(skip) == ["applied"]
-    assert [row.passed_over for row in skip.all(VersionRow)] == [3]
+    assert [row.passed_over for row in versions(skip)] == [3]
     assert (gap.kind, gap.cause, gap.first_missing, gap.last_missing) == ("sequence_skip", "pushed", 6, 8)
     assert (gap.session_id, gap.ordinal, gap.position) == (SESSION, 3, 0)
     assert (gap.touches, gap.user_id, gap.ended_at) == (("balances",), USER, None)
@@ -315,7 +310,7 @@ def test_one_sequence_with_two_contents_keeps_both(feed: Feed) -> None:
     batch = feed.apply(feed.received(balances(5, {"BTC": 2})))
 
     assert outcomes(batch) == ["conflict"]
-    assert [(row.sequence, row.revision) for row in batch.all(VersionRow)] == [(5, 1)]
+    assert [(row.sequence, row.revision) for row in versions(batch)] == [(5, 1)]
     assert [row.reason for row in batch.all(ConfirmationRow)] == ["conflict"]
     assert needed(batch) == CONFIRM_BALANCES
     assert holdings(feed.stream()) == {"BTC": "2"}

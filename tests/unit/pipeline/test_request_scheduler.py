@@ -588,6 +588,16 @@ def test_an_old_answer_is_renewed_although_nobody_schedules() -> None:
     assert made.times(Command.GET_PAIRS) == pytest.approx([0, 601], abs=2)
 
 
+def test_other_rules_count_from_when_they_are_given() -> None:
+    made = middle(schedule=False)
+    made.run(100)
+    assert made.times() == pytest.approx([0])
+    made.scheduler.use(RequestRules(interval_seconds=dict.fromkeys(Command, 20.0)))
+    made.run(100)
+
+    assert made.times() == pytest.approx([0, 100, 141, 182], abs=8)
+
+
 def test_the_guard_leaves_alone_what_the_schedule_does() -> None:
     made = middle()
     made.run(1_000)

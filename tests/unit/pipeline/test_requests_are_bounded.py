@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ingestor.domain.decision import Policy, Step
 from ingestor.domain.requests import Command
 from ingestor.pipeline.apply import Rules
-from ingestor.pipeline.rows import ConfirmationRow, EpochRow, GapRow, VersionRow
+from ingestor.pipeline.rows import ConfirmationRow, EpochRow, GapRow
+from tests.support.feed import versions
 from tests.support.items import balances, envelope, invocation, pairs
 from tests.support.requesting import Completion, HubRequest, Message, Middle
 
@@ -57,7 +58,7 @@ def test_a_counter_with_any_step_is_healthy(step: int) -> None:
 
     assert made.times() == [0]
     assert not [row for batch in made.batches for row in batch.all(GapRow) if row.cause == "pushed"]
-    passed_over = {row.passed_over for batch in made.batches for row in batch.all(VersionRow)}
+    passed_over = {row.passed_over for batch in made.batches for row in versions(batch)}
     assert passed_over == {0, step - 1}
 
 

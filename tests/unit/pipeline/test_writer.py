@@ -34,7 +34,6 @@ from ingestor.pipeline.rows import (
     RawEventRow,
     RequestRow,
     SessionRow,
-    VersionRow,
     WatermarkRow,
 )
 from ingestor.pipeline.state import State
@@ -114,7 +113,7 @@ def test_the_next_batch_is_applied_while_the_database_works_on_the_one_before(wr
         seen.append((ordinals[0], threading.current_thread().name))
 
     writing.store.before_write = before_write
-    fold = writing.writer._apply
+    fold = writing.writer._commits.apply
     applied: list[int] = []
 
     def apply(state: State, items: Any) -> Any:
@@ -123,7 +122,7 @@ def test_the_next_batch_is_applied_while_the_database_works_on_the_one_before(wr
             taken.set()
         return fold(state, items)
 
-    writing.writer._apply = apply  # type: ignore[method-assign]
+    writing.writer._commits.apply = apply  # type: ignore[method-assign]
     writing.turn(*writing.receive(*range(2, 16)))
 
     assert seen == [(2, "committer"), (12, threading.current_thread().name)]
@@ -249,6 +248,29 @@ def test_what_the_delay_costs_is_logged_with_it() -> None:
     assert made.session().dropped_records == 3
 
 
+def test_a_delay_warns_once_when_half_the_inbox_is_full() -> None:
+    made = Writing()
+    made.turn(made.feed.opened())
+    made.inbox._limits = InboxLimits(max_records=10)
+    made.store.away = AWAY
+    waiting = []
+
+    def at_pause(number: int) -> None:
+        waiting.append(made.inbox.level.records)
+        made.inbox.put_records([made.feed.received(balances(10 + number))])
+        if number == 8:
+            made.store.away = None
+
+    made.abandon.at_pause = at_pause
+    with capture_logs() as logs:
+        made.turn(*made.receive(2))
+
+    (warned,) = logged(logs, "inbox_half_full")
+    assert (warned["log_level"], warned["waiting_records"]) == ("warning", 5)
+    assert max(waiting) == 7
+    assert logged(logs, "dropping_started") == []
+
+
 def test_progress_says_why_a_commit_waits_and_that_the_writer_is_alive(writing: Writing) -> None:
     seen: list[tuple[str | None, float]] = []
 
@@ -348,7 +370,7 @@ def test_what_was_applied_ahead_of_it_stands_on_what_was_committed(writing: Writ
 
 
 def is_bad(*sequences: int) -> Callable[[Any], bool]:
-    return lambda row: isinstance(row, VersionRow | BalanceRow) and row.sequence in sequences
+    return lambda row: isinstance(row, OutcomeRow | BalanceRow) and row.sequence in sequences
 
 
 @pytest.mark.parametrize("bad", [2, 5, 9])
@@ -419,7 +441,7 @@ def test_what_was_applied_ahead_of_a_rejected_record_is_applied_again(writing: W
     assert writing.store.tried[-1] == (12, 15, "committed")
     assert "WatermarkConflict" not in {end for *_, end in writing.store.tried}
     assert [row.ordinal for row in writing.store.rows(DeadLetterRow)] == [11]
-    (version,) = [row for row in writing.store.rows(VersionRow) if row.sequence == 12]
+    (version,) = [row for row in writing.store.rows(OutcomeRow) if row.sequence == 12]
     assert version.passed_over == 1, "it stands on what was stored, which 11 was not"
     writing.accounted()
 
@@ -472,7 +494,7 @@ def test_a_batch_that_takes_too_long_is_halved_until_it_fits(writing: Writing) -
 
 
 def test_two_records_that_take_too_long_together_are_stored_one_by_one(writing: Writing) -> None:
-    writing.store.too_slow_from = 9
+    writing.store.too_slow_from = 7
     writing.turn(*writing.receive(2, 3))
 
     assert writing.store.tried == [(2, 3, "TooSlow"), (2, 2, "committed"), (3, 3, "committed")]
@@ -855,7 +877,7 @@ def test_sessions_that_a_dead_process_left_open_are_closed_before_anything_else(
 
     second = Threads().writing
     second.store, second.feed = first.store, first.feed
-    second.writer._store = second.writer._committer._store = first.store
+    second.writer._store = second.writer._commits._store = second.writer._committer._store = first.store
     second.clock.seconds = 100.0
     second.put(second.feed.opened(OTHER), *second.receive(3))
     second.writer.start(second.store.open())

@@ -1,0 +1,30 @@
+"""`ingestor db plan`: what an upgrade of the schema would do, and lock."""
+
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.upgrade_plan import Blocks, UpgradePlan
+from ingestor.app.database import database_beside, looking_at
+from ingestor.config import Settings
+from ingestor.domain.errors import DeadlineCut
+
+__all__ = ["Blocks", "UpgradePlan", "plan_upgrade"]
+
+_MEASURING = DatabaseTiming(lock_seconds=1, statement_seconds=10, transaction_seconds=15)
+"""Short: whoever needs what is locked waits for as long."""
+
+
+def plan_upgrade(settings: Settings) -> UpgradePlan:
+    """What an upgrade of the configured database would do. It is tried and rolled back, with all its locks.
+
+    Raises:
+        Transient: the database cannot be reached, or is in use.
+        SchemaMismatch: the schema is newer.
+        BadConfiguration: the role may not upgrade.
+    """
+    from ingestor.adapters.postgres.upgrade_locks import measured_plan, not_measured  # noqa: PLC0415 - Alembic
+
+    try:
+        with database_beside(settings) as url, looking_at(url, _MEASURING) as connection:
+            return measured_plan(connection, DatabaseClock())
+    except DeadlineCut:
+        raise not_measured("it takes too long") from None

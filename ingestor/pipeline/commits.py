@@ -1,0 +1,226 @@
+"""Commits batches, whatever the database does: a batch is committed as it is, in parts, or applied again.
+
+A failure is handled by the class of its error. *Transient*: the same batch again, for as long as it takes,
+while the inbox keeps what arrives. *Rejected*: halve the batch until the one record that the database rejects
+stands alone, quarantine it, commit its neighbours. *Anything else*: stop; the process ends and is restarted.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from msgspec.structs import replace
+
+from ingestor.domain.errors import Fatal, OutcomeUnknown, RowRejected, TooSlow, Transient, WatermarkConflict
+from ingestor.domain.events import BalanceSnapshot, PairList, Reason, Undecodable
+from ingestor.domain.records import Decoded, Fact
+from ingestor.pipeline.apply import Rules, fold
+from ingestor.pipeline.batch import Batch
+from ingestor.pipeline.inbox import Inbox
+from ingestor.pipeline.patience import Patience
+from ingestor.pipeline.ports import Clock, Store
+from ingestor.pipeline.resume import resumed
+from ingestor.pipeline.rows import RawEventRow
+from ingestor.pipeline.state import State
+
+log = structlog.get_logger()
+
+_CONFLICTS = 5
+"""How often a batch is applied again because a guard did not hold. After that, a new process may help."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the writer has done, for status, watchdog and demo. Other threads read single fields of it."""
+
+    turned_at: float = 0.0
+    """Monotonic time of the last turn of the loop, which may be waiting for the database."""
+    stored_at: float | None = None
+    """Monotonic time at which the database last took a batch or a heartbeat; None before the start."""
+    oldest_at: datetime | None = None
+    """Receipt of the oldest item of the batch that is being committed."""
+    committed_at: datetime | None = None
+    committed_records: int = 0
+    batches: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    unaccounted: int = 0
+    """Records received that are neither stored nor counted as dropped."""
+    retrying: str | None = None
+    """Why the current batch is not committed yet."""
+    retrying_since: float = 0.0
+    """Monotonic time of the first attempt that failed, while `retrying`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Items and their batch, valid if all before them is committed as it was applied."""
+
+    items: Sequence[Decoded | Fact]
+    state: State
+    batch: Batch
+
+
+class Commits:
+    """The ingest state as of the last commit, and all that changes it. Used by the writer's thread only."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        store: Store,
+        clock: Clock,
+        retry_cap_seconds: float,
+        apply_rules: Rules,
+        committed: Callable[[Applied], None],
+    ) -> None:
+        """`committed` is called after each commit. Of the inbox only the level is read, for the log."""
+        self._inbox = inbox
+        self._store = store
+        self._clock = clock
+        self._retry_cap_seconds = retry_cap_seconds
+        self._apply_rules = apply_rules
+        self._committed = committed
+        self.abandon = threading.Event()
+        """Once set, it no longer waits for a database that is away."""
+        self.state = State()
+        self.progress = Progress()
+
+    def apply(self, state: State, items: Sequence[Decoded | Fact]) -> Applied:
+        """The items on top of a state, ready to be committed."""
+        after, batch = fold(state, items, self._apply_rules)
+        self._store.prepare(batch)
+        return Applied(items, after, batch)
+
+    def commit(
+        self, applied: Applied, under_way: "Future[None] | None" = None, ours: State | None = None
+    ) -> None:
+        """Commit, for as long as it takes; in halves where a value is rejected or the batch is too slow.
+
+        Args:
+            under_way: the first attempt, if it has begun already.
+            ours: the state as of the last commit, where that is not the present one.
+        """
+        ours, items = ours or self.state, applied.items
+        patience = Patience(self._clock, self._retry_cap_seconds)
+        conflicts = 0
+        unknown = False
+        slow: TooSlow | None = None
+        while True:
+            self.progress.turned_at = self._clock.monotonic()
+            if slow is not None and not unknown and len(applied.items) > 1:
+                log.warning("batch_halved", items=len(applied.items), error=str(slow))
+                self._in_halves(applied.items)
+                return
+            try:
+                if under_way is not None:
+                    first, under_way = under_way, None
+                    first.result()
+                elif unknown:
+                    if not self._store.holds(applied.batch):
+                        unknown = False
+                        continue
+                else:
+                    self._store.write(applied.batch)
+                break
+            except RowRejected as error:
+                self._without_the_rejected(applied, error)
+                return
+            except WatermarkConflict as error:
+                conflicts += 1
+                if conflicts > _CONFLICTS:
+                    raise Fatal(f"the stored state is not ours to go on from: {error}") from error
+                log.warning("watermark_conflict", error=str(error))
+                again = self.resume(ours, items, applied.batch)
+                if again is None:
+                    break
+                applied = again
+            except Transient as error:
+                unknown = unknown or isinstance(error, OutcomeUnknown)
+                slow = error if isinstance(error, TooSlow) else slow
+                if slow is None or unknown or len(applied.items) == 1:
+                    self._wait(patience, error)
+        self.state = applied.state
+        self._after_commit(applied)
+
+    def _in_halves(self, items: Sequence[Decoded | Fact]) -> None:
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            self.commit(self.apply(self.state, half))
+
+    def _without_the_rejected(self, applied: Applied, error: RowRejected) -> None:
+        items = applied.items
+        if len(items) > 1:
+            self._in_halves(items)
+            return
+        (only,) = items
+        if not isinstance(only, Decoded) or _is_rejected(only):
+            raise Fatal(f"the database rejects what only we have written: {error}") from error
+        log.error("record_rejected", ordinal=only.record.ordinal, error=str(error))
+        self.commit(self.apply(self.state, [_rejected(only)]))
+
+    def resume(self, ours: State, items: Sequence[Decoded | Fact], batch: Batch) -> Applied | None:
+        """The items applied again, on what the database holds now; None if it holds this batch of them.
+
+        A connection that is cut during a commit may leave the server at it for a while.
+        """
+        patience = Patience(self._clock, self._retry_cap_seconds)
+        while True:
+            try:
+                if self._store.holds(batch):
+                    return None
+                self.state, facts = resumed(ours, self._store.open())
+            except Transient as error:
+                self._wait(patience, error)
+            else:
+                return self.apply(self.state, [*facts, *items])
+
+    def _wait(self, patience: Patience, error: Transient) -> None:
+        """A pause, which is logged at once, when the reason changes, and once a minute."""
+        reason, level = str(error), self._inbox.level
+        if level.half_full and patience.is_first("inbox_half_full"):
+            log.warning("inbox_half_full", waiting_records=level.records, waiting_bytes=level.bytes)
+        if patience.is_news(reason):
+            log.warning(
+                "commit_delayed", error=reason, waiting_records=level.records, dropped_records=level.dropped
+            )
+        if self.progress.retrying is None:
+            self.progress.retrying_since = self._clock.monotonic()
+        self.progress.retrying = reason
+        self.progress.turned_at = self._clock.monotonic()
+        if self.abandon.wait(patience.next_pause()):
+            raise Fatal(f"ended while the database was away: {error}") from error
+
+    def _after_commit(self, applied: Applied) -> None:
+        progress, batch = self.progress, applied.batch
+        records = len(batch.all(RawEventRow))
+        if progress.retrying is not None:
+            log.info("commit_resumed")
+            progress.retrying = None
+        progress.committed_at = self._clock.now()
+        progress.stored_at = self._clock.monotonic()
+        progress.committed_records += records
+        progress.batches += 1
+        progress.outcomes.update(batch.outcomes())
+        progress.unaccounted += batch.unaccounted()
+        self._committed(applied)
+        log.debug("batch_committed", items=len(applied.items), records=records)
+
+
+def _is_rejected(item: Decoded) -> bool:
+    return any(
+        isinstance(event.body, Undecodable) and event.body.reason is Reason.REJECTED_BY_DATABASE
+        for event in item.events
+    )
+
+
+def _rejected(item: Decoded) -> Decoded:
+    """The record as the database sees it: its snapshots cannot become state."""
+    body = Undecodable(Reason.REJECTED_BY_DATABASE, "the database rejects a value of this event")
+    events = tuple(
+        replace(event, body=body) if isinstance(event.body, BalanceSnapshot | PairList) else event
+        for event in item.events
+    )
+    return Decoded(item.record, events)
