@@ -79,7 +79,6 @@ class Scene:
     """Daemon, hub and tables at one moment."""
 
     daemon: Activity
-    hub_sequence: int
     holdings: list[Any]
     """Rows of `report.balance_current`: asset, total, certainty."""
     known: list[float]
@@ -128,7 +127,6 @@ class Demo:
             self._known[settled:] = [each.share for each in rows(connection, _KNOWN, since, daemon.at)]
             return Scene(
                 daemon=daemon,
-                hub_sequence=self._hub.account.sequence,
                 holdings=rows(connection, _HOLDINGS),
                 known=self._known,
                 faults=self._faults.look(connection),

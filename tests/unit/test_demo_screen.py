@@ -45,7 +45,6 @@ def scene(faults: list[InjectedFault], moved: Decimal = Decimal(0), known: int =
     seen = picture(outcomes={"applied": 7, "duplicate": 1})
     return Scene(
         daemon=activity("demo", seen, feed.state, Recently(19.8, bars, latency), at(3_600)),
-        hub_sequence=5,
         holdings=[Holding(name, Decimal(total) + moved, "confirmed") for name, total in ASSETS.items()],
         known=[1.0] * (known - 1) + [0.25] if known else [],
         faults=faults,
@@ -108,7 +107,7 @@ def test_no_line_is_longer_than_the_terminal(width: int) -> None:
 
 
 def test_before_anything_is_known_there_is_a_picture_too() -> None:
-    nothing = Scene(scene([]).daemon, 0, [], [], [])
+    nothing = Scene(scene([]).daemon, [], [], [])
     lines = shown(nothing)
     assert f"coverage  {'·' * 60}" in lines
     assert "balances  none" in lines
