@@ -1,7 +1,8 @@
 """Alembic's entry: one transaction, one at a time.
 
 Alembic takes no lock of its own, so two upgrades at once would both run the same steps. Here the second one
-waits for the first and then finds nothing to do. Logging is left as the caller has set it up.
+waits for the first, for as long as the caller's lock_timeout allows, and then finds nothing to do. Logging is
+left as the caller has set it up.
 """
 
 from alembic import context
@@ -22,9 +23,9 @@ def _run(connection: Connection) -> None:
         connection=connection,
         target_metadata=None,  # revisions are written by hand, as SQL
         version_table_schema="ingest",
+        on_version_apply=context.config.attributes.get("after_each"),
     )
     with context.begin_transaction():
-        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
         for schema, comment in _SCHEMAS.items():
             # IF NOT EXISTS would ask for the right to make it even where it is there, made by a DBA.
@@ -40,4 +41,6 @@ if given is not None:
 else:  # the alembic command line: `-x url=...`
     engine = create_engine(context.get_x_argument(as_dictionary=True)["url"], poolclass=NullPool)
     with engine.connect() as own:
+        own.execute(text("SET lock_timeout = '60s'"))
+        own.commit()
         _run(own)

@@ -17,6 +17,8 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 
+from ingestor.app.installation import WHERE_LOOKED_FOR
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 NAME = "hercle-ingestor"
@@ -73,15 +75,6 @@ def build_wheel(directory: Path) -> Path:
     return wheel
 
 
-_WHERE_LOOKED_FOR = {
-    "man/ingestor.1": "man/man1/ingestor.1",
-    "completions/ingestor.bash": "bash-completion/completions/ingestor",
-    "completions/_ingestor": "zsh/vendor-completions/_ingestor",
-    "completions/ingestor.fish": "fish/vendor_completions.d/ingestor.fish",
-}
-"""By file of `deploy` where man and the shells look, below /usr/share."""
-
-
 def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
     """Everything but the control files; gives the metadata of each Python package by its name."""
     venv = tree / VENV
@@ -124,13 +117,13 @@ def _fill(tree: Path, wheel: Path, platform: str) -> dict[str, Message]:
     (tree / "usr" / "share" / NAME).symlink_to(f"/{VENV}/share/{NAME}")
     (tree / "usr" / "share" / "doc" / NAME).mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tree / "usr" / "share" / "doc" / NAME)
-    for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
+    for unit in (ROOT / "deploy" / "systemd").glob("*@.*"):
         shutil.copy(unit, tree / "usr" / "lib" / "systemd" / "system")
-    for name, place in _WHERE_LOOKED_FOR.items():
+    for name, place in WHERE_LOOKED_FOR.items():
         (tree / "usr" / "share" / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "deploy" / name, tree / "usr" / "share" / place)
     (tree / "etc" / "ingestor").mkdir(parents=True)
-    shutil.copy(HERE / "main.toml", tree / "etc" / "ingestor")
+    shutil.copy(ROOT / "deploy" / "main.toml", tree / "etc" / "ingestor")
     return {
         str(metadata["Name"]): metadata
         for python in PYTHONS

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ class LoopbackServer:
         self._address = (host, port)
         self._pages = pages
         self._actions: Mapping[str, Callable[[], Page]] = {}
+        self._queries: Mapping[str, Callable[[str], Page]] = {}
         self._clock = clock
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
@@ -125,7 +127,8 @@ class LoopbackServer:
     def _page(self, head: bytes) -> Page:
         match head.partition(b"\r\n")[0].decode("latin-1").split(" "):
             case ["GET", target, "HTTP/1.0" | "HTTP/1.1"]:
-                page = self._pages.get(target.partition("?")[0])
+                path, _, query = target.partition("?")
+                page = partial(self._queries[path], query) if path in self._queries else self._pages.get(path)
             case ["POST", target, "HTTP/1.0" | "HTTP/1.1"] if target in self._actions:
                 page = self._actions[target]
             case [_, _, "HTTP/1.0" | "HTTP/1.1"]:
@@ -150,7 +153,8 @@ class LoopbackServer:
 
 
 class ControlServer(LoopbackServer):
-    """The same on a socket file for its user and its group, with actions by POST."""
+    """The same on a socket file for its user and its group, with actions by POST, and with pages that are
+    given what stands after `?`."""
 
     _name = "control"
 
@@ -159,11 +163,13 @@ class ControlServer(LoopbackServer):
         path: Path,
         pages: Mapping[str, Callable[[], Page]],
         actions: Mapping[str, Callable[[], Page]],
+        queries: Mapping[str, Callable[[str], Page]],
         clock: Clock,
     ) -> None:
         super().__init__("", 0, pages, clock)
         self._path = path
         self._actions = actions
+        self._queries = queries
 
     @override
     def stop(self, timeout: float) -> None:

@@ -1,91 +1,86 @@
 """`ingestor check`: the whole path tried once, each step with its time and, where it fails, the fix.
 
-Nothing is written. The hub gets real requests over a link like the daemon's.
+Hub and database are tried at the same time, and whatever does not answer is left after its deadline. The hub
+gets real requests over a link like the daemon's. Nothing of it stays in the database: see `stored_check`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
-from ingestor.app.database import NOT_MADE_YET, database_beside, looking_at, made, schema_at
-from ingestor.app.findings import Problem
-from ingestor.app.hub_check import try_hub
-from ingestor.app.status import offset
-from ingestor.config import Loaded, WrongSettings, database_target, resolve_key
-from ingestor.domain.errors import BadConfiguration, IngestorError
-from ingestor.logs import register_secret
+from ingestor.app.database_check import DatabaseCheck
+from ingestor.app.findings import Finding, NothingToTry, Problem, finding, problem
+from ingestor.app.hub_check import HubCheck
+from ingestor.app.steps import Chain, Step
+from ingestor.app.stored_check import StoredCheck
+from ingestor.app.unit_check import unit
+from ingestor.config import Loaded, WrongSettings, database_target
+from ingestor.domain.errors import BadConfiguration
 
-_clock = DatabaseClock()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    name: str
-    ok: bool
-    what: str
-    fix: str | None
-    """What to do; None if there is nothing to."""
-    exit_code: int
-    """What a check that stops here should exit with; 0 if all is well."""
-    seconds: float
+MOST_SECONDS = 15.0
+"""The whole command, start of the program included."""
+_PATH_SECONDS = 8.5
+"""For the paths to hub and database, which are tried at the same time."""
+_UNIT_SECONDS = 2.0
+_STORED_SECONDS = 2.0
+"""For the daemon's commit; and what the paths have left of their time."""
+_SPARE_SECONDS = 0.5
 
 
-def check(load: Callable[[], Loaded], *, config_only: bool = False) -> Iterator[Finding]:
-    """The findings, in the order of the path, as they come. A failed step does not hide the next one, but for
-    settings that cannot be used: each of those is a finding, and there is nothing to go on with."""
-    began = _clock.monotonic()
+def check(
+    load: Callable[[], Loaded], *, config_only: bool = False, clock: DatabaseClock | None = None
+) -> Iterator[Finding]:
+    """The findings, in the order of the path, as they come. A failed step hides none but those that need it:
+    each setting that cannot be used is a finding, and then there is nothing to go on with.
+
+    Args:
+        load: gives the settings.
+        config_only: settings and key, nothing else.
+        clock: of this host.
+    """
+    clock = clock or DatabaseClock()
+    began = clock.monotonic()
     try:
         loaded = load()
     except BadConfiguration as error:
-        yield from [_finding("configuration", began, problem) for problem in _wrong_settings(error)]
+        for each in _wrong_settings(error):
+            yield finding("configuration", clock.monotonic() - began, each)
         return
-    steps = {"configuration": _configuration, "key": _key}
-    if not config_only:
-        steps |= {"hub": lambda loaded: try_hub(loaded.settings), "database": _database, "schema": _schema}
-    for name, step in steps.items():
-        began = _clock.monotonic()
-        try:
-            found: str | Problem = step(loaded)
-        except Problem as problem:
-            found = problem
-        except IngestorError as error:
-            found = _problem(error)
-        yield _finding(name, began, found)
+    passed, settings = set[str](), loaded.settings
+    hub, database = HubCheck(settings, clock), DatabaseCheck(settings, clock)
+    until = began + _PATH_SECONDS
+    configuration = Step("configuration", lambda: _configuration(loaded), 1.0)
+    first = [configuration, *hub.steps()[:1]] if config_only else [configuration]
+    yield from Chain(first, passed, until, clock).findings()
+    if config_only:
+        return
+    paths = [Chain(each.steps(), passed, until, clock) for each in (hub, database)]
+    for path in paths:
+        yield from path.findings()
+    last = until + _UNIT_SECONDS + _STORED_SECONDS
+    seconds = last - clock.monotonic() - _UNIT_SECONDS
 
+    def stored() -> str:
+        if database.session is None:
+            raise NothingToTry("there is no database yet")
+        return StoredCheck(settings, database.session, hub.heard, clock).run(seconds - _SPARE_SECONDS)
 
-def _finding(name: str, began: float, found: str | Problem) -> Finding:
-    seconds = _clock.monotonic() - began
-    if isinstance(found, str):
-        return Finding(name, True, found, None, 0, seconds)
-    return Finding(name, found.exit_code == 0, found.what, found.fix, found.exit_code, seconds)
+    steps = [
+        Step("unit", lambda: unit(settings.account, _UNIT_SECONDS - _SPARE_SECONDS), _UNIT_SECONDS),
+        Step("stored", stored, seconds, ("pairs", "schema", "roles")),
+    ]
+    yield from Chain(steps, passed, last, clock).findings()
+    # What does not end now ends with the process.
+    ends = [Step("hub", hub.close, _SPARE_SECONDS), Step("database", database.close, _SPARE_SECONDS)]
+    for _ in Chain(ends, passed, last + 2 * _SPARE_SECONDS, clock).findings():
+        pass
 
 
 def _wrong_settings(error: BadConfiguration) -> list[Problem]:
     if not isinstance(error, WrongSettings):
-        return [_problem(error)]
+        return [problem(error)]
     return [
         Problem(f"{each.key}: {each.what} (set by {each.origin})", each.fix, 78) for each in error.problems
     ]
-
-
-_FIXES = {
-    69: "see that the server runs, and that database.url names it",
-    77: "check the role that database.url names, and its password",
-    78: "check database.url, and that what it names exists",
-}
-"""By exit code, for the database's errors: those carry the server's own words only."""
-
-
-def _problem(error: IngestorError) -> Problem:
-    """An error's own lines: what, why and fix."""
-    what, *rest = str(error).splitlines()
-    lines = dict(line.strip().split(": ", 1) for line in rest if ": " in line)
-    code = getattr(error, "exit_code", 69)
-    why = f" ({lines['why']})" if "why" in lines else ""
-    return Problem(what + why, lines.get("fix") or _FIXES.get(code, "run it again with --debug"), code)
 
 
 def _configuration(loaded: Loaded) -> str:
@@ -93,35 +88,3 @@ def _configuration(loaded: Loaded) -> str:
     origin = loaded.file or "no file"
     settings = loaded.settings
     return f"account {settings.account}, hub {settings.hub.address}, {target.describe()} ({origin})"
-
-
-def _key(loaded: Loaded) -> str:
-    source = resolve_key(loaded.settings)
-    register_secret(source.read())
-    return f"read from {source.describe()}"
-
-
-def _database(loaded: Loaded) -> str:
-    target = database_target(loaded.settings)
-    if not made(target):
-        raise Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
-    with database_beside(loaded.settings) as url, looking_at(url) as connection:
-        clock = DatabaseClock()
-        Timekeeping(loaded.settings.account, clock).read(connection)
-    seconds = clock.offset_seconds or 0.0
-    reached = f"reached, {target.describe()}; this host's clock is {offset(seconds)} the database's"
-    if abs(seconds) >= OFFSET_SECONDS:
-        raise Problem(reached, "see to the time service of both hosts; what is stored has database time", 0)
-    return reached
-
-
-def _schema(loaded: Loaded) -> str:
-    if not made(database_target(loaded.settings)):
-        raise Problem("not made yet, like its database", NOT_MADE_YET, 0)
-    with database_beside(loaded.settings) as url:
-        state = schema_at(url)
-    if state.fits:
-        return f"at {state.found}, as this software needs it"
-    if state.newer:
-        raise Problem(f"at {state.found}, newer than this software", "install the newer software", 78)
-    raise Problem(f"at {state.found or 'none'}, needs {state.wanted}", "run `ingestor db upgrade`", 78)

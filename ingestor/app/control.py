@@ -1,6 +1,6 @@
 """The daemon's local socket: its state, and what can be asked of it, with the database up or down.
 
-Whoever may open the socket may make the daemon request a snapshot and connect anew, and nothing else.
+Whoever may open the socket may look, make the daemon request a snapshot and connect anew, and nothing else.
 """
 
 import os
@@ -12,10 +12,13 @@ import msgspec
 
 from ingestor import __version__
 from ingestor.adapters.loopback_http import ControlServer, Page, ask
+from ingestor.app.activity import Activity
 from ingestor.app.health import not_ready
 from ingestor.app.picture import Picture, not_live, status_line
+from ingestor.app.tail import TailPart, Wanted, part
 from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import Clock
+from ingestor.pipeline.tail import Tail
 
 _PACKAGED = "/run/hercle-ingestor"
 """RuntimeDirectory= of the unit."""
@@ -41,6 +44,8 @@ class LiveState:
 def control_server(
     account: str,
     picture: Callable[[], Picture],
+    activity: Callable[[], Activity],
+    tail: Tail,
     snapshot: Callable[[], object],
     reconnect: Callable[[], object],
     clock: Clock,
@@ -62,13 +67,20 @@ def control_server(
         )
         return Page(200, msgspec.json.encode(told), "application/json")
 
+    def top() -> Page:
+        return Page(200, msgspec.json.encode(activity()), "application/json")
+
+    def tailed(query: str) -> Page:
+        return Page(200, msgspec.json.encode(part(tail, str(os.getpid()), query)), "application/json")
+
     def done(action: Callable[[], object]) -> Page:
         action()
         return Page(200, b"{}", "application/json")
 
     path = directory / f"{account}.sock"
     actions = {"/snapshot": lambda: done(snapshot), "/reconnect": lambda: done(reconnect)}
-    return ControlServer(path, {"/state": state}, actions, clock)
+    pages = {"/state": state, "/activity": top}
+    return ControlServer(path, pages, actions, {"/tail": tailed}, clock)
 
 
 def live_state(account: str) -> LiveState | None:
@@ -77,23 +89,36 @@ def live_state(account: str) -> LiveState | None:
     return None if answer is None else msgspec.json.decode(answer, type=LiveState)
 
 
+def live_activity(account: str) -> Activity:
+    """What `ingestor top` shows of the account's daemon. Raises Transient where none answers."""
+    return msgspec.json.decode(_answered(account, "GET", "/activity"), type=Activity)
+
+
+def live_tail(account: str, wanted: Wanted) -> TailPart:
+    """The next events that the account's daemon has committed. Raises Transient where none answers."""
+    answer = _answered(account, "GET", f"/tail?{wanted.query()}")
+    return msgspec.json.decode(answer, type=TailPart)
+
+
 def snapshot_now(account: str) -> None:
     """Make the account's daemon request balances and pairs. Raises Transient where none answers."""
-    _act(account, "/snapshot")
+    _answered(account, "POST", "/snapshot")
 
 
 def reconnect_now(account: str) -> None:
     """Make the account's daemon connect to the hub anew. Raises Transient where none answers."""
-    _act(account, "/reconnect")
+    _answered(account, "POST", "/reconnect")
 
 
-def _act(account: str, target: str) -> None:
-    if _asked(account, "POST", target) is None:
+def _answered(account: str, method: str, target: str) -> bytes:
+    answer = _asked(account, method, target)
+    if answer is None:
         raise Transient(
             f"no daemon of the account {account} answers on this machine\n"
             f"why: none listens on {' or '.join(map(str, _sockets(account)))}, or not as this user\n"
             "fix: ask as root or as a member of the daemon's group; see `ingestor status`"
         )
+    return answer
 
 
 def _asked(account: str, method: str, target: str) -> bytes | None:

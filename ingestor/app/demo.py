@@ -8,8 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
+
+import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, remove_leftovers
@@ -17,13 +21,14 @@ from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.reading import rows, value
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.totals import AccountTotals, account_totals
+from ingestor.app.activity import Activity
 from ingestor.app.database import DATABASE_NAME, upgrade_database
-from ingestor.app.picture import Picture
+from ingestor.app.demo_faults import DemoFaults, InjectedFault
 from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
 
-__all__ = ["AccountTotals", "Demo", "Scene", "demo"]
+__all__ = ["AccountTotals", "Answer", "Demo", "Ending", "InjectedFault", "Scene", "demo"]
 
 ACCOUNT = "demo"
 _DIRECTORY = "ingestor-demo-"
@@ -31,12 +36,41 @@ _CUT_AFTER_SECONDS = 4.0
 _CONFIRMATION_SECONDS = 10.0
 """A request whose answer was dropped is repeated after its deadline and a pause: seven seconds at most."""
 _CONFIRMATION_CHECKS = 100
+_UNSETTLED_SECONDS = 5
+"""Whether the state was known in a second can still change for so long: the next push confirms it."""
 
+_QUESTIONS = {
+    "What does the account hold, and how certain is that?": """
+        SELECT asset, total, certainty
+        FROM report.balance_current
+        ORDER BY asset""",
+    "How much BTC was there half-way?": """
+        SELECT total, certainty, observed_at
+        FROM report.balance_as_of('{1}')
+        WHERE asset = 'BTC'""",
+    "For which share of the time were the balances known, and why not for the rest?": """
+        SELECT cause, round(share, 4) AS share, intervals
+        FROM report.coverage('{0}', '{2}')
+        WHERE kind = 'balances'
+        ORDER BY share DESC""",
+    "When may something have been missed, and for how long?": """
+        SELECT kind, cause, count(*) AS gaps, max(balances_unknown_for) AS longest
+        FROM report.gap
+        GROUP BY kind, cause
+        ORDER BY longest DESC""",
+}
+"""Each with its query; {0} is the start, {1} the middle, {2} the end."""
 
 # The database is the demo's own, with one account.
-_HOLDINGS = "SELECT asset, available, allocated, certainty FROM report.balance_current ORDER BY asset"
-_SEQUENCE = "SELECT max(sequence) FROM report.balance_current"
-_GAPS = "SELECT kind, cause, opened_at, ended_at FROM report.gap ORDER BY opened_at DESC LIMIT 6"
+_HOLDINGS = "SELECT asset, total, certainty FROM report.balance_current ORDER BY asset"
+_KNOWN = """
+    SELECT each.since, coalesce(sum(c.share), 0)::float8 AS share
+    FROM generate_series($1::timestamptz, $2 - interval '1 second', interval '1 second') AS each (since)
+    LEFT JOIN report.coverage(each.since, each.since + interval '1 second') AS c
+        ON c.kind = 'balances' AND c.cause = 'known'
+    GROUP BY each.since
+    ORDER BY each.since
+"""
 _OPEN_GAPS = "SELECT count(*) FROM report.gap WHERE is_open"
 
 
@@ -44,54 +78,94 @@ _OPEN_GAPS = "SELECT count(*) FROM report.gap WHERE is_open"
 class Scene:
     """Daemon, hub and tables at one moment."""
 
-    daemon: Picture
-    sequence: int | None
+    daemon: Activity
     hub_sequence: int
     holdings: list[Any]
-    """Rows of `report.balance_current`: asset, available, allocated, certainty."""
-    gaps: list[Any]
-    """Rows of `report.gap`: kind, cause, opened_at, ended_at; the newest first."""
+    """Rows of `report.balance_current`: asset, total, certainty."""
+    known: list[float]
+    """Of each whole second since the start the share in which the balances were known, from 0 to 1."""
+    faults: list[InjectedFault]
+    """The oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A question that an analyst may have, and what the report schema answers."""
+
+    question: str
+    query: str
+    rows: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is told at the end."""
+
+    totals: AccountTotals
+    faults: list[InjectedFault]
+    answers: list[Answer]
 
 
 class Demo:
     """A running demonstration; made by `demo()`."""
 
-    def __init__(self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession) -> None:
+    def __init__(
+        self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession, faults: DemoFaults
+    ) -> None:
         self._ingestor = ingestor
         self._hub = hub
         self._session = session
+        self._faults = faults
+        self._started_at = ingestor.activity().at
+        self._known: list[float] = []
 
     def scene(self) -> Scene:
         """Look at daemon, hub and tables."""
+        daemon = self._ingestor.activity()
         with self._session.use() as connection:
+            settled = max(0, len(self._known) - _UNSETTLED_SECONDS)
+            since = self._started_at + timedelta(seconds=settled)
+            self._known[settled:] = [each.share for each in rows(connection, _KNOWN, since, daemon.at)]
             return Scene(
-                daemon=self._ingestor.picture(),
-                sequence=value(connection, _SEQUENCE),
+                daemon=daemon,
                 hub_sequence=self._hub.account.sequence,
                 holdings=rows(connection, _HOLDINGS),
-                gaps=rows(connection, _GAPS),
+                known=self._known,
+                faults=self._faults.look(connection),
             )
-
-    def _open_gaps(self) -> int:
-        with self._session.use() as connection:
-            count: int = value(connection, _OPEN_GAPS)
-            return count
 
     def dead(self) -> str | None:
         """The name of a thread of the daemon that has ended by itself; None while all run."""
         return self._ingestor.dead()
 
-    def finish(self) -> AccountTotals:
-        """Stop the faults, wait until the gaps have ended, drain, and count what is stored."""
+    def finish(self) -> Ending:
+        """Stop the faults, wait until all are healed, ask, drain, and count what is stored."""
         self._hub.clear_faults()
         pause = threading.Event()
         for _ in range(_CONFIRMATION_CHECKS):
-            if not self._open_gaps():
+            if self._healed():
                 break
             pause.wait(_CONFIRMATION_SECONDS / _CONFIRMATION_CHECKS)
+        with self._session.use() as connection:
+            answers = list(_answers(connection, self._started_at, self._ingestor.activity().at))
         self._ingestor.stop(drain_seconds=10.0)
         with self._session.use() as connection:
-            return account_totals(connection, ACCOUNT)
+            return Ending(account_totals(connection, ACCOUNT), self._faults.look(connection), answers)
+
+    def _healed(self) -> bool:
+        with self._session.use() as connection:
+            open_gaps: int = value(connection, _OPEN_GAPS)
+            return not open_gaps and all(each.healed_by for each in self._faults.look(connection))
+
+
+def _answers(connection: psycopg.Connection, since: datetime, until: datetime) -> Iterator[Answer]:
+    """As of a moment shortly before the end, while nothing is missing."""
+    middle = since + (until - since) / 2
+    for question, query in _QUESTIONS.items():
+        asked = (
+            dedent(query).strip().format(*(f"{each:%Y-%m-%d %H:%M:%SZ}" for each in (since, middle, until)))
+        )
+        yield Answer(question, asked, rows(connection, asked))
 
 
 @contextmanager
@@ -130,9 +204,11 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
         go_on()
         upgrade_database(url)
         go_on()
-        session = DatabaseSession(url, DatabaseTiming(), DatabaseClock(), application_name="ingestor demo")
+        clock = DatabaseClock()
+        session = DatabaseSession(url, DatabaseTiming(), clock, application_name="ingestor demo")
         stack.callback(session.close)
-        hub = stack.enter_context(SimulatedHub(config))
+        faults = DemoFaults(clock.now)
+        hub = stack.enter_context(SimulatedHub(config, faults.occurred))
         settings = Settings(
             account=ACCOUNT,
             hub=Hub(environment=Environment.CUSTOM, url=hub.url),
@@ -144,4 +220,4 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
         ingestor.start(stop, lambda _: None)
         stack.callback(ingestor.stop, 5.0)
         go_on()
-        yield Demo(ingestor, hub, session)
+        yield Demo(ingestor, hub, session, faults)

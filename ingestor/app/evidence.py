@@ -1,16 +1,14 @@
 """What was missed and what could not be applied, for people: read-only, without users and credentials."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ingestor.adapters.postgres import evidence
 from ingestor.adapters.postgres.evidence import DeadLetter, Gap, StoredRecord
 from ingestor.app.database import database_beside, looking_at
+from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
-from ingestor.domain.scrub import MASK, scrub
-from ingestor.logs import redact
 
 __all__ = [
     "DeadLetter",
@@ -29,9 +27,6 @@ __all__ = [
     "gaps",
     "open_letters",
 ]
-
-_USER = re.compile(r'(userId\\*"\s*:\s*)(?:\\*"[^"\\]*|[^\s,}"\\]+)', re.IGNORECASE)
-"""The hub's user in a record, also where the record's data is a quoted text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +151,7 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
         BadConfiguration: the role may not write.
         Transient: the database cannot be reached.
     """
-    note = scrub(redact(reason))
+    note = cleaned(reason)
     with database_beside(settings) as url, looking_at(url) as connection, connection.transaction():
         for each in letters:
             evidence.discard(connection, settings.account, each, by, note)
@@ -164,13 +159,12 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
 
 def _shown(letter: DeadLetter) -> DeadLetter:
     """The detail may quote the record."""
-    subject = None if letter.subject is None else scrub(redact(letter.subject))
-    return replace(letter, detail=scrub(redact(letter.detail)), subject=subject)
+    subject = None if letter.subject is None else cleaned(letter.subject)
+    return replace(letter, detail=cleaned(letter.detail), subject=subject)
 
 
 def _record(record: StoredRecord) -> RecordDocument:
-    text = _USER.sub(rf"\1{MASK}", record.raw.decode("utf-8", "backslashreplace"))
-    return RecordDocument(record.size, record.sha256, scrub(redact(text)))
+    return RecordDocument(record.size, record.sha256, masked(record.raw))
 
 
 def _unknown(what: str, number: str, account: str, command: str) -> BadConfiguration:

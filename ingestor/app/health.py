@@ -10,7 +10,7 @@ from ingestor.app.picture import Picture, in_short, not_live, span
 
 COMMIT_PATIENCE_SECONDS = 15.0
 """Three heartbeats: a database that has taken nothing for so long does not take anything."""
-REASONS = ("standby", "starting", "threads", "link", "snapshots", "gaps", "commits", "dropping")
+REASONS = ("standby", "starting", "threads", "paused", "link", "snapshots", "gaps", "commits", "dropping")
 """Why a daemon can be not ready."""
 
 
@@ -28,7 +28,9 @@ def _reasons(now: Picture) -> Iterator[tuple[str, str]]:
         return
     if trouble := not_live(now):
         yield "threads", ", ".join(trouble)
-    if now.link != "up":
+    if now.link == "paused":
+        yield "paused", "by an operator; `ingestor resume` ends it"
+    elif now.link != "up":
         yield "link", now.link if now.connection_error is None else f"{now.link}, {now.connection_error}"
     late = [kind for kind, age in now.snapshot_seconds.items() if _late(age, now.snapshot_limits[kind])]
     if late:

@@ -129,6 +129,8 @@ def _link(now: Picture) -> list[str]:
         return ["up", "no snapshot yet" if now.sequence is None else f"sequence {now.sequence}"]
     if now.key_refused:
         said = f"key refused by the hub ({(cause or '').removeprefix('http_')})"
+    elif now.link == "paused":
+        said = "paused by an operator"
     else:
         state = "no link" if now.link == "waiting" else now.link
         said = f"{state} ({cause})" if cause else state

@@ -1,6 +1,7 @@
 """Removing rows that the settings do not keep, and how much room the tables take."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -8,13 +9,15 @@ from functools import partial
 import psycopg
 
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.pruning import TARGETS, Cuts, Target, counted, removed
+from ingestor.adapters.postgres.partitioning import add_months
+from ingestor.adapters.postgres.pruning import TARGETS, Cuts, counted, emptied, months, removed
 from ingestor.adapters.postgres.reading import value
 from ingestor.app.database import database_beside, looking_at, snapshot
 from ingestor.config import Settings
 
 _LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
-_DELETING = DatabaseTiming(lock_seconds=1)
+_DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_seconds=3_600)
+"""Whoever waits behind a lock that we wait for waits no longer than we do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +44,28 @@ def prune(
         Transient: the database cannot be reached.
         BadConfiguration: the role may not delete.
     """
-    with database_beside(settings) as url, looking_at(url, _LOOKING) as looking, snapshot(looking):
-        cuts = _cuts(looking, settings)
-        wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
-        plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
-        if dry_run:
-            return cuts, _by_table(plan)
-        with looking_at(url, _DELETING) as deleting:
+    with (
+        database_beside(settings) as url,
+        looking_at(url, _LOOKING) as looking,
+        looking_at(url, _DELETING) as deleting,
+    ):
+        with snapshot(looking):
+            cuts = _cuts(looking, settings)
+            wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
+            plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
+            if dry_run:
+                return cuts, _by_table((target.table, parts.total()) for target, parts in plan)
             deleting.autocommit = True
+            add_months(deleting)
+            at_once = months(looking, settings.account, cuts, plan)
             done = []
-            for target, total in plan:
-                show = partial(_show, progress, target.table, total)
-                gone = removed(looking, deleting, settings.account, cuts, target, show)
-                done.append((target, gone))
+            for target, parts in plan:
+                show = partial(_show, progress, target.table, parts.total())
+                but = {each.part for each in at_once}
+                gone = removed(looking, deleting, settings.account, cuts, target, show, but=but)
+                done.append((target.table, gone))
+        # Not before: the snapshot has read the months, which would keep them from being emptied.
+        done += [(each.table, emptied(deleting, each)) for each in at_once]
     return cuts, _by_table(done)
 
 
@@ -75,9 +87,11 @@ def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
     }
 
 
-def _by_table(counts: list[tuple[Target, int]]) -> list[Pruned]:
-    tables = dict.fromkeys(target.table for target, _ in counts)
-    return [Pruned(name, sum(rows for target, rows in counts if target.table == name)) for name in tables]
+def _by_table(counts: Iterable[tuple[str, int]]) -> list[Pruned]:
+    rows = Counter[str]()
+    for table, gone in counts:
+        rows[table] += gone
+    return [Pruned(*each) for each in rows.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +128,17 @@ def sizes(settings: Settings) -> list[TableSize]:
 
 def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
     query = f"""
-        SELECT count(*), pg_table_size('ingest.{table}'), pg_indexes_size('ingest.{table}'), min({column}),
-            (pg_total_relation_size('ingest.{table}')
-                / greatest(1, extract(epoch FROM now() - min({column})) / 86400))::bigint
-        FROM ingest.{table}
+        SELECT r.rows, s.in_table, s.in_indexes, r.oldest,
+            ((s.in_table + s.in_indexes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400))::bigint
+        FROM (SELECT count(*) AS rows, min({column}) AS oldest FROM ingest.{table}) AS r
+        CROSS JOIN (
+            SELECT sum(pg_table_size(oid))::bigint AS in_table,
+                sum(pg_indexes_size(oid))::bigint AS in_indexes
+            FROM (
+                SELECT 'ingest.{table}'::regclass AS oid
+                UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ingest.{table}'::regclass
+            ) AS parts
+        ) AS s
     """  # noqa: S608 - names of the table above
     found = connection.execute(query.encode()).fetchone()
     assert found is not None  # noqa: S101 - an aggregate has one row

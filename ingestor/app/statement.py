@@ -220,18 +220,16 @@ class _Reader:
         ]
 
     def proof(self, balances: Sequence[Balance]) -> Proof:
-        (versions,) = self.rows("""
-            SELECT count(*) AS versions FROM report.version
-            WHERE account = %(account)s AND kind = 'balances'
-              AND valid_from >= %(since)s AND valid_from < %(until)s
-        """)
+        # By stream, so that the key finds the period.
         (found,) = self.rows("""
-            SELECT count(*) AS records,
-                (array_agg(session_id || '/' || ordinal ORDER BY received_at, ordinal))[1] AS first_position,
-                (array_agg(session_id || '/' || ordinal ORDER BY received_at DESC, ordinal DESC))[1]
+            SELECT count(*) AS records, count(*) FILTER (WHERE v.kind = 'balances') AS versions,
+                (array_agg(v.session_id || '/' || v.ordinal ORDER BY v.received_at, v.ordinal))[1]
+                    AS first_position,
+                (array_agg(v.session_id || '/' || v.ordinal ORDER BY v.received_at DESC, v.ordinal DESC))[1]
                     AS last_position
-            FROM report.version
-            WHERE account = %(account)s AND received_at >= %(since)s AND received_at < %(until)s
+            FROM report.stream AS s
+            JOIN report.version AS v USING (account, kind, user_id)
+            WHERE s.account = %(account)s AND v.valid_from >= %(since)s AND v.valid_from < %(until)s
         """)
         lines = "".join(
             "\t".join((each.user_id, each.asset, _plain(each.opening), _plain(each.closing))) + "\n"
@@ -241,7 +239,7 @@ class _Reader:
             found.records,
             found.first_position or "-",
             found.last_position or "-",
-            versions.versions,
+            found.versions,
             hashlib.sha256(lines.encode()).hexdigest(),
         )
 

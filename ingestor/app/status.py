@@ -138,6 +138,8 @@ def _of_the_daemon(account: AccountStatus) -> Iterator[str]:
             pass
     if process.key_refused:
         yield f"the hub refused the key: {_error(process)}; check hub.environment and the key"
+    elif state is DaemonState.RUNNING and process.link_state == "paused":
+        yield "no link to the hub: paused by an operator; `ingestor resume` ends it"
     elif state is DaemonState.RUNNING and process.link_state != "up":
         yield f"no link to the hub: {_error(process)}; see `ingestor check`"
     if account.links_lost_last_hour >= _MANY_LOST_LINKS:

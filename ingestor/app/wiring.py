@@ -26,6 +26,7 @@ from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
+from ingestor.app.activity import Activity, activity
 from ingestor.app.control import control_server
 from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
@@ -103,6 +104,7 @@ class Ingestor:
             ),
             Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
+        self._writer.pause = lambda paused: self._link.pause(paused=paused)
         self._started = False
         self._running = False
         """All threads have been started."""
@@ -113,7 +115,13 @@ class Ingestor:
             for each in (
                 metrics_server(settings.metrics.listen, self.picture, clock),
                 control_server(
-                    settings.account, self.picture, self._snapshot_now, self._link.reconnect, clock
+                    settings.account,
+                    self.picture,
+                    self.activity,
+                    self._writer.tail,
+                    self._snapshot_now,
+                    self._link.reconnect,
+                    clock,
                 ),
             )
             if each is not None
@@ -265,6 +273,11 @@ class Ingestor:
             unaccounted=progress.unaccounted,
         )
 
+    def activity(self) -> Activity:
+        """What `ingestor top` shows now."""
+        picture, recently = self.picture(), self._writer.recent.look()
+        return activity(self._settings.account, picture, self._writer.state, recently, self._clock.now())
+
     def _snapshot_now(self) -> None:
         for command in Command:
             self._scheduler.request(command, RequestCause.OPERATOR)
@@ -286,7 +299,8 @@ class Ingestor:
         patience = Patience(self._clock, _RETRY_CAP_SECONDS)
         while not stop.is_set():
             try:
-                return self._store.open()
+                state = self._store.open()
+                self._link.pause(paused=self._store.paused())
             except AccountLockedElsewhere as error:
                 waiting("standby: " + str(error).partition("\n")[0])
                 if not self._standby:
@@ -298,6 +312,8 @@ class Ingestor:
                 if patience.is_news(str(error)):
                     log.warning("database_awaited", error=str(error))
                 stop.wait(patience.next_pause())
+            else:
+                return state
         return None
 
     def _heartbeat(self) -> Heartbeat:

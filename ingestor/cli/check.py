@@ -1,35 +1,137 @@
 """`ingestor check`: is everything there that the daemon needs?"""
 
-import json
-from dataclasses import asdict
+import os
+import subprocess
+from collections.abc import Sequence
+from enum import IntEnum
 
 import click
 
-from ingestor.app.checks import Finding, check
+from ingestor.app.checks import MOST_SECONDS, check
+from ingestor.app.findings import Finding, Verdict
+from ingestor.app.unit_check import instances, sandbox
+from ingestor.cli.documents import CheckDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.domain.errors import BadConfiguration
+from ingestor.logs import redact
+
+_SERVICE_MANAGERS_CODES = 200
+"""From here on an exit code is systemd's own: it could not run the program."""
+_UNRUN = {
+    203: ("the program of ExecStart= cannot be run", "check the path of the virtual environment"),
+    243: ("a file of LoadCredential= cannot be read", "write the key into /etc/ingestor/{}.key"),
+}
+_START_SECONDS = 10
+"""For systemd and Python, before the check's own time begins."""
+
+
+class Nagios(IntEnum):
+    """The exit codes of the plugin convention."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
 
 
 @click.command("check")
 @click.option("--config-only", is_flag=True, help="Settings and key only; connect to nothing.")
+@click.option("--nagios", is_flag=True, help="One line, and the exit codes 0 to 3 of a monitoring plugin.")
+@click.option(
+    "--instance",
+    metavar="NAME",
+    help="As root: check the account of hercle-ingestor@NAME, as its unit would.",
+)
 @json_option()
 @settings_options
 @click.pass_obj
-def check_command(invocation: Invocation, *, config_only: bool, as_json: bool) -> int:
-    """Try configuration, key, hub, database and schema once; each failing line says how to mend it."""
+def check_command(
+    invocation: Invocation, *, config_only: bool, nagios: bool, instance: str | None, as_json: bool
+) -> int:
+    """Try the whole path once, from settings to tables; each failing line says how to mend it.
+
+    Takes 15 s at most. As root and without settings it checks the account of the machine's only unit.
+    """
+    if nagios and as_json:
+        raise click.UsageError("--nagios prints one line, --json a document: take one of them")
+    try:
+        of_unit = instance or _only_instance(invocation)
+        if of_unit is not None:
+            flags = {"--config-only": config_only, "--nagios": nagios, "--json": as_json}
+            return _as_the_unit(of_unit, [name for name, given in flags.items() if given])
+        return _here(invocation, config_only=config_only, nagios=nagios, as_json=as_json)
+    except Exception as error:
+        if not nagios or isinstance(error, click.ClickException):
+            raise
+        click.echo(f"INGESTOR UNKNOWN - {_plain(redact(str(error)) or type(error).__name__)}")
+        return Nagios.UNKNOWN
+
+
+def _only_instance(invocation: Invocation) -> str | None:
+    """Whose unit root means who names no settings; None where there is no unit."""
+    named = invocation.config_file or invocation.overrides or any(map(_is_ours, os.environ))
+    found = [] if named or os.geteuid() != 0 else instances()
+    if len(found) > 1:
+        raise click.UsageError(f"this machine has the accounts {', '.join(found)}: name one by --instance")
+    return found[0] if found else None
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith("INGESTOR_")
+
+
+def _as_the_unit(instance: str, flags: Sequence[str]) -> int:
+    """Run the same command in the unit's sandbox; its output and its exit code are ours."""
+    if os.geteuid() != 0:
+        raise click.UsageError("--instance needs root: systemd starts the check as the unit's user")
+    command = sandbox(instance, ["check", *flags], round(MOST_SECONDS) + _START_SECONDS)
+    code = subprocess.run(command, check=False).returncode  # noqa: S603 - made of the unit's own words
+    if code >= _SERVICE_MANAGERS_CODES:
+        why, fix = _UNRUN.get(
+            code, (f"systemd ended with {code}", "see `man systemd.exec`, Process Exit Codes")
+        )
+        raise BadConfiguration(
+            f"systemd cannot run the check as hercle-ingestor@{instance}\nwhy: {why}\n"
+            f"fix: {fix.format(instance)}"
+        )
+    return code
+
+
+def _here(invocation: Invocation, *, config_only: bool, nagios: bool, as_json: bool) -> int:
     findings: list[Finding] = []
     for finding in check(invocation.load_to_look, config_only=config_only):
         findings.append(finding)
-        if not as_json:
+        if not (as_json or nagios):
             _tell(finding)
-    ok = all(finding.ok for finding in findings)
+    seconds, ok = sum(each.seconds for each in findings), all(each.ok for each in findings)
+    if nagios:
+        return _tell_nagios(findings, seconds)
     if as_json:
-        click.echo(json.dumps({"ok": ok, "findings": [asdict(each) for each in findings]}, indent=2))
+        say(CheckDocument(ok, round(seconds, 4), findings))
     return Exit.OK if ok else max(finding.exit_code for finding in findings)
 
 
+_SIGNS = {Verdict.OK: "ok  ", Verdict.NOTE: "note", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "-   "}
+
+
 def _tell(finding: Finding) -> None:
-    verdict = "FAIL" if not finding.ok else "ok  " if finding.fix is None else "note"
-    click.echo(f"{verdict} {finding.name:<14} {finding.what}  ({finding.seconds:.2f} s)")
+    click.echo(f"{_SIGNS[finding.verdict]} {finding.name:<14} {finding.what}  ({finding.seconds:.2f} s)")
     if finding.fix is not None:
         click.echo(f"     {'fix':<14} {finding.fix}")
+
+
+def _tell_nagios(findings: Sequence[Finding], seconds: float) -> Nagios:
+    """Status, what is wrong with it, and how long each step took, as performance data."""
+    failed = [each for each in findings if each.verdict is Verdict.FAILED]
+    notes = [each for each in findings if each.verdict is Verdict.NOTE]
+    code = Nagios.CRITICAL if failed else Nagios.WARNING if notes else Nagios.OK
+    said = "; ".join(f"{each.name}: {each.what}" for each in (*failed, *notes)) or f"{len(findings)} steps"
+    times = " ".join(f"{each.name}={each.seconds:.3f}s" for each in findings)
+    click.echo(f"INGESTOR {code.name} - {_plain(said)} | time={seconds:.3f}s;;;0;{MOST_SECONDS:.0f} {times}")
+    return code
+
+
+def _plain(text: str) -> str:
+    """In one line, and without the sign that begins performance data."""
+    return " ".join(text.replace("|", "/").split())

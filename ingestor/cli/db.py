@@ -5,7 +5,9 @@ import sys
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
+from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
 from ingestor.app.retention import Pruned, prune, sizes
+from ingestor.app.upgrade_plan import Blocks, plan_upgrade
 from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
@@ -31,6 +33,33 @@ def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
         click.echo(f"schema: at {before.found}, nothing to do")
     for step in before.pending:
         click.echo(f"schema: {step}")
+
+
+@db.command("plan")
+@json_option()
+@settings_options
+@click.pass_obj
+def plan_command(invocation: Invocation, *, as_json: bool) -> None:
+    """Tell which steps an upgrade would take, and which locks each needs on which tables.
+
+    It takes the steps and rolls them back, so it needs the migrator's role, and takes the same locks for at
+    most 15 seconds. Where it does not get one of them within a second, it ends with 69.
+    """
+    plan = plan_upgrade(invocation.load_to_look().settings)
+    if as_json:
+        say(plan)
+        return
+    for step in plan.steps:
+        click.echo(f"{step.revision} {step.title} ({step.seconds:.3f} s)")
+        for each in step.locks:
+            if each.blocks is not Blocks.NOTHING:
+                size = f"{each.bytes:,} bytes"
+                click.echo(
+                    f"  {each.relation} ({size}): blocks {each.blocks.replace('_', ' ')} ({each.mode})"
+                )
+        others = sum(each.blocks is Blocks.NOTHING for each in step.locks)
+        click.echo(f"  locks that block neither reads nor writes: {others}")
+    click.echo("all in one transaction" if plan.steps else f"schema: at {plan.found}, nothing to do")
 
 
 @db.command("status")
@@ -99,6 +128,37 @@ def _print_pruned(pruned: list[Pruned], what: str) -> None:
         click.echo(f"{each.rows:>12,}  {each.table} {what}")
     if not pruned:
         click.echo("nothing: [retention] keeps everything")
+
+
+@db.command("partition")
+@click.option("--dry-run", is_flag=True, help="Print what would be partitioned, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option()
+@settings_options
+@click.pass_obj
+def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Give the table of records a partition for each month, with the rows that it has, and make months ahead.
+
+    Then `db prune` can remove a month at once. Run it as the tables' owner. On a terminal, it asks first.
+    """
+    settings = invocation.load_to_look().settings
+    plan = partitioning_plan(settings)
+    if not as_json:
+        for each in plan:
+            click.echo(
+                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the part before "
+                f"{each.border:%Y-%m}"
+            )
+    if plan and not (dry_run or yes) and sys.stdin.isatty():
+        click.confirm("Partition them?", abort=True, err=True)
+    months = [] if dry_run else partition_tables(settings)
+    if as_json:
+        say(PartitionDocument(dry_run, plan, months))
+        return
+    for name in months:
+        click.echo(f"made {name}")
+    if not (plan or months):
+        click.echo("nothing to do")
 
 
 @db.command("size")

@@ -1,25 +1,24 @@
 """`ingestor demo`: the daemon between a simulated hub and a private Postgres, on screen."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import asdict
 
 import click
 
 from ingestor import logs
-from ingestor.app.demo import AccountTotals, Demo, Scene, demo
+from ingestor.app.demo import AccountTotals, Demo, InjectedFault, Scene, demo
 from ingestor.cli.documents import DemoDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import Fatal
 
-if TYPE_CHECKING:
-    from rich.console import Group
-
 _FRAME_SECONDS = 0.5
-_PLAIN_LINE_SECONDS = 2.0
+_FRAMES_A_STATE_LINE = 10
+_WIDTH = 80
 
 
 @click.command("demo")
@@ -31,24 +30,38 @@ _PLAIN_LINE_SECONDS = 2.0
 def demo_command(
     invocation: Invocation, *, seconds: float | None, as_json: bool, rate: float, seed: int
 ) -> int:
-    """Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them."""
-    logs.configure(level="error" if as_json or sys.stdout.isatty() else "warning")
+    """Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.
+
+    Exits with 1 if a record is unaccounted for.
+    """
+    live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    logs.configure(level="error")
     stop = invocation.stop
     with stop_on_signals(stop), demo(rate=rate, seed=seed, seconds=seconds, stop=stop) as running:
         if seconds is not None:
             timer = threading.Timer(seconds, stop.set)
             timer.daemon = True
             timer.start()
-        _show(running, stop, as_json=as_json)
-        totals = running.finish()
-    document = _document(totals)
+        scenes = _scenes(running, stop)
+        if as_json:
+            for _ in scenes:
+                pass
+        elif live:
+            _watch(scenes)
+        else:
+            for line in _told(scenes):
+                click.echo(line)
+        if not as_json:
+            click.echo("no more faults: waiting until all are healed")
+        ending = running.finish()
+    document = _document(ending.totals)
     if as_json:
         say(document)
     else:
-        click.echo(
-            f"received {document.received}, committed {document.committed}, "
-            f"unaccounted {document.unaccounted}; gaps {document.gaps}"
-        )
+        from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
+
+        for line in summary(ending, asdict(document)):
+            click.echo(line)
     return Exit.OK if document.unaccounted == 0 else Exit.PROBLEMS
 
 
@@ -70,62 +83,40 @@ def _document(totals: AccountTotals) -> DemoDocument:
     )
 
 
-def _show(running: Demo, stop: threading.Event, *, as_json: bool) -> None:
-    if as_json:
-        for _ in _turns(running, stop, _FRAME_SECONDS):
-            pass
-        return
-    if not sys.stdout.isatty():
-        for scene in _turns(running, stop, _PLAIN_LINE_SECONDS):
-            click.echo(_line(scene))
-        return
-    from rich.live import Live  # noqa: PLC0415 - on a terminal only
-
-    before = 0
-    with Live(refresh_per_second=4, screen=False) as live:
-        for scene in _turns(running, stop, _FRAME_SECONDS):
-            live.update(_picture(scene, (scene.daemon.records - before) / _FRAME_SECONDS))
-            before = scene.daemon.records
-
-
-def _turns(running: Demo, stop: threading.Event, pause: float) -> Iterator[Scene]:
-    while not stop.wait(pause):
+def _scenes(running: Demo, stop: threading.Event) -> Iterator[Scene]:
+    while not stop.wait(_FRAME_SECONDS):
         dead = running.dead()
         if dead is not None:
             raise Fatal(f"the {dead} thread has ended")
         yield running.scene()
 
 
-def _line(scene: Scene) -> str:
-    daemon = scene.daemon
-    open_gaps = sum(gap.ended_at is None for gap in scene.gaps)
-    return (
-        f"link {daemon.link:<12} sequence {scene.sequence or 0:>7} (hub {scene.hub_sequence}) "
-        f"records {daemon.records:>7} waiting {daemon.inbox_records:>4} open gaps {open_gaps}"
-    )
+def _watch(scenes: Iterator[Scene]) -> None:
+    from rich.live import Live  # noqa: PLC0415 - on a terminal only
+
+    from ingestor.cli.demo_screen import DemoScreen  # noqa: PLC0415 - the same
+
+    with Live(screen=True, auto_refresh=False) as live:
+        picture = DemoScreen()
+        for scene in scenes:
+            live.update(picture.draw(scene, live.console.height), refresh=True)
 
 
-def _picture(scene: Scene, per_second: float) -> "Group":
-    from rich.console import Group  # noqa: PLC0415 - on a terminal only
-    from rich.table import Table  # noqa: PLC0415 - the same
-    from rich.text import Text  # noqa: PLC0415 - the same
-
-    daemon = scene.daemon
-    colour = "green" if daemon.link == "up" else "red"
-    head = Text.assemble(
-        "link ",
-        (daemon.link, f"bold {colour}"),
-        f"  {daemon.connection_error or ''}\n",
-        f"sequence {scene.sequence or 0} of {scene.hub_sequence} at the hub   "
-        f"{per_second:.0f} records/s   {daemon.records} committed   {daemon.inbox_records} waiting\n",
-        "outcomes " + ", ".join(f"{name} {count}" for name, count in sorted(daemon.outcomes.items())),
-    )
-    holdings = Table("asset", "available", "allocated", "certainty", title="report.balance_current")
-    for holding in scene.holdings:
-        holdings.add_row(holding.asset, f"{holding.available:f}", f"{holding.allocated:f}", holding.certainty)
-    gaps = Table("opened", "kind", "cause", "ended", title="report.gap, newest first")
-    for gap in scene.gaps:
-        ended = "open" if gap.ended_at is None else gap.ended_at.strftime("%H:%M:%S")
-        style = "bold red" if gap.ended_at is None else "green"
-        gaps.add_row(gap.opened_at.strftime("%H:%M:%S"), gap.kind, gap.cause, Text(ended, style=style))
-    return Group(head, holdings, gaps)
+def _told(scenes: Iterator[Scene]) -> Iterator[str]:
+    """A line for each fault, for each that is healed, and for the state every few seconds."""
+    known = 0
+    open_faults: list[InjectedFault] = []
+    for number, scene in enumerate(scenes):
+        now = f"{scene.daemon.at:%H:%M:%S}"
+        for fault in scene.faults[known:]:
+            yield f"{fault.at:%H:%M:%S} fault   {fault.name}"
+        open_faults += scene.faults[known:]
+        known = len(scene.faults)
+        for fault in [each for each in open_faults if each.healed_by]:
+            yield f"{now} healed  {fault.name}: {fault.healed_by} ({fault.seconds:.2f} s)"
+            open_faults.remove(fault)
+        if number % _FRAMES_A_STATE_LINE == 0:
+            state = f"{now} state   {scene.daemon.status}"
+            while len(state) > _WIDTH:
+                state = state.rpartition(" · ")[0]
+            yield state

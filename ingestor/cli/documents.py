@@ -14,6 +14,7 @@ from typing import Any
 import click
 import msgspec
 
+from ingestor.app.activity import Activity
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import (
     DeadLetterDocument,
@@ -23,9 +24,50 @@ from ingestor.app.evidence import (
     GapsDocument,
 )
 from ingestor.app.export import ExportedFile
+from ingestor.app.findings import Finding
+from ingestor.app.installation import Plan
+from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.retention import TableSize
+from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
-from ingestor.config.rendering import Setting
+from ingestor.app.support_contents import BundleContents, BundleReport
+from ingestor.app.tail import TailEvent
+from ingestor.app.upgrade_plan import UpgradePlan
+from ingestor.config.rendering import ShownSetting
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsDocument:
+    """`ingestor config show --json`."""
+
+    file: str | None
+    hash: str
+    """Of the values, passwords masked; `daemon_starting` in the log has it too."""
+    settings: list[ShownSetting]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; wrong settings are a failure, with all mistakes in its text."""
+
+    file: str | None
+    hub: str
+    key: str | None
+    """Where the hub's key is read from; null with --no-environment."""
+    database: str | None
+    """Without its password; null with --no-environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDocument:
+    """`ingestor check --json`."""
+
+    ok: bool
+    """False where a step failed."""
+    seconds: float
+    """All steps together."""
+    findings: list[Finding]
+    """One for each step, in the order of the path; of a step `configuration` one for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +86,16 @@ class ReconnectDocument:
     account: str
     asked: bool
     """Always true: a daemon that does not answer is an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignalDocument:
+    """`ingestor pause --json` and `ingestor resume --json`."""
+
+    account: str
+    signal: Signal
+    heard_within_seconds: int
+    """By a daemon that runs and whose database answers; one that starts later reads it at its start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +118,6 @@ class LiveStatusDocument:
     database: str
     """Why the database was not asked."""
     problems: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ValidSettingsDocument:
-    """`ingestor config validate --json`; settings that are wrong are a failure."""
-
-    file: str | None
-    """The configuration file; null where there is none."""
-    hub: str
-    """Its address."""
-    key_source: str | None
-    """Where the key comes from; null with `--no-environment`, as the database is."""
-    database: str | None
-    """Without its password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,20 +183,42 @@ class FailureDocument:
     exit_code: int
 
 
+@dataclass(frozen=True, slots=True)
+class InstallationDocument:
+    """`ingestor install --json` and `ingestor uninstall --json`."""
+
+    dry_run: bool
+    plan: Plan
+    not_run: list[str]
+    """Commands of the plan that were left out: those for systemd where it does not run, and all of them
+    for another root."""
+
+
 DOCUMENTS: dict[str, Any] = {
+    "check": CheckDocument,
     "gaps list": GapsDocument,
     "gaps show": GapDocument,
     "dead-letters list": DeadLettersDocument,
     "dead-letters show": DeadLetterDocument,
     "dead-letters export": DeadLetterDocument,
+    "db partition": PartitionDocument,
     "dead-letters discard": DiscardDocument,
+    "config show": SettingsDocument,
+    "config explain": ShownSetting,
+    "config validate": ValidSettingsDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
+    "db plan": UpgradePlan,
+    "support-bundle": BundleReport,
+    "support-bundle contents": BundleContents,
+    "install": InstallationDocument,
+    "uninstall": InstallationDocument,
+    "pause": SignalDocument,
+    "resume": SignalDocument,
+    "top": Activity,
+    "tail": TailEvent,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
-    "config show": list[Setting],
-    "config explain": Setting,
-    "config validate": ValidSettingsDocument,
     "db upgrade": UpgradeDocument,
     "db status": SchemaDocument,
     "db prune": PruneDocument,
@@ -167,8 +227,8 @@ DOCUMENTS: dict[str, Any] = {
     "demo": DemoDocument,
     "failure": FailureDocument,
 }
-"""By command; of `dead-letters export` it is the type of each line. `status` prints `status without-database`
-with the database down, and any command prints `failure` if it fails."""
+"""By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
+`status without-database` with the database down, and any command prints `failure` if it fails."""
 
 
 def say(document: object) -> None:

@@ -2,7 +2,7 @@
 
 from ingestor.config.keys import differing
 from ingestor.config.loading import Loaded, WrongSettings, load
-from ingestor.config.model import Environment, Hub, Inbox, Metrics, Settings, Snapshots
+from ingestor.config.model import Environment, Hub, Inbox, Metrics, Negotiate, Settings, Snapshots
 from ingestor.config.secrets import database_password, resolve_key
 from ingestor.config.targets import EmbeddedDatabase, ExternalDatabase, database_target, require_database
 
@@ -14,6 +14,7 @@ __all__ = [
     "Inbox",
     "Loaded",
     "Metrics",
+    "Negotiate",
     "Settings",
     "Snapshots",
     "WrongSettings",

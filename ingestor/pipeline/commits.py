@@ -74,7 +74,7 @@ class Commits:
         clock: Clock,
         retry_cap_seconds: float,
         apply_rules: Rules,
-        committed: Callable[[Batch], None],
+        committed: Callable[[Applied], None],
     ) -> None:
         """`committed` is called after each commit. Of the inbox only the level is read, for the log."""
         self._inbox = inbox
@@ -205,7 +205,7 @@ class Commits:
         progress.batches += 1
         progress.outcomes.update(batch.outcomes())
         progress.unaccounted += batch.unaccounted()
-        self._committed(batch)
+        self._committed(applied)
         log.debug("batch_committed", items=len(applied.items), records=records)
 
 

@@ -118,3 +118,6 @@ class Store(Protocol):
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Store the heartbeat."""
+
+    def paused(self) -> bool:
+        """Whether an operator wants no link to the hub."""

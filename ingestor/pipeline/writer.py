@@ -22,10 +22,12 @@ from ingestor.pipeline.committer import Committer
 from ingestor.pipeline.inbox import Inbox
 from ingestor.pipeline.notify import notify
 from ingestor.pipeline.ports import Clock, Heartbeat, Store
+from ingestor.pipeline.recent import Recent
 from ingestor.pipeline.request_scheduler import RequestScheduler
 from ingestor.pipeline.resume import ends_of_left_sessions
-from ingestor.pipeline.rows import SessionProgressRow, SessionRow
+from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
 from ingestor.pipeline.state import State
+from ingestor.pipeline.tail import Tail
 
 log = structlog.get_logger()
 
@@ -70,6 +72,10 @@ class Writer:
         self._finishing = threading.Event()
         self._next_heartbeat = 0.0
         self._failure: BaseException | None = None
+        self.recent = Recent(clock)
+        self.tail = Tail(clock)
+        self.pause: Callable[[bool], object] = lambda _: None
+        """Told with each heartbeat whether an operator has paused the account."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self, state: State) -> None:
@@ -161,7 +167,12 @@ class Writer:
             ahead = commits.apply(commits.state, waiting)
         self._ahead = ahead
 
-    def _committed(self, batch: Batch) -> None:
+    def _committed(self, applied: Applied) -> None:
+        progress, batch = self.progress, applied.batch
+        records = len(batch.all(RawEventRow))
+        if progress.oldest_at is not None and progress.committed_at is not None:
+            self.recent.add(records, (progress.committed_at - progress.oldest_at).total_seconds())
+        self.tail.add(applied.items, batch, records)
         if batch.all(SessionRow) or any(row.closed_at for row in batch.all(SessionProgressRow)):
             self._next_heartbeat = 0.0  # whoever looks at the account shall see the link as it is
         notify(batch, self._scheduler)
@@ -174,6 +185,7 @@ class Writer:
         try:
             self._store.heartbeat(self._make_heartbeat())
             self.progress.stored_at = self._clock.monotonic()
+            self.pause(self._store.paused())
         except Transient as error:
             log.debug("heartbeat_failed", error=str(error))
         except WatermarkConflict as error:

@@ -15,6 +15,8 @@ from random import Random
 from time import monotonic
 from typing import Final
 
+from ingestor.simulator.journal import ChannelRecord
+
 
 class Stage(Enum):
     """The moment at which a fault can occur."""
@@ -125,10 +127,14 @@ class _Waiting:
     """Monotonic seconds."""
 
 
+OnFault = Callable[[FaultSpec, ChannelRecord | None], object]
+"""Called with each fault when it occurs, and with the record that it hits, if any."""
+
+
 class FaultQueue:
     """Faults that wait for their stage. Thread-safe."""
 
-    def __init__(self, api_key: str, on_fault: Callable[[FaultSpec], None]) -> None:
+    def __init__(self, api_key: str, on_fault: OnFault) -> None:
         self._lock = threading.Lock()
         self._on_fault = on_fault
         self._waiting: list[_Waiting] = []
@@ -150,8 +156,8 @@ class FaultQueue:
         with self._lock:
             self._waiting.clear()
 
-    def take(self, stage: Stage, target: str = "") -> FaultSpec | None:
-        """The fault that occurs now that `stage` is reached, if any."""
+    def take(self, stage: Stage, target: str = "", record: ChannelRecord | None = None) -> FaultSpec | None:
+        """The fault that occurs now that `stage` is reached, if any: with this command, or this record."""
         with self._lock:
             now = monotonic()
             self._waiting = [one for one in self._waiting if one.left > 0 and now < one.until]
@@ -162,14 +168,13 @@ class FaultQueue:
                     break
             else:
                 return None
-        return self.occurred(one.spec)
+        return self.occurred(one.spec, record)
 
-    def occurred(self, spec: FaultSpec) -> FaultSpec:
-        """Count and journal it (records have lines of their own); gives it with its final error text."""
+    def occurred(self, spec: FaultSpec, record: ChannelRecord | None = None) -> FaultSpec:
+        """Count it and tell of it; gives it with its final error text."""
         with self._lock:
             self.counts[spec.fault] += 1
-        if STAGE_OF[spec.fault] is not Stage.RECORD:
-            self._on_fault(spec)
+        self._on_fault(spec, record)
         return replace(spec, error=spec.error and spec.error.replace("{key}", self.api_key))
 
 

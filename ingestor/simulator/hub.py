@@ -14,7 +14,7 @@ from ingestor.simulator import protocol
 from ingestor.simulator.account import Account, Snapshot
 from ingestor.simulator.commands import Methods
 from ingestor.simulator.config import PATH, HubConfig
-from ingestor.simulator.faults import STAGE_OF, Fault, FaultQueue, FaultSpec, Stage, misbehaviour
+from ingestor.simulator.faults import STAGE_OF, Fault, FaultQueue, FaultSpec, OnFault, Stage, misbehaviour
 from ingestor.simulator.journal import ChannelRecord, JournalWriter, changed
 from ingestor.simulator.outbound import Frame
 from ingestor.simulator.server import HOST, Server
@@ -28,16 +28,20 @@ class SimulatedHub:
     """`with SimulatedHub(HubConfig()) as hub: … hub.url …`
 
     An internal error of the hub is raised by `stop()`.
+
+    Args:
+        on_fault: called in the hub's thread, before the fault has its effect.
     """
 
-    def __init__(self, config: HubConfig | None = None) -> None:
+    def __init__(self, config: HubConfig | None = None, on_fault: OnFault = lambda *_: None) -> None:
         self.config = config or HubConfig()
         self._pending: deque[Snapshot] = deque()
         self.account = Account(self.config, self._changed)
         """`change()`, `change_pairs()`, `sequence` …: changes are pushed if the configuration says so."""
         self._journal = JournalWriter(self.config.journal_path, fsync=self.config.journal_fsync)
         self._changes = threading.Condition()
-        self._faults = FaultQueue(self.config.api_key, self._journal_fault)
+        self._on_fault = on_fault
+        self._faults = FaultQueue(self.config.api_key, self._fault_occurred)
         self._methods = Methods(self.account, self.config)
         self._server = Server(self.config, self._methods, self._faults, self._journal, self._notify)
         self.requests = self._server.requests
@@ -49,6 +53,7 @@ class SimulatedHub:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-hub", daemon=True)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._misbehaves = self.config.misbehave
 
     # --- start and stop ---------------------------------------------------------------------------------
 
@@ -127,7 +132,8 @@ class SimulatedHub:
         self._call(self._inject(FaultSpec(fault, **parameters)))
 
     def clear_faults(self) -> None:
-        """Forget all that was injected and has not occurred."""
+        """Forget all that was injected and has not occurred, and misbehave no more."""
+        self._misbehaves = False
         self._faults.clear()
 
     def burst(self, count: int, records_per_frame: int = 1, timeout_s: float = 120.0) -> None:
@@ -174,7 +180,7 @@ class SimulatedHub:
             self._background(self._keep_changing(pair_interval_s, self.account.change_pairs))
         for seconds, fault, parameters in self.config.schedule:
             self._background(self._later(seconds, self._inject, FaultSpec(fault, **parameters)))
-        if self.config.misbehave:
+        if self._misbehaves:
             self._background(self._misbehave())
 
     async def _close(self) -> None:
@@ -212,7 +218,10 @@ class SimulatedHub:
     async def _misbehave(self) -> None:
         await self._server.first_connection.wait()
         for pause, spec in misbehaviour(self.config.seed):
-            await self._later(pause, self._inject, spec)
+            await asyncio.sleep(pause)
+            if not self._misbehaves:
+                return
+            await self._inject(spec)
 
     async def _inject(self, spec: FaultSpec) -> None:
         if STAGE_OF[spec.fault] is not Stage.NOW:
@@ -233,8 +242,10 @@ class SimulatedHub:
                 for connection in list(self._server.connections):
                     await connection.suffer(spec)
 
-    def _journal_fault(self, spec: FaultSpec) -> None:
-        self._journal.write("fault", fault=spec.fault, parameters=changed(spec, FaultSpec(spec.fault)))
+    def _fault_occurred(self, spec: FaultSpec, record: ChannelRecord | None) -> None:
+        if record is None:  # records have lines of their own
+            self._journal.write("fault", fault=spec.fault, parameters=changed(spec, FaultSpec(spec.fault)))
+        self._on_fault(spec, record)
 
     async def _settle(self) -> None:
         self._flush()

@@ -79,7 +79,7 @@ class Outbound:
         if self._silenced():
             self._enter(record, entries, Fault.SILENCE)
             return []
-        spec = self._faults.take(Stage.RECORD)
+        spec = self._faults.take(Stage.RECORD, record=record)
         fault = None if spec is None else spec.fault
         if fault is Fault.GARBAGE:
             record = replace(record, raw=record.raw[: len(record.raw) // 2])

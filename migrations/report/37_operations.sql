@@ -115,12 +115,16 @@ COMMENT ON COLUMN report.data_quality.detail IS 'What it found.';
 CREATE VIEW report.size AS
 SELECT
     c.relname::text AS "table",
-    greatest(c.reltuples, 0)::bigint AS estimated_rows,
-    pg_table_size(c.oid) AS table_bytes,
-    pg_indexes_size(c.oid) AS index_bytes,
-    pg_total_relation_size(c.oid) AS total_bytes
+    sum(greatest(part.reltuples, 0)) FILTER (WHERE part.relkind = 'r')::bigint AS estimated_rows,
+    sum(pg_table_size(part.oid))::bigint AS table_bytes,
+    sum(pg_indexes_size(part.oid))::bigint AS index_bytes,
+    sum(pg_total_relation_size(part.oid))::bigint AS total_bytes
 FROM pg_class AS c
-WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version';
+JOIN pg_class AS part
+    ON part.oid = c.oid OR part.oid IN (SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = c.oid)
+WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND c.relname <> 'alembic_version'
+GROUP BY c.relname;
 
 COMMENT ON VIEW report.size IS
     'How much room does each table of the private schema take?';

@@ -11,7 +11,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text())
+    # The driver takes a single % for a placeholder.
+    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text().replace("%", "%%"))
 
 
 def downgrade() -> None:
@@ -19,7 +20,7 @@ def downgrade() -> None:
     op.execute("""
         DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'ingest' AND tablename <> 'alembic_version'
-            LOOP EXECUTE format('DROP TABLE ingest.%I CASCADE', name); END LOOP;
+            LOOP EXECUTE format('DROP TABLE IF EXISTS ingest.%I CASCADE', name); END LOOP;
         END $$
     """)
-    op.execute("DROP FUNCTION ingest.require(boolean, text)")
+    op.execute("DROP FUNCTION ingest.require, ingest.add_months, ingest.empty_month")

@@ -670,6 +670,19 @@ COMMENT ON COLUMN ingest.heartbeat.balances_interval IS 'How often balances are 
 COMMENT ON COLUMN ingest.heartbeat.pairs_interval IS 'How often pairs are requested.';
 COMMENT ON COLUMN ingest.heartbeat.stopped_at IS 'When it stopped in good order; null while it runs or if it died.';
 
+CREATE TABLE ingest.signal (
+    account text NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    signal text NOT NULL CHECK (signal IN ('pause', 'resume')),
+    sent_by text NOT NULL DEFAULT session_user,
+    PRIMARY KEY (account, sent_at)
+);
+COMMENT ON TABLE ingest.signal IS 'What operators ask of the daemon; the newest row counts, also after a restart. The daemon reads it with each heartbeat.';
+COMMENT ON COLUMN ingest.signal.account IS 'Name of the account, from the configuration.';
+COMMENT ON COLUMN ingest.signal.sent_at IS 'When it was asked, by the database''s clock.';
+COMMENT ON COLUMN ingest.signal.signal IS 'pause: close the link to the hub and stay away. resume: connect again, at once.';
+COMMENT ON COLUMN ingest.signal.sent_by IS 'Role that asked.';
+
 CREATE TABLE ingest.clock_step (
     account text NOT NULL,
     noticed_at timestamptz NOT NULL,
@@ -682,3 +695,83 @@ COMMENT ON COLUMN ingest.clock_step.account IS 'Name of the account, from the co
 COMMENT ON COLUMN ingest.clock_step.noticed_at IS 'When it was noticed, by the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.clock IS 'host: the wall clock of the ingestor''s host. database: the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.step_seconds IS 'How far it stepped; negative: backwards.';
+
+
+-- For tables that `ingestor db partition` has partitioned by month. With their owner's rights, because the role that
+-- prunes owns nothing: it may make months, and remove what it may delete anyhow.
+CREATE FUNCTION ingest.add_months() RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    parent record;
+    reached timestamptz;
+    newest timestamptz;
+    month timestamptz;
+    part text;
+BEGIN
+    FOR parent IN
+        SELECT c.oid::regclass AS name, c.relname, a.attname AS time, p.partdefid::regclass AS rest
+        FROM pg_partitioned_table AS p
+        JOIN pg_class AS c ON c.oid = p.partrelid
+        JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0]
+        WHERE c.relnamespace = 'ingest'::regnamespace
+        ORDER BY c.relname
+    LOOP
+        SELECT max(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(.+)''\)')::timestamptz) INTO reached
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = parent.name;
+        -- A month that has begun in the default partition stays there.
+        EXECUTE format('SELECT date_trunc(''month'', max(%I)) + interval ''1 month'' FROM %s', parent.time, parent.rest)
+        INTO newest;
+        FOR month IN
+            SELECT generate_series(
+                greatest(reached, newest, date_trunc('month', now())),
+                date_trunc('month', now()) + interval '12 months',
+                interval '1 month'
+            )
+        LOOP
+            part := format('ingest.%I', parent.relname || to_char(month, '_YYYYMM'));
+            -- Attached, because making it as a part of its table would lock that against the daemon.
+            EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent.name);
+            EXECUTE format(
+                'ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
+                parent.name, part, month, month + interval '1 month'
+            );
+            RETURN NEXT part;
+        END LOOP;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION ingest.add_months() IS
+    'Makes the partitions of this month and the next twelve that are missing, and gives their names.';
+REVOKE ALL ON FUNCTION ingest.add_months() FROM PUBLIC;
+
+CREATE FUNCTION ingest.empty_month(part regclass, file oid, expected bigint, kept tid[]) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parent regclass := (
+        SELECT c.oid FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhparent
+        WHERE i.inhrelid = part AND c.relkind = 'p' AND c.relnamespace = 'ingest'::regnamespace
+    );
+    counted bigint;
+BEGIN
+    PERFORM ingest.require(
+        has_table_privilege(session_user, parent, 'DELETE'), session_user || ' may not delete rows of ' || part
+    );
+    -- Against rows that come late. Nobody else writes to a month that is over.
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
+    EXECUTE format('SELECT count(*) FROM ONLY %s', part) INTO counted;
+    IF counted <> expected OR pg_relation_filenode(part) <> file THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TEMPORARY TABLE kept_rows (LIKE %s) ON COMMIT DROP', part);
+    EXECUTE format('INSERT INTO pg_temp.kept_rows SELECT * FROM ONLY %s WHERE ctid = ANY ($1)', part) USING kept;
+    GET DIAGNOSTICS counted = ROW_COUNT;
+    PERFORM ingest.require(counted = cardinality(kept), 'rows of ' || part || ' that are to be kept are gone');
+    EXECUTE format('TRUNCATE ONLY %s', part);
+    EXECUTE format('INSERT INTO %s SELECT * FROM pg_temp.kept_rows', part);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) IS
+    'Removes all rows of a partition but those at these addresses, at once. False, and nothing removed, if it is not the file, or has not the number of rows, in which the addresses were found.';
+REVOKE ALL ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) FROM PUBLIC;

@@ -92,7 +92,7 @@ def test_check_gives_every_failure_a_fix_of_its_own(database: str) -> None:
     done = command("check", "--json", env=environment(NOBODY_LISTENS, nowhere, "a-key"))
 
     failed = [each for each in findings(done.stdout).values() if not each["ok"]]
-    assert {each["name"] for each in failed} == {"hub", "database", "schema"}
+    assert {each["name"] for each in failed} == {"connection", "database"}
     assert all(each["fix"] and "above" not in each["fix"] for each in failed)
 
 

@@ -20,6 +20,7 @@ from ingestor.adapters.postgres.roles import (
     LIMITS,
     LOCKERS,
     MIGRATOR,
+    OPERATOR,
     OWNER,
     PRUNER,
     READER,
@@ -37,9 +38,10 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.slow
 
 ROOT = Path(ingestor.__file__).parents[1]
-MEMBERS = {"alice": READER, "auditor": AUDITOR}
+LIMITED = {"alice": READER, "auditor": AUDITOR}
+MEMBERS = {**LIMITED, "operator": OPERATOR}
 """People, each in a group."""
-WHO = {**{role: role for role in (WRITER, PRUNER)}, "alice": READER, "auditor": AUDITOR}
+WHO = {**{role: role for role in (WRITER, PRUNER)}, **MEMBERS}
 """Who logs in, and the role whose privileges that shows."""
 
 WRITTEN = {*APPENDED, *CHANGED}
@@ -173,7 +175,7 @@ def test_what_is_declared_works_and_all_else_is_refused(who: str, granted: str, 
                     connection.execute(attempt.encode())
 
 
-@pytest.mark.parametrize("who", MEMBERS)
+@pytest.mark.parametrize("who", LIMITED)
 def test_a_member_of_a_group_has_its_limits(who: str, granted: str) -> None:
     with psycopg.connect(libpq_url(as_role(granted, who)), autocommit=True) as connection:
         for name, limit in LIMITS.items():
@@ -264,6 +266,22 @@ def test_a_batch_that_fails_puts_no_statement_into_the_servers_log(
     assert len(logged) < 1_500
 
 
+def test_an_operator_pauses_an_account_and_the_daemon_reads_it(
+    hub: SimulatedHub, granted: str, sql: Query
+) -> None:
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    with Daemon(env) as daemon:
+        eventually(lambda: daemon.events("link_up"), within=30)
+        asked = command("pause", env=env | {"INGESTOR_DATABASE__URL": as_role(granted, "operator")})
+        assert (asked.returncode, asked.stderr) == (0, "")
+        eventually(lambda: daemon.events("link_paused"), within=10)
+        assert command("resume", env=env).returncode == 0
+        eventually(lambda: daemon.events("link_resumed"), within=10)
+        assert daemon.terminate() == 0, daemon.log()
+    sent = sql("SELECT signal, sent_by FROM ingest.signal ORDER BY sent_at")
+    assert sent == [("pause", "operator"), ("resume", WRITER)]
+
+
 def test_the_daemon_without_its_grants_names_the_command(hub: SimulatedHub, installed: str) -> None:
     upgrade_database(as_role(installed, MIGRATOR))
     done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
@@ -294,7 +312,7 @@ def test_without_a_superuser_the_command_says_what_is_left_open(installed: str) 
     upgrade_database(as_role(installed, MIGRATOR))
     with psycopg.connect(libpq_url(installed), autocommit=True) as admin:
         admin.execute("ALTER ROLE alice CREATEROLE")
-        for role in (*ROLES, "auditor"):
+        for role in (*ROLES, "auditor", "operator"):
             admin.execute(
                 composed.SQL("GRANT {} TO alice WITH ADMIN OPTION").format(composed.Identifier(role))
             )

@@ -25,6 +25,7 @@ FILL = Path(__file__).with_name("history.sql")
 NAIVE_LIMIT = "20s"
 """A naive statement that takes longer counts as taking that long."""
 STATEMENT_SECONDS = 5.0
+"""Which the whole command `ingestor statement` may take, for one month."""
 AT = "date_trunc('hour', now()) - interval '200 days 7 hours'"
 DAY = f"({AT})::date"
 LATEST = "account, user_id, asset, valid_from DESC, epoch DESC, sequence DESC, revision DESC"
@@ -119,14 +120,15 @@ def main(arguments: list[str] | None = None) -> int:
             )  # as the reader's role has it: compiling takes longer than reading
             print(f"{options.rows} rows of balances, filled in {time.monotonic() - started:.0f} s")
             figures = measured(connection, options.runs)
-        figures["statement_s"] = statement_seconds(url)
+        figures["statement_seconds"] = statement_seconds(url)
+        figures["statement_target_seconds"] = STATEMENT_SECONDS
     figures["rows"] = options.rows
     figures["seconds"] = round(time.monotonic() - started)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"{figures['seconds']} s; written to {options.output}")
     fast = all(figures[f"{name}_ms"] <= each.target_ms for name, each in QUESTIONS.items())
-    return 0 if fast and figures["statement_s"] <= STATEMENT_SECONDS else 1
+    return 0 if fast and figures["statement_seconds"] <= STATEMENT_SECONDS else 1
 
 
 def fill(connection: psycopg.Connection[Any], rows: int) -> None:

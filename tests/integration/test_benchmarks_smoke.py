@@ -108,3 +108,5 @@ def test_the_reports_are_measured(tmp_path: Path) -> None:
 
     assert {name for name in figures if name.endswith("_ms")} == {f"{name}_ms" for name in reports.QUESTIONS}
     assert all(figures[f"{name}_ratio"] > 0 for name in reports.QUESTIONS)
+    assert figures["statement_seconds"] > 0
+    assert figures["statement_target_seconds"] == 5

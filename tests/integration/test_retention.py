@@ -12,6 +12,7 @@ from ingestor.app.retention import prune
 from ingestor.config import load
 from tests.support.daemon import command, surroundings
 from tests.support.documents import document_of
+from tests.support.partitions import partitioned_since_2025
 from tests.support.rows import SOME_ID, Query, insert
 from tests.support.story import SESSIONS, tell
 
@@ -22,6 +23,13 @@ CUTS = [
     datetime(2025, 3, 30, 12, tzinfo=UTC),
 ]
 SETTINGS = ("duplicates_days", "records_days", "requests_days", "history_days")
+
+
+@pytest.fixture(params=["whole", "in_months"], autouse=True)
+def layout(request: pytest.FixtureRequest, sql: Query, database: str) -> None:
+    """All of this holds for tables in partitions too."""
+    if request.param == "in_months":
+        partitioned_since_2025(sql, database)
 
 
 def pruned(url: str, account: str, *, dry_run: bool = False, **days: Any) -> dict[str, int]:
@@ -79,11 +87,18 @@ def test_no_report_of_a_moment_that_is_kept_changes(
         assert planned["balance"] > 3
 
 
-def record(sql: Query, ordinal: int, received: str, outcome: str | None, base: int | None = None) -> None:
+def record(
+    sql: Query,
+    ordinal: int,
+    received: str,
+    outcome: str | None,
+    base: int | None = None,
+    account: str = "main",
+) -> None:
     insert(
         sql,
         "raw_event",
-        account="main",
+        account=account,
         session_id=SESSIONS["D"],
         ordinal=ordinal,
         received_at=received,
@@ -96,7 +111,7 @@ def record(sql: Query, ordinal: int, received: str, outcome: str | None, base: i
         insert(
             sql,
             "outcome",
-            account="main",
+            account=account,
             session_id=SESSIONS["D"],
             ordinal=ordinal,
             position=0,

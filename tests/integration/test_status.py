@@ -11,7 +11,6 @@ import pytest
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.account_lock import lock_key
-from ingestor.app import checks
 from ingestor.app.checks import check
 from ingestor.app.status import AccountStatus, daemon_state, status
 from ingestor.app.status import problems as found_problems
@@ -357,19 +356,17 @@ def test_both_forms_say_the_same(healthy: Query, database: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"), [(40, r"(40|39)\.\d+ s ahead of"), (-90, r"(90|89)\.\d+ s behind")]
 )
-def test_check_shows_how_far_the_clocks_are_apart(
-    seconds: float, said: str, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_shows_how_far_the_clocks_are_apart(seconds: float, said: str, database: str) -> None:
     given = {"account": ACCOUNT, "database.url": database}
-    (well,) = [each for each in check(lambda: load(overrides=given, environ={})) if each.name == "database"]
-    assert re.search(r"; this host's clock is 0\.\d+ s (ahead of|behind) the database's$", well.what)
+    (well,) = [each for each in check(lambda: load(overrides=given, environ={})) if each.name == "clock"]
+    assert re.search(r"this host's clock is 0\.\d+ s (ahead of|behind) the database's$", well.what)
     assert (well.ok, well.fix) == (True, None)
 
     def wall() -> datetime:
         return datetime.now(UTC) + timedelta(seconds=seconds)
 
-    monkeypatch.setattr(checks, "DatabaseClock", lambda: DatabaseClock(wall))
-    (apart,) = [each for each in check(lambda: load(overrides=given, environ={})) if each.name == "database"]
-    assert re.search(f"; this host's clock is {said} the database's$", apart.what)
+    found = check(lambda: load(overrides=given, environ={}), clock=DatabaseClock(wall))
+    (apart,) = [each for each in found if each.name == "clock"]
+    assert re.search(f"this host's clock is {said} the database's$", apart.what)
     assert apart.ok
     assert "time service" in (apart.fix or "")

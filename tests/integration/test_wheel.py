@@ -1,6 +1,9 @@
 """What users install: the wheel has all of the package and nothing else, and works away from the checkout."""
 
 import hashlib
+import json
+import os
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -56,6 +59,7 @@ GUIDE = {
     "README.md",
     "RUNBOOK.md",
     "ingestor.toml.example",
+    "main.toml",
     *(
         f"{folder}/{name}"
         for folder in ("completions", "dbt", "grafana", "man", "prometheus", "schemas", "systemd")
@@ -85,34 +89,93 @@ def test_the_wheel_holds_the_package_the_migrations_the_guide_and_nothing_else(w
     assert any(name.startswith("ingestor/migrations/report/") for name in inside)
 
 
-def test_an_installed_wheel_makes_its_schema_without_the_checkout(
-    wheel: Path, tmp_path: Path, empty_database: str
-) -> None:
-    venv.create(tmp_path / "venv", symlinks=True)
-    python = tmp_path / "venv" / "bin" / "python"
+@pytest.fixture(scope="module")
+def machine(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree of a machine with the wheel in /opt/ingestor/venv, as the operator's guide has it."""
+    root = tmp_path_factory.mktemp("machine").resolve()
+    for each in ("etc/systemd/system", "usr/share", "usr/local/bin", "usr/local/share/man"):
+        (root / each).mkdir(parents=True)
+    environment = root / "opt" / "ingestor" / "venv"
+    venv.create(environment, symlinks=True)
+    python = environment / "bin" / "python"
     run(
         *(sys.executable, "-m", "pip", "--python", python),
         *("install", "--quiet", "--no-index", "--no-deps", wheel),
-        cwd=tmp_path,
+        cwd=root,
     )
     # The dependencies of this environment, but not what its own .pth files add: the checkout is one of those.
-    site = Path(
-        run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
-    )
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=root).strip())
     (site / "dependencies.pth").write_text(
         "\n".join(sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})) + "\n"
     )
-    ingestor = python.with_name("ingestor")
+    where = run(python, "-c", "import ingestor; print(ingestor.__file__)", cwd=root)
+    assert Path(where).parent == site / "ingestor"
+    return root
 
-    assert (
-        Path(run(python, "-c", "import ingestor; print(ingestor.__file__)", cwd=tmp_path)).parent
-        == site / "ingestor"
-    )
-    assert run(ingestor, "--version", cwd=tmp_path).split()[-1] == __version__
-    upgraded = run(ingestor, "db", "upgrade", cwd=tmp_path, INGESTOR_DATABASE__URL=empty_database)
+
+def ingestor(machine: Path, *arguments: str, **variables: str) -> str:
+    return run(machine / "opt/ingestor/venv/bin/ingestor", *arguments, cwd=machine, **variables)
+
+
+def test_an_installed_wheel_makes_its_schema_without_the_checkout(machine: Path, empty_database: str) -> None:
+    assert ingestor(machine, "--version").split()[-1] == __version__
+    upgraded = ingestor(machine, "db", "upgrade", INGESTOR_DATABASE__URL=empty_database)
     assert upgraded.startswith("schema: 0001")
     with psycopg.connect(libpq_url(empty_database)) as connection:
         assert connection.execute("SELECT count(*) FROM report.balance_current").fetchone() == (0,)
+
+
+def tree(root: Path) -> dict[str, tuple[str, int]]:
+    """By path: what is there, and since when; without the software itself."""
+    found = {}
+    for directory, folders, names in os.walk(root):
+        for each in (Path(directory) / name for name in (*folders, *names)):
+            path = f"/{each.relative_to(root)}"
+            if not path.startswith("/opt/"):
+                status = each.lstat()
+                what = str(each.readlink()) if each.is_symlink() else ""
+                if each.is_file() and not each.is_symlink():
+                    what = hashlib.sha256(each.read_bytes()).hexdigest()
+                found[path] = (f"{stat.filemode(status.st_mode)} {what}", status.st_mtime_ns)
+    return found
+
+
+def test_it_installs_on_a_machine_twice_and_leaves_nothing_behind(machine: Path) -> None:
+    bare = tree(machine)
+    to = ("--root", str(machine), "--json")
+    planned = json.loads(ingestor(machine, "install", "--dry-run", *to))
+    assert tree(machine) == bare
+
+    done = json.loads(ingestor(machine, "install", *to))
+    installed = tree(machine)
+    assert {**done, "dry_run": True, "not_run": []} == planned
+    placed = {path for path in installed.keys() - bare.keys() if not installed[path][0].startswith("d")}
+    assert placed == {each["path"] for each in planned["plan"]["files"]}
+    assert {each["action"] for each in planned["plan"]["files"]} == {"create"}
+
+    for each in planned["plan"]["files"]:
+        there = machine / each["path"][1:]
+        if each["link_to"]:
+            assert (machine / each["link_to"][1:]).resolve().is_relative_to(machine / "opt")
+            assert str(there.readlink()) == each["link_to"]
+        else:
+            assert installed[each["path"]][0].startswith("-rw-r--r-- ")
+    for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
+        assert (machine / "etc/systemd/system" / unit.name).read_bytes() == unit.read_bytes()
+    assert (machine / "etc/ingestor/main.toml").read_bytes() == (ROOT / "deploy/main.toml").read_bytes()
+    manual = (machine / "usr/local/share/man/man1/ingestor.1").read_bytes()
+    assert manual == (ROOT / "deploy/man/ingestor.1").read_bytes()
+
+    again = json.loads(ingestor(machine, "install", *to))
+    assert {each["action"] for each in again["plan"]["files"]} == {"unchanged"}
+    assert (again["plan"]["after"], again["not_run"]) == ([], [])
+    assert tree(machine) == installed
+
+    ingestor(machine, "uninstall", "--dry-run", *to)
+    assert tree(machine) == installed
+    ingestor(machine, "uninstall", *to)
+    left = tree(machine)
+    assert {path: what for path, (what, _) in left.items()} == {p: what for p, (what, _) in bare.items()}
 
 
 def build(what: str, source: Path, directory: Path, umask: int = 0o022) -> Path:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
-from ingestor.simulator import Fault, read_journal
+from ingestor.simulator import Fault, HubConfig, SimulatedHub, read_journal
 from ingestor.simulator.faults import STAGE_OF, FaultQueue, FaultSpec, Stage, misbehaviour
+from ingestor.simulator.journal import ChannelRecord
 from tests.simulator.conftest import StartHub
 from tests.simulator.test_server import closing_code
 from tests.simulator.wire import HANDSHAKE, Wire, dial, join, post
+from tests.support.waiting import eventually
 
 
 def test_every_fault_has_a_stage() -> None:
@@ -88,7 +90,7 @@ def test_an_unknown_parameter_is_an_error_at_once(start_hub: StartHub) -> None:
 
 
 def test_a_fault_without_count_stays_until_it_is_cleared() -> None:
-    requests = FaultQueue("key", lambda _: None)
+    requests = FaultQueue("key", lambda *_: None)
     requests.add(FaultSpec(Fault.DROP, count=None))
     assert all(requests.take(Stage.RECORD) for _ in range(5))
     assert requests.take(Stage.COMMAND) is None
@@ -474,3 +476,29 @@ def test_a_misbehaving_hub_loses_its_client_once_in_seven_seconds(start_hub: Sta
     hub = start_hub(misbehave=True, changes_per_second=20)
     with join(hub) as wire, pytest.raises(ConnectionClosed):
         listen(wire, frames=7 * 20 * 2)  # duplicates included, more than 7 s can bring
+
+
+def test_whoever_asks_is_told_of_each_fault_and_of_the_record_that_it_hits() -> None:
+    told: list[tuple[Fault, int | None]] = []
+
+    def on_fault(spec: FaultSpec, record: ChannelRecord | None) -> None:
+        told.append((spec.fault, None if record is None else record.sequence))
+
+    with SimulatedHub(HubConfig(), on_fault) as hub, join(hub) as wire:
+        hub.inject(Fault.DUPLICATE)
+        sent = hub.account.change().sequence
+        assert (wire.sequence(), wire.sequence()) == (sent, sent)
+        hub.inject(Fault.FIN)
+        assert told == [(Fault.DUPLICATE, sent), (Fault.FIN, None)]
+
+
+@pytest.mark.slow
+def test_a_hub_whose_faults_are_cleared_misbehaves_no_more() -> None:
+    told: list[Fault] = []
+    config = HubConfig(misbehave=True, changes_per_second=20)
+    with SimulatedHub(config, lambda spec, _: told.append(spec.fault)) as hub, join(hub) as wire:
+        eventually(lambda: told, within=10)
+        hub.clear_faults()
+        before = len(told)
+        listen(wire, frames=8 * 20)  # a cut of the link comes within six seconds
+        assert len(told) == before

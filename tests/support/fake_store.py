@@ -84,6 +84,7 @@ class FakeStore:
         self.heartbeats: list[Heartbeat] = []
         self.tried: list[tuple[int, int, str]] = []
         """First and last ordinal of each batch that was offered, and how that ended."""
+        self.is_paused = False
         self.away: str | None = None
         """Everything fails with this text; where it begins with `slow`, with `TooSlow`."""
         self.unknown: list[bool] = []
@@ -157,6 +158,12 @@ class FakeStore:
         with self._lock:
             self._reach()
             self.heartbeats.append(heartbeat)
+
+    def paused(self) -> bool:
+        """As the test has set it."""
+        with self._lock:
+            self._reach()
+            return self.is_paused
 
     # --- what the world does to it ---
 

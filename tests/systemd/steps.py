@@ -82,6 +82,18 @@ def peer_authentication_as_the_dynamic_user(bed: Bed, _packages: dict[str, Path]
     eventually(lambda: "problem" not in bed.machine.shell(f"{status.strip()} || true"), within=30, every=1)
 
 
+def old_rows_are_removed_by_a_role_of_its_own(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Without `[retention]` it removes nothing."""
+    machine = bed.machine
+    machine.run("systemctl", "enable", "--now", "hercle-ingestor-prune@main.timer")
+    assert machine.show("hercle-ingestor-prune@main.timer", "ActiveState") == "active"
+    machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
+    said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
+    assert "nothing: [retention] keeps everything" in said
+
+
 def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """Though both run as one user."""
     for account in ACCOUNTS:
@@ -91,7 +103,11 @@ def one_account_cannot_read_the_others_key(bed: Bed, _packages: dict[str, Path],
 
 def the_exposure_is_at_most_1_2(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
     """As the running system computes it, drop-ins included."""
-    for name in (unit(FIRST), "hercle-ingestor-migrate@main.service"):
+    for name in (
+        unit(FIRST),
+        "hercle-ingestor-migrate@main.service",
+        "hercle-ingestor-prune@main.service",
+    ):
         printed = bed.machine.run("systemd-analyze", "security", "--no-pager", "--threshold=12", name)
         (score,) = re.findall(r"exposure level for \S+: ([\d.]+)", printed)
         figures[f"exposure_{name.partition('@')[0].replace('-', '_')}"] = float(score)
@@ -321,11 +337,48 @@ def peer_authentication_without_its_library_is_said(
     machine.run("systemctl", "start", unit(FIRST))
 
 
-def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
-    """By the guide's command: it sees the credential, and is the database's role."""
-    printed = bed.machine.shell(block("Is it well?", 1))
+def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
+    """By the guide's command: it sees the credential and the unit, and is the database's role. While the
+    daemon runs, that commits what an analyst's role then reads; while it is stopped, nothing stays."""
+    machine = bed.machine
+    started = time.monotonic()
+    printed = machine.shell(block("Is it well?", 1))
+    figures["check_seconds"] = round(time.monotonic() - started, 1)
     assert "FAIL" not in printed
     assert "read from systemd credential hercle_api_key" in printed
+    assert "ingestor may do what the daemon does; all roles are there" in printed
+    assert f"{unit(FIRST)} is active: up" in printed
+    assert "committed by the running daemon, and read as ingestor_analyst" in printed
+
+    file = _check(bed, SECOND)  # with a key in a file that only its group may read
+    assert file["key"]["what"] == "read from file /etc/ingestor/second.key (hub.key_file)"
+    assert "by the running daemon" in file["stored"]["what"]
+
+    machine.run("systemctl", "stop", unit(SECOND))
+    before = bed.stored(SECOND)
+    stopped = _check(bed, SECOND)
+    assert stopped["unit"]["verdict"] == "note"
+    assert "read as ingestor_analyst" in stopped["stored"]["what"]
+    assert "rolled back" in stopped["stored"]["what"]
+    assert bed.stored(SECOND) == before
+    machine.run("systemctl", "start", unit(SECOND))
+    bed.streaming(SECOND)
+
+    assert "name one by --instance" in machine.shell("ingestor check 2>&1 || true")
+    line = machine.shell(f"ingestor check --nagios --instance {FIRST} || true")
+    assert re.fullmatch(r"INGESTOR (OK|WARNING) - .* \| time=[\d.]+s;;;0;15 .*\n", line)
+    lost = machine.root / "etc" / "ingestor" / f"{FIRST}.key"
+    lost.rename(lost.with_suffix(".lost"))
+    said = machine.shell(f"ingestor check --instance {FIRST} 2>&1 || echo code $?")
+    lost.with_suffix(".lost").rename(lost)
+    assert "LoadCredential=" in said
+    assert said.endswith("code 78\n")
+
+
+def _check(bed: Bed, account: str) -> dict[str, dict[str, str]]:
+    """The findings by step."""
+    document = json.loads(bed.machine.shell(f"ingestor check --json --instance {account}"))
+    return {each["name"]: each for each in document["findings"]}
 
 
 def a_database_over_tls_with_a_password(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
@@ -484,6 +537,7 @@ STEPS: list[Step] = [
     from_a_clean_root_to_the_first_snapshot,
     a_second_account,
     peer_authentication_as_the_dynamic_user,
+    old_rows_are_removed_by_a_role_of_its_own,
     one_account_cannot_read_the_others_key,
     the_exposure_is_at_most_1_2,
     sigkill_is_restarted_and_its_gap_closed,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingestor import daemon
 from ingestor.adapters.systemd import Notifier
@@ -113,13 +114,12 @@ def test_a_watchdog_that_is_quicker_than_our_list_is_fed_in_time(manager: socket
     assert took < daemon._TICK_SECONDS
 
 
-def test_a_stuck_thread_is_logged_once(
-    manager: socket.socket, threads: Threads, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stuck_thread_is_logged_once(manager: socket.socket, threads: Threads) -> None:
     threads.ages = {"writer": 45.0}
-    for _ in range(3):
-        heard(manager, "STATUS=writer stuck for 45 s")
-    assert capsys.readouterr().out.count("thread_stuck") == 1
+    with capture_logs() as logs:
+        for _ in range(3):
+            heard(manager, "STATUS=writer stuck for 45 s")
+    assert [each["event"] for each in logs].count("thread_stuck") == 1
 
 
 def test_a_start_that_waits_asks_for_more_time(manager: socket.socket, threads: Threads) -> None:

@@ -9,6 +9,7 @@ import pytest
 import ingestor
 from ingestor.adapters.hub.causes import LinkCause
 from ingestor.adapters.hub.states import LinkState
+from ingestor.adapters.postgres.signals import Signal
 from ingestor.config import Environment
 from ingestor.domain.decision import EpochCause, Origin, Outcome
 from ingestor.domain.events import Reason
@@ -37,6 +38,7 @@ SETS: dict[str, Iterable[str]] = {
     "request.outcome": RequestOutcome,
     "session.cause": {*LinkCause, "http_…", "process_died", "commits_lost"},
     "session.ending": SessionEnd,
+    "signal.signal": Signal,
 }
 LITERALS = {
     "certainty": ("migrations/report/06_stream_as_of.sql", r"(?:THEN|ELSE) '([a-z_]+)'"),

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, ROLES, SETTINGS, WRITER
+from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, PRUNER, ROLES, SETTINGS, WRITER
 from ingestor.cli.exits import Exit
 from ingestor.config import Settings
 from ingestor.config.secrets import KEY_CREDENTIAL, PASSWORD_CREDENTIAL
@@ -23,11 +23,13 @@ from tests.support.log_events import LOG_EVENTS
 DEPLOY = Path(__file__).parents[2] / "deploy"
 GUIDE = (DEPLOY / "README.md").read_text()
 DAEMON, MIGRATE = "hercle-ingestor@.service", "hercle-ingestor-migrate@.service"
-UNITS = [DAEMON, MIGRATE]
+PRUNE, PRUNE_TIMER = "hercle-ingestor-prune@.service", "hercle-ingestor-prune@.timer"
+UNITS = [DAEMON, MIGRATE, PRUNE]
 DROP_INS = {
     "peer-authentication.conf": UNITS,
     "remote-postgres.conf": [DAEMON],
     "remote-postgres-migrate.conf": [MIGRATE],
+    "remote-postgres-prune.conf": [PRUNE],
     "fixed-addresses.conf": [DAEMON],
 }
 """Each with the units that it is for."""
@@ -93,6 +95,31 @@ def test_a_wrong_drop_in_would_be_noticed(tmp_path: Path) -> None:
 
 def test_every_drop_in_is_checked() -> None:
     assert {path.name for path in (DEPLOY / "systemd" / "drop-ins").iterdir()} == set(DROP_INS)
+
+
+@needs_systemd
+def test_systemd_accepts_the_timer_without_a_warning(tmp_path: Path) -> None:
+    assert verified(tmp_path, PRUNE) == []
+    timer = tmp_path / PRUNE_TIMER.replace("@.", "@main.")
+    shutil.copy(DEPLOY / "systemd" / PRUNE_TIMER, timer)
+    done = analyze("verify", "--man=no", str(timer), str(tmp_path / PRUNE.replace("@.", "@main.")))
+    assert [line for line in done.stderr.splitlines() if "hercle-ingestor" in line] == []
+    assert done.returncode == 0, done.stderr
+
+
+def test_old_rows_are_removed_each_day_by_the_role_that_may_only_do_that() -> None:
+    service, timer = unit(PRUNE)["Service"], unit(PRUNE_TIMER)
+    assert service["ExecStart"].endswith("ingestor db prune --yes")
+    assert (service["DynamicUser"], service["User"]) == ("yes", PRUNER)
+    assert service["Environment"] == unit(DAEMON)["Service"]["Environment"]
+    assert timer["Timer"]["OnCalendar"] == "*-*-* 03:00"
+    assert timer["Timer"]["Persistent"] == "yes"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+    assert "Unit" not in timer["Timer"], "that of its own name"
+
+
+def test_every_unit_is_checked() -> None:
+    assert {path.name for path in (DEPLOY / "systemd").glob("*@.*")} == {*UNITS, PRUNE_TIMER}
 
 
 def test_an_account_has_the_name_of_its_instance() -> None:
@@ -355,6 +382,6 @@ def test_a_script_of_the_package_can_be_parsed(script: str) -> None:
 
 
 def test_the_settings_that_the_package_installs_are_valid() -> None:
-    file = str(DEPLOY / "debian" / "main.toml")
+    file = str(DEPLOY / "main.toml")
     done = command("config", "validate", "--no-environment", "--config", file, env=surroundings())
     assert done.returncode == 0, done.stderr

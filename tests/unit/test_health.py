@@ -13,6 +13,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"started": False, "standby": True}, {"standby": "another process writes the account"}),
     ({"turns": {"writer": 31.0}}, {"threads": "writer stuck for 31 s"}),
     ({"ended_thread": "link"}, {"threads": "link has ended"}),
+    ({"link": "paused"}, {"paused": "by an operator; `ingestor resume` ends it"}),
     ({"link": "negotiating"}, {"link": "negotiating"}),
     ({"link": "waiting", "connection_error": "reset"}, {"link": "waiting, reset"}),
     ({"snapshot_seconds": {"balances": None, "pairs": 1.0}}, {"snapshots": "none that is fresh of balances"}),

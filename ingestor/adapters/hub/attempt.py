@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from ingestor.adapters.hub.causes import LinkCause, LinkFailure
+from ingestor.adapters.hub.causes import ASKED, LinkCause, LinkFailure
 from ingestor.adapters.hub.connection import OneShotConnection
 from ingestor.adapters.hub.negotiate import Target, fits_a_header, negotiate, without
 from ingestor.adapters.hub.options import LinkOptions
@@ -81,7 +81,7 @@ class Attempt:
             # The receive thread may be about to report why the hub accepts nothing any more.
             with suppress(queue.Empty):
                 reason = self.events.get(timeout=_REASON_SECONDS)
-                asked = isinstance(reason, LinkFailure) and reason.cause == LinkCause.STOPPED
+                asked = isinstance(reason, LinkFailure) and reason.cause in ASKED
                 said = said if asked else reason
         if isinstance(said, BaseException):
             raise said

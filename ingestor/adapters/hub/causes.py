@@ -22,6 +22,8 @@ class LinkCause(StrEnum):
 
     STOPPED = "stopped"
     """We closed it."""
+    PAUSED = "paused"
+    """An operator has paused the account: we closed it, and stay away."""
     RECONNECT = "reconnect"
     """`ingestor reconnect` asked for it."""
     NO_KEY = "no_key"
@@ -55,6 +57,10 @@ class LinkCause(StrEnum):
     FRAME_TOO_LARGE = "frame_too_large"
     """A message so long that reading it to its end would take as long as a silence does."""
     SEND_FAILED = "send_failed"
+
+
+ASKED = frozenset({LinkCause.STOPPED, LinkCause.PAUSED})
+"""What is no failure: the link closes in good order, because somebody wants no link."""
 
 
 class Step(StrEnum):

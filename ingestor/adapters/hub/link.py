@@ -16,7 +16,7 @@ import structlog
 
 from ingestor.adapters.hub.address import require_safe, shown
 from ingestor.adapters.hub.attempt import Attempt
-from ingestor.adapters.hub.causes import LinkCause, LinkFailure
+from ingestor.adapters.hub.causes import ASKED, LinkCause, LinkFailure
 from ingestor.adapters.hub.losses import HINTS, Losses
 from ingestor.adapters.hub.options import LinkOptions
 from ingestor.adapters.hub.retry import Retry
@@ -32,6 +32,10 @@ _JOIN_SECONDS = 1.0
 _LONGEST_TURN_SECONDS = 2.0
 """What happens in the session ends a turn at once. A machine that was suspended is awake for so long before
 its dead link is noticed."""
+_BEGINS: dict[LinkState, LinkEvent] = {LinkState.IDLE: LinkEvent.START, LinkState.PAUSED: LinkEvent.RESUME}
+"""Why an attempt begins; in other states, because the pause before it is over."""
+_ENDS: dict[str, LinkEvent] = {LinkCause.STOPPED: LinkEvent.STOP, LinkCause.PAUSED: LinkEvent.PAUSE}
+"""What ended an attempt, where it did not fail."""
 
 
 class HubLink:
@@ -47,8 +51,9 @@ class HubLink:
         self._retry = Retry(options.timing, rng)
         self._losses = Losses()
         self._stop = threading.Event()
+        self._paused = threading.Event()
         self._wake = threading.Event()
-        """Ends a pause: somebody wants to stop, or to connect at once."""
+        """Ends a wait: somebody wants to stop, to pause, to go on, or to connect at once."""
         self._lock = threading.Lock()
         self._state = LinkState.IDLE
         self._attempt: Attempt | None = None
@@ -85,6 +90,24 @@ class HubLink:
                 attempt.cut()  # it may be in the middle of a ping that the hub does not take
             self._thread.join(timeout / 2)
         return not self._thread.is_alive()
+
+    def pause(self, *, paused: bool) -> None:
+        """End the session, if there is one, and connect no more; or, once not paused any more, at once.
+
+        Saying the same again does nothing. It may be said before `start`.
+        """
+        if paused == self._paused.is_set():
+            return
+        if not paused:
+            self._paused.clear()
+            self._wake.set()
+            return
+        self._paused.set()
+        self._wake.set()
+        with self._lock:
+            attempt = self._attempt
+        if attempt is not None:
+            attempt.events.put(LinkFailure(LinkCause.PAUSED))
 
     def reconnect(self) -> None:
         """End the attempt, the session or the pause, and connect at once."""
@@ -136,7 +159,10 @@ class HubLink:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._live()
+                if self._paused.is_set():
+                    self._stay_away()
+                else:
+                    self._live()
             self._enter(LinkEvent.STOP)
         except BaseException as error:  # noqa: BLE001 - kept for the main thread, which ends the process with it
             self.failure = error
@@ -147,22 +173,36 @@ class HubLink:
             self._generation += 1
             self._attempts += 1
             attempt = self._attempt = Attempt(self._options, self._listener, self._clock)
-            self._state = after(
-                self._state, LinkEvent.START if self._state is LinkState.IDLE else LinkEvent.DUE
-            )
+            self._state = after(self._state, _BEGINS.get(self._state, LinkEvent.DUE))
+        # Whoever asked may have looked for an attempt before this one was there.
         if self._stop.is_set():
-            # It may have looked for an attempt before this one was there.
             attempt.events.put(LinkFailure(LinkCause.STOPPED))
+        elif self._paused.is_set():
+            attempt.events.put(LinkFailure(LinkCause.PAUSED))
         try:
             failure = self._follow(attempt)
-            self._enter(LinkEvent.STOP if failure.cause == LinkCause.STOPPED else LinkEvent.FAILED)
+            self._enter(_ENDS.get(failure.cause, LinkEvent.FAILED))
         except BaseException:
             attempt.end(_JOIN_SECONDS, lambda: False)
             raise
         lived = 0.0 if attempt.up_since is None else self._clock.monotonic() - attempt.up_since
         self._tear_down(attempt, failure, lived)
         self._enter(LinkEvent.TORN_DOWN)
-        self._wait(attempt, failure, lived)
+        if failure.cause not in ASKED:
+            self._wait(attempt, failure, lived)
+
+    def _stay_away(self) -> None:
+        """No link, until an operator resumes or the link is stopped."""
+        self._enter(LinkEvent.PAUSE)
+        with self._lock:
+            self._last_failure = None
+        log.info("link_paused")
+        while self._paused.is_set() and not self._stop.is_set():
+            self._turned()
+            self._wake.wait(_LONGEST_TURN_SECONDS)
+            self._wake.clear()
+        if not self._stop.is_set():
+            log.info("link_resumed")
 
     def _follow(self, attempt: Attempt) -> LinkFailure:
         """The whole life of the attempt; gives how it ended. What is no LinkFailure is a bug, and raised."""
@@ -225,7 +265,7 @@ class HubLink:
 
     def _tear_down(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
         failure = failure.cleaned(attempt.clean)
-        clean = failure.cause == LinkCause.STOPPED
+        clean = failure.cause in ASKED
         if clean and attempt.up_since is not None:
             attempt.say_goodbye()
         abandoned = attempt.end(_JOIN_SECONDS, lambda: not self._stop.is_set())

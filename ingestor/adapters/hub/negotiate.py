@@ -38,6 +38,8 @@ class Target:
     """Of the negotiated connection."""
     cookie: str | None = None
     """What the hub, or a balancer before it, set at negotiate: it leads to the same server again."""
+    date: str | None = None
+    """The time by the hub's clock, as its answer to negotiate has it in the header `Date`."""
 
     @property
     def url(self) -> str:
@@ -70,16 +72,16 @@ def negotiate(hub_url: str, key: str, seconds: float, connect: Connect) -> Targe
     """
     cookies = CookieJar()
     target = Target(hub_url, key)
-    answer = _post(target, seconds, connect, cookies)
+    answer, date = _post(target, seconds, connect, cookies)
     if "url" in answer:
         target = _redirected(answer)
         try:
-            answer = _post(target, seconds, connect, cookies)
+            answer, date = _post(target, seconds, connect, cookies)
         except LinkFailure as failure:  # nobody else knows this token, so it is masked here
             raise failure.cleaned(partial(without, target.credential)) from None
         if "url" in answer:
             raise LinkFailure(LinkCause.REDIRECT, "the hub redirected negotiate twice; not followed")
-    return replace(target, token=_token(answer), cookie=_cookie(cookies, target.hub_url))
+    return replace(target, token=_token(answer), cookie=_cookie(cookies, target.hub_url), date=date)
 
 
 def fits_a_header(key: str) -> bool:
@@ -94,8 +96,10 @@ def without(credential: str | None, text: str) -> str:
     return redactor.redact(text)
 
 
-def _post(target: Target, seconds: float, connect: Connect, cookies: CookieJar) -> dict[str, object]:
-    """The answer of one hub, whose cookies go into the jar. Raises LinkFailure."""
+def _post(
+    target: Target, seconds: float, connect: Connect, cookies: CookieJar
+) -> tuple[dict[str, object], str | None]:
+    """The answer of one hub, whose cookies go into the jar, and its date. Raises LinkFailure."""
     url = http_url(target.hub_url)
     parts = urlsplit(url)
     request = http.client.HTTPConnection(parts.hostname or "")
@@ -118,7 +122,7 @@ def _post(target: Target, seconds: float, connect: Connect, cookies: CookieJar) 
     if response.status != 200:
         raise http_failure(Step.NEGOTIATE, response.status, response.headers, body)
     cookies.extract_cookies(response, Request(url))  # noqa: S310 - the jar's form of an address; nothing opens it
-    return _answer(body)
+    return _answer(body), response.headers.get("Date")
 
 
 def _cookie(cookies: CookieJar, hub_url: str) -> str | None:

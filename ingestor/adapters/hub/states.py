@@ -18,6 +18,8 @@ class LinkState(StrEnum):
     UP = "up"
     CLOSING = "closing"
     WAITING = "waiting"
+    PAUSED = "paused"
+    """An operator wants no link."""
     STOPPED = "stopped"
 
 
@@ -31,6 +33,8 @@ class LinkEvent(StrEnum):
     FAILED = "failed, lost or silent"
     TORN_DOWN = "torn down"
     DUE = "pause is over"
+    PAUSE = "an operator pauses"
+    RESUME = "an operator resumes"
     STOP = "stop"
 
 
@@ -45,6 +49,14 @@ TRANSITIONS: dict[tuple[LinkState, LinkEvent], LinkState] = {
     (LinkState.UP, LinkEvent.FAILED): LinkState.CLOSING,
     (LinkState.CLOSING, LinkEvent.TORN_DOWN): LinkState.WAITING,
     (LinkState.WAITING, LinkEvent.DUE): LinkState.NEGOTIATING,
+    (LinkState.IDLE, LinkEvent.PAUSE): LinkState.PAUSED,
+    (LinkState.WAITING, LinkEvent.PAUSE): LinkState.PAUSED,
+    (LinkState.NEGOTIATING, LinkEvent.PAUSE): LinkState.CLOSING,
+    (LinkState.CONNECTING, LinkEvent.PAUSE): LinkState.CLOSING,
+    (LinkState.HANDSHAKING, LinkEvent.PAUSE): LinkState.CLOSING,
+    (LinkState.UP, LinkEvent.PAUSE): LinkState.CLOSING,
+    (LinkState.PAUSED, LinkEvent.RESUME): LinkState.NEGOTIATING,
+    (LinkState.PAUSED, LinkEvent.STOP): LinkState.STOPPED,
     (LinkState.IDLE, LinkEvent.STOP): LinkState.STOPPED,
     (LinkState.WAITING, LinkEvent.STOP): LinkState.STOPPED,
     (LinkState.NEGOTIATING, LinkEvent.STOP): LinkState.CLOSING,

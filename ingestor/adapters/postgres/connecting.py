@@ -14,7 +14,13 @@ from psycopg._conninfo_attempts import conninfo_attempts
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ingestor.adapters.postgres.deadline import DeadlineGuard
-from ingestor.adapters.postgres.failures import ConnectionFailed, TakesNoWrites, refused, transaction_pooling
+from ingestor.adapters.postgres.failures import (
+    ConnectionFailed,
+    TakesNoWrites,
+    WrongEncoding,
+    refused,
+    transaction_pooling,
+)
 from ingestor.adapters.postgres.login import log_in
 from ingestor.domain.errors import BadConfiguration
 from ingestor.pipeline.ports import Clock
@@ -208,7 +214,7 @@ def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, n
     """Set, and read back. True if a pooler stands between us and the server."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
-        raise BadConfiguration(
+        raise WrongEncoding(
             f"the database is encoded in {encoding}\n"
             "why: names of assets can hold any letter, which only UTF8 can store, and each in one way\n"
             "fix: make the database with ENCODING 'UTF8' TEMPLATE template0"

@@ -115,9 +115,17 @@ def _lines(what: str, why: str, fix: str) -> str:
     return f"{what}\nwhy: {why}\nfix: {fix}"
 
 
+class SharedSession(BadConfiguration):
+    """A pooler lends our session to others."""
+
+
+class WrongEncoding(BadConfiguration):
+    """The database stores other letters than UTF-8's."""
+
+
 def transaction_pooling(detail: str = "another client was given our session while we were idle") -> Fatal:
     """The account's lock and the session's settings would be void."""
-    return BadConfiguration(
+    return SharedSession(
         _lines(
             "the connection goes through a pooler that shares sessions between clients",
             detail,

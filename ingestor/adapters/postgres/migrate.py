@@ -1,10 +1,13 @@
 """Bringing the schema to the revision that this software writes to. Only `db upgrade` and a private Postgres
 need this, and with it Alembic and SQLAlchemy."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
@@ -21,10 +24,30 @@ def upgrade(connection: psycopg.Connection) -> SchemaState:
         BadConfiguration: the role may not make the schemas; the text names the grant.
         psycopg.Error: as it comes.
     """
-    before = schema_state(connection)
-    if before.newer:
-        raise mismatch(before)
+    before = ready_for_upgrade(connection)
+    with migrated(connection) as around:
+        around.commit()
+    return before
+
+
+def ready_for_upgrade(connection: psycopg.Connection) -> SchemaState:
+    """Where the database stands. Raises as `upgrade`."""
+    state = schema_state(connection)
+    if state.newer:
+        raise mismatch(state)
     _require_create(connection)
+    return state
+
+
+@contextmanager
+def migrated(
+    connection: psycopg.Connection, after_each: Callable[[str], None] = lambda _: None
+) -> Iterator[Connection]:
+    """At the end of all steps, in their transaction: it is lost unless the block commits it.
+
+    Args:
+        after_each: called with the revision that a step has led to.
+    """
     engine = create_engine(
         "postgresql+psycopg://",
         poolclass=StaticPool,
@@ -36,14 +59,15 @@ def upgrade(connection: psycopg.Connection) -> SchemaState:
     try:
         # Who waited for another upgrade must see what that has done: not in a snapshot from before.
         with engine.connect().execution_options(isolation_level="READ COMMITTED") as around:
+            around.begin()  # Alembic would commit its own
             config.attributes["connection"] = around
+            config.attributes["after_each"] = lambda *, step, **_: after_each(step.up_revision_id)
             command.upgrade(config, "head")
-            around.commit()
+            yield around
     except DBAPIError as error:
         if error.orig is None:
             raise
         raise error.orig from None
-    return before
 
 
 def _require_create(connection: psycopg.Connection) -> None:

@@ -2,15 +2,20 @@
 """Which rows of one account may go, by the settings of `[retention]`, and removing them in small transactions.
 
 All is found in one snapshot, and removed by the rows' addresses, which cannot be given to other rows while the
-snapshot lives. Nothing but deleted rows is locked. Never removed: what is current, what holds at the cut, and the
+snapshot lives. Nothing but deleted rows is locked. Where tables are partitioned, a month of which few rows stay is
+emptied at once instead, after the snapshot. Never removed: what is current, what holds at the cut, and the
 records that are the evidence of the current state, of open gaps, pending confirmations, dead letters and epochs.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 import psycopg
+
+from ingestor.adapters.postgres.reading import value
 
 BATCH_ROWS = 5_000
 
@@ -28,11 +33,10 @@ class Target(NamedTuple):
     """What follows `SELECT ... FROM`: gives `doomed`, with the cuts as parameters."""
 
 
-def counted(connection: psycopg.Connection, account: str, cuts: Cuts, target: Target) -> int:
-    """How many rows would go."""
-    found = connection.execute(_query("count(*)", target), _parameters(account, cuts)).fetchone()
-    assert found is not None  # noqa: S101 - an aggregate has one row
-    return int(found[0])
+def counted(connection: psycopg.Connection, account: str, cuts: Cuts, target: Target) -> Counter[int]:
+    """How many rows would go, by the partition in which they are."""
+    query = _query("doomed.tableoid::bigint, count(*)", target, "GROUP BY 1")
+    return Counter(dict(connection.execute(query, _parameters(account, cuts)).fetchall()))
 
 
 def removed(
@@ -42,12 +46,15 @@ def removed(
     cuts: Cuts,
     target: Target,
     progress: Callable[[int], None],
+    *,
+    but: Container[int] = (),
 ) -> int:
     """Remove them, and tell after each transaction how many are gone.
 
     Args:
         looking: in one snapshot for all targets.
         deleting: in autocommit.
+        but: partitions whose rows stay here, because `emptied` will remove them.
     """
     done = 0
     with looking.cursor("prune") as cursor:
@@ -55,15 +62,89 @@ def removed(
             _query("doomed.tableoid::bigint, doomed.ctid::text", target), _parameters(account, cuts)
         )
         while batch := cursor.fetchmany(BATCH_ROWS):
-            for part in {oid for oid, _ in batch}:
+            for part in {oid for oid, _ in batch if oid not in but}:
                 addresses = [address for oid, address in batch if oid == part]
                 done += deleting.execute(_DELETE[target.table], (part, addresses)).rowcount
             progress(done)
     return done
 
 
-def _query(what: str, target: Target) -> bytes:
-    return f"{_COMMON} SELECT {what} FROM {target.found}".encode()
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A partition of which all rows go but a few."""
+
+    part: int
+    """The oid of the partition."""
+    table: str
+    file: int
+    """The server's number of the file in which the addresses were found."""
+    rows: int
+    kept: list[str]
+    """The addresses of the rows that stay."""
+
+
+def months(
+    connection: psycopg.Connection, account: str, cuts: Cuts, found: Iterable[tuple[Target, Counter[int]]]
+) -> list[Month]:
+    """The partitions that are over and of which at most `BATCH_ROWS` rows stay, other accounts' included.
+
+    Args:
+        connection: in the snapshot in which the rows were counted.
+        found: what `counted` has found.
+    """
+    going, targets = dict[str, Counter[int]](), dict[str, list[Target]]()
+    for target, parts in found:  # the tables in the order of their last targets, which is that of removal
+        going[target.table] = going.pop(target.table, Counter()) + parts
+        targets.setdefault(target.table, []).append(target)
+    chosen = []
+    for table, part, doomed in ((table, *each) for table, parts in going.items() for each in parts.items()):
+        described = connection.execute(_OVER, (part,)).fetchone()
+        if described is None:
+            continue
+        name, file = described
+        rows = value(connection, f"SELECT count(*) FROM {name}")
+        if rows - doomed <= BATCH_ROWS:
+            query = _kept(name, part, targets[table])
+            kept = [address for (address,) in connection.execute(query, _parameters(account, cuts))]
+            chosen.append(Month(part, table, file, rows, kept))
+    return chosen
+
+
+_OVER = r"""
+    SELECT c.oid::regclass::text, pg_relation_filenode(c.oid)::bigint
+    FROM pg_class AS c
+    WHERE c.oid = %s AND c.relispartition
+      AND substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(.+)''\)')::timestamptz < now()
+"""
+
+
+def _kept(name: str, part: int, targets: list[Target]) -> bytes:
+    going = " UNION ALL ".join(f"SELECT doomed.tableoid, doomed.ctid FROM {each.found}" for each in targets)
+    return (
+        f"{_COMMON} SELECT kept.ctid::text FROM {name} AS kept WHERE NOT EXISTS ("
+        f"SELECT FROM ({going}) AS doomed WHERE doomed.tableoid = {part} AND doomed.ctid = kept.ctid)"
+    ).encode()
+
+
+def emptied(connection: psycopg.Connection, month: Month) -> int:
+    """Remove a month's rows at once; gives how many.
+
+    None, if the month is not what it was, or is read for longer than the session waits for a lock: the next
+    call will find it again.
+
+    Args:
+        connection: in autocommit, with nothing of ours in another transaction that has read the month.
+    """
+    try:
+        query = "SELECT ingest.empty_month($1::bigint::oid::regclass, $2::bigint::oid, $3, $4::tid[])"
+        done = value(connection, query, month.part, month.file, month.rows, month.kept)
+    except psycopg.errors.LockNotAvailable:
+        done = False
+    return month.rows - len(month.kept) if done else 0
+
+
+def _query(what: str, target: Target, more: str = "") -> bytes:
+    return f"{_COMMON} SELECT {what} FROM {target.found} {more}".encode()
 
 
 def _parameters(account: str, cuts: Cuts) -> dict[str, object]:

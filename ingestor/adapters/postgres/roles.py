@@ -9,6 +9,7 @@ WRITER = "ingestor"
 PRUNER = "ingestor-pruner"
 READER = "ingestor_analyst"
 AUDITOR = "ingestor_auditor"
+OPERATOR = "ingestor_operator"
 
 ROLES = {
     OWNER: "NOLOGIN",
@@ -17,9 +18,10 @@ ROLES = {
     PRUNER: "LOGIN",
     READER: "NOLOGIN",
     AUDITOR: "NOLOGIN",
+    OPERATOR: "NOLOGIN",
 }
 """How each is made where it is missing. They belong to the whole server. Those that log in are named
-after the units' users; people join the groups of readers and auditors."""
+after the units' users; people join the groups of readers, auditors and operators."""
 
 ALL = "*"
 
@@ -43,11 +45,12 @@ PRUNED = ("raw_event", "outcome", "request", "balance", "exposure", "exposure_to
 
 GRANTS = (
     Grant(("SELECT",), "ingest", (ALL,), (WRITER, PRUNER, AUDITOR)),
-    Grant(("SELECT",), "report", (ALL,), (READER, AUDITOR)),
-    Grant(("SELECT",), "report", ("freshness", "sequence_steps", "unaccounted"), (WRITER,)),  # for `status`
+    Grant(("SELECT",), "report", (ALL,), (WRITER, READER, AUDITOR)),
     Grant(("INSERT",), "ingest", APPENDED, (WRITER,)),
     Grant(("INSERT", "UPDATE"), "ingest", CHANGED, (WRITER,)),
     Grant(("DELETE",), "ingest", PRUNED, (PRUNER,)),
+    Grant(("SELECT",), "ingest", ("account", "alembic_version", "signal"), (OPERATOR,)),
+    Grant(("INSERT",), "ingest", ("signal",), (WRITER, OPERATOR)),  # `pause` and `resume`
 )
 """All of it: what is not here is not granted. The owner may do everything, and the migrator is the owner."""
 
@@ -88,6 +91,7 @@ def roles_sql() -> str:
             for role, settings in SETTINGS.items()
             for name, value in settings.items()
         ),
+        pruner=PRUNER,
         lockers=_named(LOCKERS),
         reader=READER,
         everybody=_named(role for role in ROLES if role not in {OWNER, MIGRATOR}),
@@ -138,16 +142,20 @@ BEGIN
     -- Whatever the migrator makes belongs to the owner, whom nobody can log in as.
     GRANT {owner} TO "{migrator}";
     EXECUTE format('ALTER ROLE "{migrator}" IN DATABASE %I SET role = {owner}', current_database());
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO {owner}', current_database());
+    EXECUTE format('GRANT CREATE, TEMPORARY ON DATABASE %I TO {owner}', current_database());
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
-    -- A role's settings do not pass to its members, so each member has them too.
+    -- For `ingestor check`, which reads what is stored as an analyst does.
+    GRANT {reader} TO "{writer}";
+
+    -- A role's settings do not pass to its members, so each member has them too, but for the daemon.
     FOR found IN
         SELECT DISTINCT m.rolname AS name, s.setting, s.value
         FROM (VALUES {settings}) AS s (role, setting, value)
         JOIN pg_roles AS r ON r.rolname = s.role
         JOIN pg_roles AS m ON pg_has_role(m.oid, r.oid, 'MEMBER') AND NOT m.rolsuper
+        WHERE m.rolname <> '{writer}' OR s.role = '{writer}'
     LOOP
         BEGIN
             EXECUTE format(
@@ -202,6 +210,7 @@ BEGIN
     REVOKE ALL ON SCHEMA ingest, report FROM PUBLIC, {everybody};
     {usage}
     GRANT EXECUTE ON FUNCTION ingest.require(boolean, text) TO "{writer}";
+    GRANT EXECUTE ON FUNCTION ingest.add_months, ingest.empty_month TO "{pruner}";
     {grants}
     -- What an upgrade makes anew can be read at once.
     {later}

@@ -14,6 +14,7 @@ from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.packing import Packer
 from ingestor.adapters.postgres.schema import require_schema
 from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.signals import is_paused
 from ingestor.adapters.postgres.timekeeping import Timekeeping
 from ingestor.domain.errors import BadConfiguration, WatermarkConflict
 from ingestor.pipeline.batch import Batch
@@ -128,6 +129,12 @@ class PostgresStore:
             self._find_last(connection)
             values = [given[name] for name in statements.HEARTBEAT_VALUES]
             self._timekeeping.read(connection, statements.HEARTBEAT, values)
+
+    def paused(self) -> bool:
+        """Whether an operator has paused the account. Takes little more than a second, as `heartbeat` does,
+        and raises as that."""
+        with self._session.use() as connection:
+            return is_paused(connection, self._account)
 
     @property
     def guard_turned_at(self) -> float:

@@ -1,6 +1,7 @@
 """Readings of the database's clock, and what they show of it and of ours."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 import structlog
@@ -13,6 +14,17 @@ log = structlog.get_logger()
 
 OFFSET_SECONDS = 2.0
 """From here on a host's wall clock is worth a warning: its logs and ours cannot be laid side by side."""
+
+
+@contextmanager
+def within_a_second(connection: psycopg.Connection) -> Iterator[None]:
+    """A transaction that commits must not wait for. Raises Transient where it would take longer."""
+    try:
+        with connection.transaction():
+            psycopg.RawCursor(connection).execute(statements.SHORT_DEADLINES)
+            yield
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        raise Transient(f"{error.sqlstate}: {error}") from None
 
 
 class Timekeeping:
@@ -36,17 +48,13 @@ class Timekeeping:
             Transient: a table is locked, or the database is slow; commits need not wait for it.
             psycopg.Error: as it comes.
         """
-        try:
-            with connection.transaction():
-                self._read(connection, statement, parameters)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
-            raise Transient(f"{error.sqlstate}: {error}") from None
+        with within_a_second(connection):
+            self._read(connection, statement, parameters)
         self._unrecorded.clear()
         self._warn()
 
     def _read(self, connection: psycopg.Connection, statement: bytes, parameters: Sequence[object]) -> None:
         with psycopg.RawCursor(connection) as cursor:
-            cursor.execute(statements.SHORT_DEADLINES)
             sent = self._clock.monotonic()
             row = cursor.execute(statement, parameters).fetchone()
             assert row is not None  # noqa: S101 - both statements return one row

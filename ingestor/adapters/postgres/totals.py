@@ -30,9 +30,14 @@ def account_totals(connection: psycopg.Connection, account: str) -> AccountTotal
     gaps: dict[str, dict[str, int]] = {}
     for kind, state, count in rows(connection, _GAPS, account):
         gaps.setdefault(kind, {})[state] = count
-    outcomes = {outcome: count for outcome, count in rows(connection, _OUTCOMES, account)}  # noqa: C416
+    outcomes = outcome_counts(connection, account)
     (counts,) = rows(connection, _COUNTS, account)
     return convert({**counts._asdict(), "outcomes": outcomes, "gaps": gaps}, AccountTotals)
+
+
+def outcome_counts(connection: psycopg.Connection, account: str) -> dict[str, int]:
+    """How many events of one account had each outcome. Scans, too."""
+    return {outcome: count for outcome, count in rows(connection, _OUTCOMES, account)}  # noqa: C416
 
 
 _GAPS = """

@@ -95,6 +95,27 @@ def test_the_hash_can_be_taken_again_from_the_report(story: Query, database: str
     assert hashlib.sha256(lines.encode()).hexdigest() in done.stdout
 
 
+def test_the_proof_counts_what_became_state_in_the_month(story: Query, database: str) -> None:
+    ((records, balances, first, last),) = story(
+        "SELECT count(*), count(*) FILTER (WHERE kind = 'balances'), "
+        "(array_agg(session_id || '/' || ordinal ORDER BY received_at, ordinal))[1], "
+        "(array_agg(session_id || '/' || ordinal ORDER BY received_at DESC))[1] "
+        "FROM report.version WHERE account = 'main'"
+    )
+
+    march, *others = (
+        statement(database, "main", "--month", f"2025-{month}", "-o", "-").stdout
+        for month in ("03", "02", "04")
+    )
+
+    assert (records, balances) == (18, 15)
+    assert f"<dd>{records}, from {first} to {last}</dd>" in march
+    assert f"<dt>Versions of the balances</dt><dd>{balances}</dd>" in march
+    for month in others:
+        assert "<dd>0, from - to -</dd>" in month
+        assert "<dt>Versions of the balances</dt><dd>0</dd>" in month
+
+
 def test_one_asset_only(story: Query, database: str) -> None:
     rows = march(database, "main", "--asset", "BTC")
 

@@ -28,7 +28,11 @@ def make(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     def start(says: bytes) -> ControlServer:
         server = ControlServer(
-            path, {"/state": lambda: Page(200, says)}, {"/act": lambda: Page(200, b"done")}, DatabaseClock()
+            path,
+            {"/state": lambda: Page(200, says)},
+            {"/act": lambda: Page(200, b"done")},
+            {"/find": lambda query: Page(200, query.encode())},
+            DatabaseClock(),
         )
         made.append(server)
         server.start()
@@ -62,6 +66,14 @@ def test_it_acts_by_post_and_only_as_it_was_told_to(path: Path, make: Make) -> N
     assert ask(path, "POST", "/act", 2.0) == b"done"
     for method, target in (("GET", "/act"), ("POST", "/state"), ("POST", "/Withdraw"), ("PUT", "/act")):
         assert ask(path, method, target, 2.0) is None
+
+
+def test_a_page_may_be_asked_for_something(path: Path, make: Make) -> None:
+    make(b"x")
+    eventually(lambda: state(path))
+    assert ask(path, "GET", "/find?a=1&b=%20", 2.0) == b"a=1&b=%20"
+    assert ask(path, "GET", "/find", 2.0) == b""
+    assert ask(path, "POST", "/find", 2.0) is None
 
 
 def test_a_socket_that_a_killed_process_left_is_replaced(path: Path, make: Make) -> None:

@@ -1,0 +1,38 @@
+"""What operators ask of an account's daemon by a row in `ingest.signal`: the newest one counts."""
+
+from enum import StrEnum
+
+import psycopg
+
+from ingestor.adapters.postgres.timekeeping import within_a_second
+
+
+class Signal(StrEnum):
+    """The words of `signal.signal`."""
+
+    PAUSE = "pause"
+    """Close the link to the hub and stay away."""
+    RESUME = "resume"
+
+
+_NEWEST = b"SELECT signal FROM ingest.signal WHERE account = $1 ORDER BY sent_at DESC LIMIT 1"
+_SEND = (
+    b"INSERT INTO ingest.signal (account, signal) SELECT account, $2 FROM ingest.account WHERE account = $1"
+)
+
+
+def is_paused(connection: psycopg.Connection, account: str) -> bool:
+    """Whether an operator has paused the account and not resumed it.
+
+    Raises:
+        Transient: the table is locked, or the database is slow; commits need not wait for it.
+        psycopg.Error: as it comes.
+    """
+    with within_a_second(connection):
+        row = psycopg.RawCursor(connection).execute(_NEWEST, (account,)).fetchone()
+    return row is not None and row[0] == Signal.PAUSE
+
+
+def send(connection: psycopg.Connection, account: str, signal: Signal) -> bool:
+    """Ask the account's daemon. False where the database does not know the account."""
+    return psycopg.RawCursor(connection).execute(_SEND, (account, signal.value)).rowcount == 1

@@ -1,0 +1,154 @@
+"""The faults of a demonstration: what the hub did, and what in the database shows that it is healed.
+
+A fault counts as healed by what was stored after it and by nothing else.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from ingestor.adapters.postgres.reading import rows
+from ingestor.simulator import Fault, FaultSpec
+from ingestor.simulator.journal import ChannelRecord
+
+_CLOCKS_APART = timedelta(seconds=0.1)
+"""The hub's clock is the machine's, the stamps are the database's."""
+
+NAMES: Mapping[Fault, str] = {
+    Fault.RST: "link reset by the hub",
+    Fault.FIN: "link closed by the hub",
+    Fault.CLOSE: "Close record of the hub",
+    Fault.RESTART: "hub restarted",
+    Fault.DUPLICATE: "record sent twice",
+    Fault.REORDER: "records out of order",
+    Fault.DELAY: "record late",
+    Fault.DROP: "record lost",
+    Fault.GARBAGE: "record cut in half",
+}
+"""Those that the hub injects while it misbehaves."""
+
+_RECONNECTED = """
+    SELECT g.ended_at AS at, 'reconnected, fresh snapshots' AS by
+    FROM report.gap AS g
+    JOIN report.session AS s ON s.session_id = g.balances_confirmed_by_session_id
+    WHERE g.kind = 'disconnected' AND g.ended_at IS NOT NULL AND s.opened_at > $1
+    ORDER BY g.ended_at
+    LIMIT 1
+"""
+_READ_ANEW = """
+    SELECT ended_at AS at, 'bytes kept, fresh snapshot' AS by
+    FROM report.gap
+    WHERE kind = 'undecodable' AND last_occurred_at > $1 AND ended_at IS NOT NULL
+    ORDER BY ended_at
+    LIMIT 1
+"""
+_PUSH_SEEN = """
+    SELECT received_at AS at, outcome
+    FROM ingest.event_outcome
+    WHERE received_at > $1 AND kind = 'balances' AND sequence = $2::text::int8 AND outcome = ANY ($3)
+    ORDER BY received_at
+    LIMIT 1
+"""
+_ANSWER_SEEN = """
+    SELECT received_at AS at, outcome
+    FROM ingest.event_outcome
+    WHERE received_at > $1 AND request_id = $2 AND outcome = ANY ($3)
+    ORDER BY received_at
+    LIMIT 1
+"""
+_NEXT_PUSH = """
+    SELECT received_at AS at, 'next snapshot has it all' AS by
+    FROM report.version
+    WHERE received_at > $1 AND kind = 'balances' AND sequence > $2::text::int8
+    ORDER BY received_at
+    LIMIT 1
+"""
+_NEXT_ANSWER = """
+    SELECT again.ended_at AS at, 'requested again' AS by
+    FROM report.request AS first
+    JOIN report.request AS again USING (command)
+    WHERE again.ended_at > $1 AND first.request_id::text = $2
+      AND again.requested_at > first.requested_at AND again.outcome = 'answered'
+    ORDER BY again.ended_at
+    LIMIT 1
+"""
+_RECOGNISED = {
+    "duplicate": "seen as duplicate, kept once",
+    "stale": "seen as stale, newer one kept",
+    "applied": "still the newest: applied",
+}
+
+
+@dataclass(slots=True)
+class InjectedFault:
+    """A fault that has occurred."""
+
+    fault: Fault
+    at: datetime
+    record: ChannelRecord | None
+    """The one that it hit."""
+    healed_by: str | None = None
+    seconds: float | None = None
+    """From the fault until it was healed."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return NAMES.get(self.fault, self.fault)
+
+
+class DemoFaults:
+    """All faults so far; the hub adds to it in its own thread.
+
+    Args:
+        now: the database's time.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._faults: list[InjectedFault] = []
+
+    def occurred(self, spec: FaultSpec, record: ChannelRecord | None) -> None:
+        """Called by the hub."""
+        with self._lock:
+            self._faults.append(InjectedFault(spec.fault, self._now(), record))
+
+    def look(self, connection: psycopg.Connection) -> list[InjectedFault]:
+        """All faults, the oldest first, with what has healed them by now."""
+        with self._lock:
+            faults = list(self._faults)
+        for fault in faults:
+            if fault.healed_by is None:
+                _look_for_the_end(connection, fault)
+        return faults
+
+
+def _look_for_the_end(connection: psycopg.Connection, fault: InjectedFault) -> None:
+    evidence = _evidence(connection, fault) or rows(connection, _RECONNECTED, fault.at)
+    for found in evidence:
+        fault.healed_by = _RECOGNISED[found.outcome] if hasattr(found, "outcome") else found.by
+        fault.seconds = max(0.0, (found.at - fault.at).total_seconds())
+
+
+def _evidence(connection: psycopg.Connection, fault: InjectedFault) -> list[Any]:
+    """Of a record's fault: what became of the record, or of what followed it."""
+    record, since = fault.record, fault.at - _CLOCKS_APART
+    if record is None:
+        return []
+    pushed = not record.client_id
+    number = str(record.sequence) if pushed else record.client_id
+    match fault.fault:
+        case Fault.GARBAGE:
+            return rows(connection, _READ_ANEW, since)
+        case Fault.DROP:
+            return rows(connection, _NEXT_PUSH if pushed else _NEXT_ANSWER, since, number)
+        case Fault.DUPLICATE:
+            outcomes = ["duplicate"]
+        case _:
+            outcomes = list(_RECOGNISED)
+    return rows(connection, _PUSH_SEEN if pushed else _ANSWER_SEEN, since, number, outcomes)

@@ -1,0 +1,264 @@
+"""What `ingestor install` puts on a machine without the Debian package, and `ingestor uninstall` takes away.
+
+The software itself stays where pip has put it, in its virtual environment. Both commands make a plan of what
+differs from the machine, and carry out only that; so they can be run again at any time.
+"""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+
+from ingestor.adapters.postgres.roles import ROLES
+from ingestor.domain.errors import BadConfiguration
+
+NAME = "hercle-ingestor"
+WHERE_LOOKED_FOR = {
+    "man/ingestor.1": "man/man1/ingestor.1",
+    "completions/ingestor.bash": "bash-completion/completions/ingestor",
+    "completions/_ingestor": "zsh/vendor-completions/_ingestor",
+    "completions/ingestor.fish": "fish/vendor_completions.d/ingestor.fish",
+}
+"""By shipped file where man and the shells look, below the `share` of the package."""
+
+_OF_THE_PACKAGE = "/opt/ingestor/venv/bin/ingestor"
+"""The program that the unit files start."""
+_UNITS = "/etc/systemd/system"
+_SETTINGS = "/etc/ingestor"
+_USERS = ("ingestor", "ingestor-migrator")
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nothing is made there
+"""What ProtectHome= and PrivateTmp= hide from the units."""
+_ENABLED = f"{_UNITS}/multi-user.target.wants"
+SHARED = (
+    *("/usr/local/bin", "/usr/local/share", "/usr/local/share/man", "/usr/share"),
+    *("/etc", _UNITS, _ENABLED),
+)
+"""Directories that are not ours: they stay, however empty."""
+_POSTGRES = "runuser -u postgres --"
+
+
+class Action(StrEnum):
+    """What becomes of one path."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    UNCHANGED = "unchanged"
+    """It is there as it should be."""
+    REMOVE = "remove"
+    KEEP = "keep"
+    """It was edited, or is not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One file or link."""
+
+    path: str
+    action: Action
+    mode: str | None = None
+    """Octal; null for a link, and for what goes."""
+    link_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a command does, in this order."""
+
+    root: str
+    """`/`, or the directory whose tree stands for the machine; then no command is run."""
+    before: list[str]
+    """Shell commands that are run first."""
+    files: list[PlannedFile]
+    users: list[str]
+    """Which systemd makes while a unit of theirs runs; none of them is left behind."""
+    roles: list[str]
+    """Of the database server."""
+    after: list[str]
+    """Shell commands that are run last."""
+    by_hand: list[str]
+    """What is left to the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file or link as it should be."""
+
+    path: str
+    content: bytes = b""
+    link_to: str | None = None
+    edited_by_hand: bool = field(default=False)
+
+
+def plan_install(root: Path, *, local_database: bool) -> Plan:
+    """What is missing on the machine, or differs.
+
+    Args:
+        root: the directory that stands for `/`.
+        local_database: also make database and roles, with PostgreSQL on the same machine.
+
+    Raises:
+        BadConfiguration: the units could not start from where the software is, or the Debian package has it.
+        FileExistsError: something that is not a link stands where a link should.
+    """
+    planned = [_planned(root, each) for each in wanted(root, local_database=local_database)]
+    units_differ = any(
+        each.path.startswith(_UNITS) and each.action in {Action.CREATE, Action.REPLACE} for each in planned
+    )
+    return Plan(
+        root=str(root),
+        before=[],
+        files=planned,
+        users=list(_USERS),
+        roles=list(ROLES) if local_database else [],
+        after=[
+            *(["systemctl daemon-reload"] if units_differ else []),
+            *(_DATABASE if local_database else []),
+        ],
+        by_hand=[
+            f"editor {_SETTINGS}/main.toml",
+            *([] if local_database else _database_by_hand()),
+            f"install -m 0600 /dev/null {_SETTINGS}/main.key && editor {_SETTINGS}/main.key",
+            f"systemctl enable --now {NAME}@main",
+        ],
+    )
+
+
+def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
+    """What of an installation is there.
+
+    Args:
+        root: the directory that stands for `/`.
+        purge: also settings that were edited, keys, passwords and drop-ins.
+        drop_database: also the local database `ingestor` with all its data, and the roles.
+
+    Raises:
+        BadConfiguration: the Debian package has it.
+    """
+    placed = list(wanted(root, local_database=True))
+    enabled = sorted(at(root, _ENABLED).glob(f"{NAME}@*.service"))
+    planned = [
+        *(PlannedFile(inside(root, each), Action.REMOVE) for each in enabled),
+        *(_leaving(root, each, purge=purge) for each in placed if os.path.lexists(at(root, each.path))),
+    ]
+    if purge:
+        known = {each.path for each in planned}
+        found = [*_below(at(root, _SETTINGS)), *at(root, _UNITS).glob(f"{NAME}*@*.service.d/*")]
+        paths = sorted({inside(root, each) for each in found} - known)
+        planned += [PlannedFile(path, Action.REMOVE) for path in paths]
+    drops = [f"{_POSTGRES} dropdb --if-exists ingestor"]
+    drops += [f"{_POSTGRES} dropuser --if-exists {role}" for role in ROLES]
+    return Plan(
+        root=str(root),
+        before=[f"systemctl stop '{NAME}@*.service'"],
+        files=planned,
+        users=[],
+        roles=list(ROLES) if drop_database else [],
+        after=["systemctl daemon-reload", *(drops if drop_database else [])],
+        by_hand=[f"rm -r {_environment(root)}", *([] if drop_database else drops)],
+    )
+
+
+def wanted(root: Path, *, local_database: bool) -> Iterator[Wanted]:
+    """Everything that `install` places, as it should be."""
+    venv, shared = _environment(root), _shipped()
+    program = f"{venv}/bin/ingestor"
+    yield Wanted("/usr/local/bin/ingestor", link_to=program)
+    yield Wanted(f"/usr/share/{NAME}", link_to=inside(root, shared))
+    for name, place in WHERE_LOOKED_FOR.items():
+        local = place.replace("zsh/vendor-completions", "zsh/site-functions")  # as zsh calls it there
+        yield Wanted(f"/usr/local/share/{local}", (shared / name).read_bytes())
+    for unit in sorted((shared / "systemd").glob("*.service")):
+        text = unit.read_text().replace(_OF_THE_PACKAGE, program.replace("%", "%%"))
+        yield Wanted(f"{_UNITS}/{unit.name}", text.encode())
+        if local_database:
+            drop_in = shared / "systemd" / "drop-ins" / "peer-authentication.conf"
+            path = f"{_UNITS}/{unit.name}.d/{drop_in.name}"
+            yield Wanted(path, drop_in.read_bytes(), edited_by_hand=True)
+    yield Wanted(f"{_SETTINGS}/main.toml", (shared / "main.toml").read_bytes(), edited_by_hand=True)
+
+
+def _shipped() -> Path:
+    """What belongs to the software and is no Python: beside the installed package, or in a checkout."""
+    checkout = Path(str(files("ingestor"))).parent / "deploy"
+    return (
+        checkout if (checkout / "main.toml").is_file() else Path(sysconfig.get_path("data")) / "share" / NAME
+    )
+
+
+def _environment(root: Path) -> str:
+    """The virtual environment's path on the machine."""
+    if (root / "usr/lib/systemd/system" / f"{NAME}@.service").exists():
+        raise BadConfiguration(
+            f"the Debian package {NAME} is installed\n"
+            "why: it has its own files, which these would hide\n"
+            f"fix: use apt-get, or `apt-get purge {NAME}` first"
+        )
+    path = inside(root, Path(sys.prefix))
+    if sys.prefix == sys.base_prefix or path.startswith(tuple(f"{each}/" for each in _HIDDEN)):
+        raise BadConfiguration(
+            f"the units could not start {path}/bin/ingestor\n"
+            f"why: it must be in a virtual environment, and they see nothing below {', '.join(_HIDDEN)}\n"
+            "fix: install it into /opt/ingestor/venv, as the operator's guide says"
+        )
+    return path
+
+
+def inside(root: Path, path: Path) -> str:
+    """A path of this machine as the machine below `root` knows it."""
+    return f"/{path.relative_to(root)}" if path.is_relative_to(root) else str(path)
+
+
+def at(root: Path, path: str) -> Path:
+    return root / path.removeprefix("/")
+
+
+def _planned(root: Path, file: Wanted) -> PlannedFile:
+    there = at(root, file.path)
+    mode = None if file.link_to else "0644"
+    if not os.path.lexists(there):
+        action = Action.CREATE
+    elif _is_as_wanted(there, file):
+        action = Action.UNCHANGED
+    elif file.link_to is not None and not there.is_symlink():
+        raise FileExistsError(17, "it is not a link, and so not of ingestor", str(there))
+    else:
+        action = Action.KEEP if file.edited_by_hand else Action.REPLACE
+    return PlannedFile(file.path, action, mode, file.link_to)
+
+
+def _leaving(root: Path, file: Wanted, *, purge: bool) -> PlannedFile:
+    there = at(root, file.path)
+    ours = _is_as_wanted(there, file)
+    if file.link_to is None:
+        ours = ours or purge or not file.edited_by_hand
+    return PlannedFile(file.path, Action.REMOVE if ours else Action.KEEP)
+
+
+def _is_as_wanted(there: Path, file: Wanted) -> bool:
+    if file.link_to is not None:
+        return there.is_symlink() and str(there.readlink()) == file.link_to
+    return there.is_file() and not there.is_symlink() and there.read_bytes() == file.content
+
+
+def _below(directory: Path) -> Iterator[Path]:
+    return (each for each in directory.rglob("*") if each.is_symlink() or not each.is_dir())
+
+
+def _database_by_hand() -> list[str]:
+    return [f"editor /usr/share/{NAME}/README.md   # First account, Database; or use --local-database"]
+
+
+_EXISTS = "SELECT 1 FROM pg_database WHERE datname = 'ingestor'"
+_CREATE = f"{_POSTGRES} createdb -E UTF8 -T template0 ingestor"
+_GRANT = f"ingestor db roles | {_POSTGRES} psql -q -d ingestor -v ON_ERROR_STOP=1"
+_DATABASE = [
+    f'{_POSTGRES} psql -qtAc "{_EXISTS}" | grep -q 1 || {_CREATE}',
+    _GRANT,
+    f"systemctl start {NAME}-migrate@main",
+    _GRANT,  # again: tables can be granted only where there are some
+]
+"""As the operator's guide has them."""

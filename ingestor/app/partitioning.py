@@ -1,0 +1,42 @@
+"""Partitioning the tables that grow with each record, so that months of them can be removed at once."""
+
+from dataclasses import dataclass
+
+from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.partitioning import WholeTable, add_months, partition, whole_tables
+from ingestor.app.database import database_beside, looking_at
+from ingestor.config import Settings
+
+_TIMING = DatabaseTiming(lock_seconds=1, statement_seconds=3_600, transaction_seconds=3_600)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDocument:
+    """`ingestor db partition --json`."""
+
+    dry_run: bool
+    tables: list[WholeTable]
+    """Those that were whole, and are partitioned now; with dry_run, that would be."""
+    months: list[str]
+    """The partitions that were made for this month and the next ones; with dry_run, none."""
+
+
+def partitioning_plan(settings: Settings) -> list[WholeTable]:
+    """What `partition_tables` would partition. Each table is read once."""
+    with database_beside(settings) as url, looking_at(url, _TIMING, reads_only=True) as connection:
+        return whole_tables(connection)
+
+
+def partition_tables(settings: Settings) -> list[str]:
+    """Partition each table that is not yet, and make the months that are missing; gives their names.
+
+    Raises:
+        BadConfiguration: the role does not own the tables, or something depends on one that would not follow.
+        Transient: a table is locked by others.
+    """
+    with database_beside(settings) as url, looking_at(url, _TIMING) as connection:
+        connection.autocommit = True
+        months = []
+        for whole in whole_tables(connection):
+            months += partition(connection, whole)
+        return months + add_months(connection)

@@ -1,0 +1,158 @@
+"""The last step of `ingestor check`: is what the hub answers stored, and can an analyst read it?
+
+While a daemon has the account, only that daemon writes it: it is asked to request snapshots, as `ingestor
+snapshot` does, and its commit is waited for. Where no daemon runs, the account's lock is taken, the session
+that `check` has had with the hub goes through the daemon's own code into the tables, is read as an analyst,
+and is rolled back: the account's history is as before. An empty commit shows that commits get through.
+"""
+
+import threading
+from collections.abc import Sequence
+
+import psycopg
+
+from ingestor import __version__
+from ingestor.adapters.clock import DatabaseClock
+from ingestor.adapters.postgres import checking, statements, writing
+from ingestor.adapters.postgres.loading import load_state
+from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.app.control import live_state, snapshot_now
+from ingestor.app.findings import Problem
+from ingestor.app.hub_check import Heard
+from ingestor.config import Settings
+from ingestor.domain.decode import Decoder
+from ingestor.domain.errors import RowRejected
+from ingestor.domain.limits import Limits
+from ingestor.domain.records import Decoded, Fact, Record
+from ingestor.domain.requests import Command, RequestSent
+from ingestor.logs import redact
+from ingestor.pipeline.apply.fold import fold
+from ingestor.pipeline.apply.rules import Rules
+
+_LOOK_SECONDS = 0.05
+
+
+class StoredCheck:
+    """One step.
+
+    Args:
+        session: the database session of the steps before.
+        heard: the session with the hub, with an answer to GetPairs.
+        clock: synchronised with the database.
+    """
+
+    def __init__(
+        self, settings: Settings, session: DatabaseSession, heard: Sequence[Heard], clock: DatabaseClock
+    ) -> None:
+        self._settings = settings
+        self._account = settings.account
+        self._session = session
+        self._heard = heard
+        self._clock = clock
+
+    def run(self, seconds: float) -> str:
+        """What was stored and who read it.
+
+        Args:
+            seconds: the longest wait for a daemon.
+        """
+        if live_state(self._account) is not None:
+            return self._by_the_daemon(seconds)
+        try:
+            return self._without_a_daemon()
+        except RowRejected as error:
+            raise Problem(
+                f"the database rejects what the hub sends: {error}",
+                "the daemon will keep such records apart: see `ingestor dead-letters list`",
+                76,
+            ) from None
+
+    def _without_a_daemon(self) -> str:
+        """At least none that answers here."""
+        with self._session.use() as connection:
+            with connection.transaction(force_rollback=True):
+                tried = self._rolled_back(connection)
+            if tried is not None:
+                checking.commit_nothing(connection)
+                return tried
+            with connection.transaction(force_rollback=True):
+                reader = checking.become_reader(connection)
+                newest = checking.newest_pairs_request(connection, self._account)
+        return self._of_another_machine(reader, newest)
+
+    def _by_the_daemon(self, seconds: float) -> str:
+        _, before = self._newest()
+        snapshot_now(self._account)
+        until, pause = self._clock.monotonic() + seconds, threading.Event()
+        while self._clock.monotonic() < until:
+            reader, newest = self._newest()
+            is_new = before is None or (newest and newest.request_id) != before.request_id
+            if newest is not None and newest.outcome == "answered" and is_new:
+                return f"a new answer to GetPairs was committed by the running daemon, and read as {reader}"
+            pause.wait(_LOOK_SECONDS)
+        raise Problem(
+            f"the running daemon was asked for a snapshot and has committed none within {seconds:g} s",
+            "see what `ingestor status` says of it",
+            69,
+        )
+
+    def _newest(self) -> tuple[str, checking.Request | None]:
+        with self._session.use() as connection, connection.transaction(force_rollback=True):
+            return checking.become_reader(connection), checking.newest_pairs_request(
+                connection, self._account
+            )
+
+    def _of_another_machine(self, reader: str, newest: checking.Request | None) -> str:
+        if newest is None:
+            raise Problem(
+                "a daemon that does not answer here has the account, and has stored no answer to GetPairs",
+                "ask on the daemon's machine, as root or as the daemon's user",
+                0,
+            )
+        said = (
+            "a daemon that does not answer here has the account; its last GetPairs, "
+            f"{newest.seconds_ago:.0f} s ago, was {newest.outcome}, read as {reader}"
+        )
+        late = newest.seconds_ago > 2 * self._settings.snapshots.pairs_interval_seconds
+        if late or newest.outcome != "answered":
+            raise Problem(said, "see what `ingestor status` says of it", 0)
+        return said
+
+    def _rolled_back(self, connection: psycopg.Connection) -> str | None:
+        """None if a daemon has the account."""
+        if not checking.lock_account(connection, self._account):
+            return None
+        settings, environment = self._settings, self._settings.hub.environment.value
+        register = (self._account, environment, self._clock.now())
+        psycopg.RawCursor(connection).execute(statements.REGISTER_ACCOUNT, register)
+        state, stored_environment = load_state(connection, self._account)
+        if stored_environment != environment:
+            raise Problem(
+                f"the account belongs to environment {stored_environment!r} in this database, and "
+                f"hub.environment is {environment!r}",
+                "name another account (setting account) or use another database",
+                78,
+            )
+        decoder = Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact)
+        items: list[Decoded | Fact] = [
+            decoder.decoded(each) if isinstance(each, Record) else each for each in self._heard
+        ]
+        _, batch = fold(state, items, Rules(software_version=__version__))
+        writing.write(connection, self._account, batch)
+        request = next(
+            each.request_id
+            for each in reversed(self._heard)
+            if isinstance(each, RequestSent) and each.command is Command.GET_PAIRS
+        )
+        reader = checking.become_reader(connection)
+        outcome, pairs = checking.outcome_of(connection, self._account, request)
+        if outcome != "answered":
+            raise Problem(
+                f"the answer to GetPairs was written and reads back as {outcome or 'missing'}",
+                "see that the schema `report` is that of this software: `ingestor db status`",
+                78,
+            )
+        return (
+            f"the answer was written, read as {reader} ({pairs} pairs) and rolled back, since no daemon "
+            "runs; an empty commit got through"
+        )

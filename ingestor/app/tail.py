@@ -1,0 +1,152 @@
+"""What `ingestor tail` shows: the committed events that a reader asked for, fit to be shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import parse_qs, urlencode
+
+from ingestor.app.masking import cleaned, masked
+from ingestor.domain.events import BalanceSnapshot, PairList
+from ingestor.domain.streams import Kind
+from ingestor.pipeline.tail import Committed, Tail
+
+_MOST_EVENTS = 400
+_MOST_WITH_RECORDS = 100
+"""Masking a record takes a tenth of a millisecond, which the writer's thread must not miss."""
+_HEAD_BYTES = 1024
+"""Of a record's bytes; what is shown is shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailEvent:
+    """An event that is committed; each line of `ingestor tail --json`."""
+
+    number: int
+    """Of its record, among those committed since the start of the daemon: 1, 2, 3 …"""
+    session_id: str
+    ordinal: int
+    position: int
+    received_at: datetime
+    size: int
+    """Bytes of its record on the wire."""
+    outcome: str
+    reason: str | None
+    subject: str | None
+    stream: str | None
+    """`balances` or `pairs`, where it belongs to one."""
+    epoch: int | None
+    sequence: int | None
+    request_id: str | None
+    """Of the request that it answers."""
+    record: str | None
+    """The record's text where it was asked for: at most 500 characters, masked."""
+    missed: int = 0
+    """Records committed before this one that are not shown: the reader was too slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailPart:
+    """What the daemon answers to one look."""
+
+    cursor: str
+    """To be given with the next look."""
+    missed: int
+    """Records since the last look that are not kept any more."""
+    more: bool
+    """There is more already."""
+    events: list[TailEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: of each filter any of its words; an empty one lets everything pass."""
+
+    subjects: Sequence[str] = ()
+    streams: Sequence[str] = ()
+    outcomes: Sequence[str] = ()
+    with_record: bool = False
+    cursor: str = ""
+    """Of the part before; empty: from now on."""
+
+    def query(self) -> str:
+        """As it goes over the socket."""
+        words = {"subject": self.subjects, "stream": self.streams, "outcome": self.outcomes}
+        return urlencode({**words, "record": int(self.with_record), "cursor": self.cursor}, doseq=True)
+
+    @classmethod
+    def parsed(cls, query: str) -> "Wanted":
+        """Of what came over the socket."""
+        words = parse_qs(query)
+        return cls(
+            [subject.lower() for subject in words.get("subject", [])],
+            words.get("stream", []),
+            words.get("outcome", []),
+            words.get("record") == ["1"],
+            "".join(words.get("cursor", [])),
+        )
+
+    def takes(self, each: Committed) -> bool:
+        """Whether this event is wanted."""
+        return (
+            (not self.outcomes or each.outcome in self.outcomes)
+            and (not self.streams or _stream(each) in self.streams)
+            and (not self.subjects or (each.event.subject or "").lower() in self.subjects)
+        )
+
+
+def part(tail: Tail, process: str, query: str) -> TailPart:
+    """The next events for a reader.
+
+    Args:
+        process: tells this process from the one before, whose cursors mean nothing here.
+        query: a `Wanted` as it came over the socket.
+    """
+    wanted = Wanted.parsed(query)
+    known, _, number = wanted.cursor.partition(":")
+    after = int(number) if known == process and number.isdecimal() else None
+    newest, missed, events = tail.look(after)
+    most, shown = _MOST_WITH_RECORDS if wanted.with_record else _MOST_EVENTS, list[TailEvent]()
+    for each in events:
+        # A record's events are shown together: the cursor stands between records.
+        if len(shown) >= most and each.number != shown[-1].number:
+            return TailPart(f"{process}:{each.number - 1}", missed, more=True, events=shown)
+        if wanted.takes(each):
+            shown.append(_shown(each, with_record=wanted.with_record))
+    return TailPart(f"{process}:{newest}", missed, more=False, events=shown)
+
+
+def _stream(each: Committed) -> str | None:
+    body, row = each.event.body, each.row
+    if isinstance(body, BalanceSnapshot):
+        return Kind.BALANCES.value
+    if isinstance(body, PairList):
+        return Kind.PAIRS.value
+    return None if row is None or row.kind is None else row.kind.value
+
+
+def _sequence(each: Committed) -> int | None:
+    """Pairs have the sequence that we give them, which only their row knows."""
+    body = each.event.body
+    if isinstance(body, BalanceSnapshot):
+        return body.sequence
+    return None if each.row is None else each.row.sequence
+
+
+def _shown(each: Committed, *, with_record: bool) -> TailEvent:
+    record, event, row = each.record, each.event, each.row
+    return TailEvent(
+        number=each.number,
+        session_id=str(record.session),
+        ordinal=record.ordinal,
+        position=event.position,
+        received_at=record.received_at,
+        size=record.size,
+        outcome=each.outcome.value,
+        reason=None if row is None else row.reason,
+        subject=None if event.subject is None else cleaned(event.subject),
+        stream=_stream(each),
+        epoch=None if row is None else row.epoch,
+        sequence=_sequence(each),
+        request_id=None if event.client_id is None else cleaned(event.client_id),
+        record=masked(record.raw[:_HEAD_BYTES]) if with_record else None,
+    )

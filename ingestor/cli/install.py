@@ -1,0 +1,54 @@
+"""`ingestor install`: the units and what belongs to them, on a machine without the Debian package."""
+
+from pathlib import Path
+
+import click
+
+from ingestor.app.installation import Plan, plan_install
+from ingestor.app.installing import carry_out
+from ingestor.cli.documents import InstallationDocument, say
+from ingestor.cli.invocation import json_option, root_option, settings_options
+
+
+@click.command("install")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option(
+    "--local-database",
+    is_flag=True,
+    help="Also make database, roles and schema, with PostgreSQL on this machine.",
+)
+@root_option
+@json_option()
+@settings_options
+def install_command(*, dry_run: bool, local_database: bool, root: Path, as_json: bool) -> None:
+    """Install units, settings, man page and completion, without the Debian package.
+
+    The units start the program of this virtual environment. Safe to run twice: settings that are there stay.
+    """
+    plan = plan_install(root, local_database=local_database)
+    report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)
+
+
+def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool) -> None:
+    """Print a plan, and what was not run of it."""
+    if as_json:
+        say(InstallationDocument(dry_run, plan, left_out))
+        return
+    would = "would be " if dry_run else ""
+    for command in plan.before:
+        click.echo(f"command    {command}")
+    for each in plan.files:
+        what = f" -> {each.link_to}" if each.link_to else f" ({each.mode})" if each.mode else ""
+        click.echo(f"{each.action.value:<10} {each.path}{what}")
+    if plan.users:
+        click.echo(f"users      {', '.join(plan.users)}: systemd makes them while a unit runs")
+    if plan.roles:
+        click.echo(f"roles      {', '.join(plan.roles)}")
+    for command in plan.after:
+        click.echo(f"command    {command}")
+    for command in left_out:
+        click.echo(f"not run    {command}")
+    for command in plan.by_hand:
+        click.echo(f"by hand    {command}")
+    changes = sum(each.action.value in {"create", "replace", "remove"} for each in plan.files)
+    click.echo(f"files      {changes} of {len(plan.files)} {would}changed")

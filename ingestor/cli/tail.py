@@ -1,0 +1,91 @@
+"""`ingestor tail`: what the running daemon commits, as it does."""
+
+from dataclasses import replace
+
+import click
+import msgspec
+
+from ingestor.app.control import live_tail
+from ingestor.app.tail import TailEvent, Wanted
+from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.signals import stop_on_signals
+from ingestor.domain.decision import Outcome
+from ingestor.domain.errors import Transient
+from ingestor.domain.streams import Kind
+
+_PAUSE_SECONDS = 0.25
+_SUBJECT_COLUMNS = 25
+_STREAMS = [each.value for each in Kind]
+_OUTCOMES = [each.value for each in Outcome if each is not Outcome.DROPPED]
+
+
+@click.command("tail")
+@click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only of this stream.")
+@click.option(
+    "--outcome", "outcomes", multiple=True, type=click.Choice(_OUTCOMES), help="Only with this outcome."
+)
+@click.option("--subject", "subjects", multiple=True, help="Only with this subject.")
+@click.option("--record", "with_record", is_flag=True, help="Show each record's text, masked.")
+@click.option("--lines", "-n", type=click.IntRange(min=1), help="End after so many events.")
+@json_option("JSON on standard output, a line for each event.")
+@settings_options
+@click.pass_obj
+def tail(
+    invocation: Invocation,
+    *,
+    streams: tuple[str, ...],
+    outcomes: tuple[str, ...],
+    subjects: tuple[str, ...],
+    with_record: bool,
+    lines: int | None,
+    as_json: bool,
+) -> None:
+    """Show events as the running daemon commits them.
+
+    It asks over the daemon's local socket. The daemon does not wait for it: where it is too slow, it says how
+    many records it has missed. Users and what looks like a credential are masked. A filter that is given
+    twice lets either pass. Ctrl-C ends it.
+    """
+    account = invocation.load_to_look().settings.account
+    wanted = Wanted(subjects, streams, outcomes, with_record)
+    stop, left, missed, answers = invocation.stop, lines, 0, False
+    with stop_on_signals(stop):
+        while not stop.is_set():
+            try:
+                part = live_tail(account, wanted)
+            except Transient:
+                if not wanted.cursor:
+                    raise
+                if answers:
+                    click.echo("no answer from the daemon; trying again", err=True)
+                answers = False
+                stop.wait(1.0)
+                continue
+            answers, wanted = True, replace(wanted, cursor=part.cursor)
+            missed += part.missed
+            for event in part.events[:left]:
+                _show(replace(event, missed=missed), as_json=as_json)
+                missed = 0
+            if left is not None:
+                left -= len(part.events)
+                if left <= 0:
+                    return
+            # Also where there is more: the daemon has better to do than to be asked without a pause.
+            stop.wait(_PAUSE_SECONDS)
+
+
+def _show(event: TailEvent, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(event))
+        return
+    if event.missed:
+        click.echo(f"… {event.missed} records missed: this reader was too slow")
+    place = "" if event.sequence is None else f"sequence {event.sequence}"
+    reason = f" ({event.reason})" if event.reason else ""
+    subject = event.subject or "no subject"
+    if len(subject) > _SUBJECT_COLUMNS:
+        subject = subject[: _SUBJECT_COLUMNS - 1] + "…"
+    head = f"{event.received_at:%H:%M:%S.%f}"[:12]
+    click.echo(f"{head}  {subject:<{_SUBJECT_COLUMNS}} {event.outcome + reason:<12} {place}".rstrip())
+    if event.record is not None:
+        click.echo(f"    {event.record}")
