@@ -21,14 +21,14 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d dist && \
         --no-index --no-deps dist/*.whl
 
 FROM ${PYTHON}
-# libpq asks for the name of its user.
+# libpq asks for the name of its user. A tmpfs mounted on the directory takes its mode, and not its owner.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin ingestor && \
-    install -d -o ingestor -g ingestor -m 0750 /run/hercle-ingestor
+    install -d -m 1777 /opt/ingestor/run
 COPY --from=build /opt/ingestor/venv /opt/ingestor/venv
 # The local socket, and the files hercle_api_key and database_password.
 ENV PATH=/opt/ingestor/venv/bin:$PATH \
-    RUNTIME_DIRECTORY=/run/hercle-ingestor \
+    RUNTIME_DIRECTORY=/opt/ingestor/run \
     CREDENTIALS_DIRECTORY=/run/secrets \
     PYTHONDONTWRITEBYTECODE=1
 USER ingestor

@@ -2,8 +2,10 @@
 
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+from ingestor.domain.errors import Transient
 
 SYSTEMD = Path("/run/systemd/system")
 """There where systemd is the service manager."""
@@ -16,11 +18,15 @@ _OF_A_DAEMON = (
 _KINDS_OF_A_DAEMON = ("Exec", "Restart", "Timeout", "StartLimit", "FileDescriptorStore")
 
 
+class NoAnswer(Transient):
+    """systemd does not say what it is asked."""
+
+
 def properties(unit: str, names: Iterable[str], seconds: float) -> dict[str, str]:
     """Of a unit, as systemd knows it now.
 
     Raises:
-        OSError, subprocess.SubprocessError: there is no systemctl, or it does not answer.
+        NoAnswer: there is no systemctl, or no answer of it.
     """
     said = _systemctl("show", "--property", ",".join(names), unit, seconds=seconds)
     return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
@@ -45,7 +51,9 @@ def instances(template: str, seconds: float) -> list[str]:
     return [unit.removeprefix(f"{before}@").removesuffix(after) for unit in units]
 
 
-def sandboxed(text: str, instance: str, arguments: Sequence[str], seconds: int) -> list[str]:
+def sandboxed(
+    text: str, instance: str, arguments: Sequence[str], seconds: int, environment: Mapping[str, str]
+) -> list[str]:
     """The command line that runs a command of our program as the unit would: as its user, with its
     credentials and within its limits.
 
@@ -53,6 +61,7 @@ def sandboxed(text: str, instance: str, arguments: Sequence[str], seconds: int) 
         text: of `unit_text`; its `ExecStart=` ends in the command `run`, in whose place `arguments` go.
         instance: the unit's part between `@` and `.service`.
         seconds: how long the command may take.
+        environment: variables besides those of the unit.
 
     Raises:
         ValueError: the unit has no such `ExecStart=`.
@@ -69,6 +78,7 @@ def sandboxed(text: str, instance: str, arguments: Sequence[str], seconds: int) 
         if name not in _OF_A_DAEMON and not name.startswith(_KINDS_OF_A_DAEMON)
     ]
     options = ["--quiet", "--pipe", "--wait", "--collect", f"--property=RuntimeMaxSec={seconds}"]
+    options += [f"--setenv={name}={value}" for name, value in environment.items()]
     return ["systemd-run", *options, *kept, "--", *words[:-1], *arguments]
 
 
@@ -90,11 +100,17 @@ def _specified(value: str, instance: str) -> str:
 
 
 def _systemctl(*arguments: str, seconds: float) -> str:
-    return subprocess.run(  # noqa: S603 - the names are ours, or an instance's
-        ["systemctl", "--no-pager", *arguments],  # noqa: S607 - by PATH, as an operator calls it
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=True,
-        stdin=subprocess.DEVNULL,
-    ).stdout
+    try:
+        return subprocess.run(  # noqa: S603 - the names are ours, or an instance's
+            ["systemctl", "--no-pager", *arguments],  # noqa: S607 - by PATH, as an operator calls it
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        said = " ".join(str(error.stderr).split())
+        raise NoAnswer(f"systemctl {arguments[0]} ended with {error.returncode}: {said}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoAnswer(str(error)) from error

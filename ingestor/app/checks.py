@@ -68,9 +68,11 @@ def check(
         Step("unit", lambda: unit(settings.account, _UNIT_SECONDS - _SPARE_SECONDS), _UNIT_SECONDS),
         Step("stored", stored, seconds, ("pairs", "schema", "roles")),
     ]
-    yield from Chain(steps, passed, last, clock).findings()
-    # What does not end now ends with the process.
-    ends = [Step("hub", hub.close, _SPARE_SECONDS), Step("database", database.close, _SPARE_SECONDS)]
+    yield from (end := Chain(steps, passed, last, clock)).findings()
+    ends = [Step("hub", hub.close, 2 * _SPARE_SECONDS)]
+    if not any(chain.left for chain in (*paths, end)):  # else somebody may be using it
+        ends.append(Step("database", database.close, MOST_SECONDS))
+    # What has not ended then ends with the process.
     for _ in Chain(ends, passed, last + 2 * _SPARE_SECONDS, clock).findings():
         pass
 

@@ -106,7 +106,14 @@ def snapshot_now(account: str) -> None:
 
 
 def reconnect_now(account: str) -> None:
-    """Make the account's daemon connect to the hub anew. Raises Transient where none answers."""
+    """Make the account's daemon connect to the hub anew. Raises Transient where none answers, or does not
+    because it is paused."""
+    if live_activity(account).picture.link == "paused":
+        raise Transient(
+            f"the account {account} is paused\n"
+            "why: an operator wants no link to the hub\n"
+            "fix: `ingestor resume`"
+        )
     _answered(account, "POST", "/reconnect")
 
 

@@ -46,24 +46,18 @@ _READ_ANEW = """
     ORDER BY ended_at
     LIMIT 1
 """
-_PUSH_SEEN = """
+_SEEN = """
     SELECT received_at AS at, outcome
     FROM ingest.event_outcome
-    WHERE received_at > $1 AND kind = 'balances' AND sequence = $2::text::int8 AND outcome = ANY ($3)
-    ORDER BY received_at
-    LIMIT 1
-"""
-_ANSWER_SEEN = """
-    SELECT received_at AS at, outcome
-    FROM ingest.event_outcome
-    WHERE received_at > $1 AND request_id = $2 AND outcome = ANY ($3)
+    WHERE received_at > $1 AND outcome = ANY ($4)
+      AND CASE WHEN $3 = '' THEN kind = 'balances' AND sequence = $2 ELSE request_id = $3 END
     ORDER BY received_at
     LIMIT 1
 """
 _NEXT_PUSH = """
     SELECT received_at AS at, 'next snapshot has it all' AS by
     FROM report.version
-    WHERE received_at > $1 AND kind = 'balances' AND sequence > $2::text::int8
+    WHERE received_at > $1 AND kind = 'balances' AND sequence > $2
     ORDER BY received_at
     LIMIT 1
 """
@@ -140,15 +134,16 @@ def _evidence(connection: psycopg.Connection, fault: InjectedFault) -> list[Any]
     record, since = fault.record, fault.at - _CLOCKS_APART
     if record is None:
         return []
-    pushed = not record.client_id
-    number = str(record.sequence) if pushed else record.client_id
+    answered = record.client_id or ""  # the request; empty for a push
     match fault.fault:
         case Fault.GARBAGE:
             return rows(connection, _READ_ANEW, since)
+        case Fault.DROP if answered:
+            return rows(connection, _NEXT_ANSWER, since, answered)
         case Fault.DROP:
-            return rows(connection, _NEXT_PUSH if pushed else _NEXT_ANSWER, since, number)
+            return rows(connection, _NEXT_PUSH, since, record.sequence)
         case Fault.DUPLICATE:
             outcomes = ["duplicate"]
         case _:
             outcomes = list(_RECOGNISED)
-    return rows(connection, _PUSH_SEEN if pushed else _ANSWER_SEEN, since, number, outcomes)
+    return rows(connection, _SEEN, since, record.sequence, answered, outcomes)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 
-from ingestor.adapters.postgres.roles import ROLES
+from ingestor.adapters.postgres.roles import MIGRATOR, PRUNER, ROLES, WRITER
 from ingestor.domain.errors import BadConfiguration
 
 NAME = "hercle-ingestor"
@@ -29,13 +29,15 @@ _OF_THE_PACKAGE = "/opt/ingestor/venv/bin/ingestor"
 """The program that the unit files start."""
 _UNITS = "/etc/systemd/system"
 _SETTINGS = "/etc/ingestor"
-_USERS = ("ingestor", "ingestor-migrator")
+_USERS = (WRITER, MIGRATOR, PRUNER)
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nothing is made there
 """What ProtectHome= and PrivateTmp= hide from the units."""
-_ENABLED = f"{_UNITS}/multi-user.target.wants"
+_ENABLED = (f"{_UNITS}/multi-user.target.wants", f"{_UNITS}/timers.target.wants")
+_STAMPS = "/var/lib/systemd/timers"
+"""When systemd last ran each timer."""
 SHARED = (
     *("/usr/local/bin", "/usr/local/share", "/usr/local/share/man", "/usr/share"),
-    *("/etc", _UNITS, _ENABLED),
+    *("/etc", _UNITS, *_ENABLED, _STAMPS),
 )
 """Directories that are not ours: they stay, however empty."""
 _POSTGRES = "runuser -u postgres --"
@@ -139,21 +141,25 @@ def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
         BadConfiguration: the Debian package has it.
     """
     placed = list(wanted(root, local_database=True))
-    enabled = sorted(at(root, _ENABLED).glob(f"{NAME}@*.service"))
+    enabled = sorted(each for wants in _ENABLED for each in at(root, wants).glob(f"{NAME}*@*"))
     planned = [
         *(PlannedFile(inside(root, each), Action.REMOVE) for each in enabled),
         *(_leaving(root, each, purge=purge) for each in placed if os.path.lexists(at(root, each.path))),
     ]
     if purge:
         known = {each.path for each in planned}
-        found = [*_below(at(root, _SETTINGS)), *at(root, _UNITS).glob(f"{NAME}*@*.service.d/*")]
+        found = [
+            *_below(at(root, _SETTINGS)),
+            *at(root, _UNITS).glob(f"{NAME}*@*.d/*"),
+            *at(root, _STAMPS).glob(f"stamp-{NAME}*@*"),
+        ]
         paths = sorted({inside(root, each) for each in found} - known)
         planned += [PlannedFile(path, Action.REMOVE) for path in paths]
     drops = [f"{_POSTGRES} dropdb --if-exists ingestor"]
     drops += [f"{_POSTGRES} dropuser --if-exists {role}" for role in ROLES]
     return Plan(
         root=str(root),
-        before=[f"systemctl stop '{NAME}@*.service'"],
+        before=[f"systemctl stop '{NAME}*@*.timer' '{NAME}*@*.service'"],
         files=planned,
         users=[],
         roles=list(ROLES) if drop_database else [],
@@ -171,10 +177,10 @@ def wanted(root: Path, *, local_database: bool) -> Iterator[Wanted]:
     for name, place in WHERE_LOOKED_FOR.items():
         local = place.replace("zsh/vendor-completions", "zsh/site-functions")  # as zsh calls it there
         yield Wanted(f"/usr/local/share/{local}", (shared / name).read_bytes())
-    for unit in sorted((shared / "systemd").glob("*.service")):
+    for unit in sorted((shared / "systemd").glob("*@.*")):
         text = unit.read_text().replace(_OF_THE_PACKAGE, program.replace("%", "%%"))
         yield Wanted(f"{_UNITS}/{unit.name}", text.encode())
-        if local_database:
+        if local_database and unit.suffix == ".service":
             drop_in = shared / "systemd" / "drop-ins" / "peer-authentication.conf"
             path = f"{_UNITS}/{unit.name}.d/{drop_in.name}"
             yield Wanted(path, drop_in.read_bytes(), edited_by_hand=True)

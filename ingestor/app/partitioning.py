@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.partitioning import WholeTable, add_months, partition, whole_tables
+from ingestor.adapters.postgres.partitioning import WholeTable, add_months, analyze, partition, whole_tables
 from ingestor.app.database import database_beside, looking_at
 from ingestor.config import Settings
 
@@ -39,4 +39,6 @@ def partition_tables(settings: Settings) -> list[str]:
         months = []
         for whole in whole_tables(connection):
             months += partition(connection, whole)
-        return months + add_months(connection)
+        months += add_months(connection)
+        analyze(connection)
+        return months

@@ -37,6 +37,8 @@ def prune(
 ) -> tuple[dict[str, datetime | None], list[Pruned]]:
     """Remove the account's rows that `[retention]` does not keep; with `dry_run`, count them only.
 
+    Where tables are partitioned, it makes the months that are missing first.
+
     Returns:
         The moment before which rows go, by setting, and what goes, in the order of removal.
 
@@ -49,14 +51,15 @@ def prune(
         looking_at(url, _LOOKING) as looking,
         looking_at(url, _DELETING) as deleting,
     ):
+        deleting.autocommit = True
+        if not dry_run:
+            add_months(deleting)
         with snapshot(looking):
             cuts = _cuts(looking, settings)
             wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
             plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
             if dry_run:
                 return cuts, _by_table((target.table, parts.total()) for target, parts in plan)
-            deleting.autocommit = True
-            add_months(deleting)
             at_once = months(looking, settings.account, cuts, plan)
             done = []
             for target, parts in plan:

@@ -43,7 +43,8 @@ class Chain:
         self._clock = clock
         self._found: queue.SimpleQueue[Finding | BaseException] = queue.SimpleQueue()
         self._began = clock.monotonic()
-        self._left = False
+        self.left = False
+        """A step did not end in time, and may still be at work."""
         self._thread = threading.Thread(target=self._run, name="check", daemon=True)
         self._thread.start()
 
@@ -62,7 +63,7 @@ class Chain:
 
     def _leave(self, rest: Sequence[Step]) -> Iterator[Finding]:
         """Go on without the thread."""
-        self._left = True
+        self.left = True
         late, *others = rest
         seconds = self._clock.monotonic() - self._began
         what = f"nothing came of it within {seconds:.1f} s"
@@ -72,7 +73,7 @@ class Chain:
 
     def _run(self) -> None:
         for step in self._steps:
-            if self._left:
+            if self.left:
                 return
             try:
                 found = self._finding(step)

@@ -1,34 +1,25 @@
 """The account's systemd unit: how it is, and how a check is run in its sandbox."""
 
-import subprocess
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Mapping, Sequence
 
 from ingestor.adapters import service_manager
 from ingestor.app.findings import NothingToTry, Problem
 from ingestor.domain.errors import BadConfiguration
 
 TEMPLATE = "hercle-ingestor@.service"
-_PROPERTIES = (
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "StatusText",
-    "NRestarts",
-    "ExecMainStatus",
-    "WatchdogUSec",
-)
+_PROPERTIES = ("LoadState", "ActiveState", "StatusText", "NRestarts", "ExecMainStatus", "WatchdogUSec")
+_GIVEN = "_INGESTOR_CHECKED_UNIT"
+"""How the unit was when root started the check in its sandbox. From inside it could not be asked: dbus-daemon
+refuses dynamic users, whose names it cannot look up."""
 _ASK_SECONDS = 5.0
 
 
-def unit(account: str, seconds: float) -> str:
+def unit(account: str, seconds: float, environ: Mapping[str, str] = os.environ) -> str:
     """How the account's unit is. Raises Problem, NothingToTry."""
-    if not service_manager.SYSTEMD.is_dir():
-        raise NothingToTry("systemd is not the service manager here")
     name = TEMPLATE.replace("@", f"@{account}")
-    try:
-        known = service_manager.properties(name, _PROPERTIES, seconds)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise NothingToTry(f"systemd does not answer: {error}") from None
+    known = json.loads(environ[_GIVEN]) if _GIVEN in environ else _properties(name, seconds)
     if known.get("LoadState") != "loaded":
         raise NothingToTry(f"there is no {name}")
     state, text = known["ActiveState"], known["StatusText"]
@@ -48,6 +39,15 @@ def unit(account: str, seconds: float) -> str:
     return f"{said}; watchdog after {known['WatchdogUSec']}, restarted {known['NRestarts']} times"
 
 
+def _properties(name: str, seconds: float) -> dict[str, str]:
+    if not service_manager.SYSTEMD.is_dir():
+        raise NothingToTry("systemd is not the service manager here")
+    try:
+        return service_manager.properties(name, _PROPERTIES, seconds)
+    except service_manager.NoAnswer as error:
+        raise NothingToTry(f"systemd does not answer: {error}") from None
+
+
 def sandbox(instance: str, arguments: Sequence[str], seconds: int) -> list[str]:
     """The command line that runs `ingestor` with these arguments as the instance's unit would.
 
@@ -57,11 +57,11 @@ def sandbox(instance: str, arguments: Sequence[str], seconds: int) -> list[str]:
     name = TEMPLATE.replace("@", f"@{instance}")
     try:
         text = service_manager.unit_text(name, _ASK_SECONDS)
-        return service_manager.sandboxed(text, instance, arguments, seconds)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        said = getattr(error, "stderr", None) or error
+        known = service_manager.properties(name, _PROPERTIES, _ASK_SECONDS)
+        return service_manager.sandboxed(text, instance, arguments, seconds, {_GIVEN: json.dumps(known)})
+    except (service_manager.NoAnswer, ValueError) as error:
         raise BadConfiguration(
-            f"the unit {name} cannot be used\nwhy: {' '.join(str(said).split())}\n"
+            f"the unit {name} cannot be used\nwhy: {error}\n"
             "fix: install the package or its unit files, or leave --instance out as the daemon's user"
         ) from None
 
@@ -72,5 +72,5 @@ def instances() -> list[str]:
         return []
     try:
         return service_manager.instances(TEMPLATE, _ASK_SECONDS)
-    except (OSError, subprocess.SubprocessError):
+    except service_manager.NoAnswer:
         return []

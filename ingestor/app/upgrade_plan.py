@@ -5,10 +5,11 @@ from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.upgrade_plan import Blocks, UpgradePlan
 from ingestor.app.database import database_beside, looking_at
 from ingestor.config import Settings
+from ingestor.domain.errors import DeadlineCut
 
 __all__ = ["Blocks", "UpgradePlan", "plan_upgrade"]
 
-_REHEARSAL = DatabaseTiming(lock_seconds=1, statement_seconds=10, transaction_seconds=15)
+_MEASURING = DatabaseTiming(lock_seconds=1, statement_seconds=10, transaction_seconds=15)
 """Short: whoever needs what is locked waits for as long."""
 
 
@@ -20,7 +21,10 @@ def plan_upgrade(settings: Settings) -> UpgradePlan:
         SchemaMismatch: the schema is newer.
         BadConfiguration: the role may not upgrade.
     """
-    from ingestor.adapters.postgres.rehearsal import rehearse  # noqa: PLC0415 - with all of Alembic
+    from ingestor.adapters.postgres.upgrade_locks import measured_plan, not_measured  # noqa: PLC0415 - Alembic
 
-    with database_beside(settings) as url, looking_at(url, _REHEARSAL) as connection:
-        return rehearse(connection, DatabaseClock())
+    try:
+        with database_beside(settings) as url, looking_at(url, _MEASURING) as connection:
+            return measured_plan(connection, DatabaseClock())
+    except DeadlineCut:
+        raise not_measured("it takes too long") from None

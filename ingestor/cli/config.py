@@ -2,11 +2,9 @@
 
 import click
 
-from ingestor.cli.documents import SettingsDocument, ValidSettingsDocument, say
-from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
-from ingestor.config import Loaded, database_target, require_database, resolve_key
-from ingestor.config.rendering import example, explain, fingerprint, show, shown, shown_one
+from ingestor.config import database_target, require_database, resolve_key
+from ingestor.config.rendering import example, explain, setting, settings_in_force, show
 from ingestor.domain.errors import BadConfiguration
 
 
@@ -23,7 +21,9 @@ def show_command(invocation: Invocation, *, as_json: bool) -> None:
     """Print the settings in force as TOML, each with its origin; passwords are masked."""
     loaded = invocation.load()
     if as_json:
-        say(SettingsDocument(_file(loaded), fingerprint(loaded.settings), shown(loaded)))
+        from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
+
+        say(settings_in_force(loaded))
     else:
         click.echo(show(loaded), nl=False)
 
@@ -43,7 +43,9 @@ def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
     """Tell all about the setting KEY, e.g. hub.receive_deadline_seconds."""
     loaded = invocation.load()
     if as_json:
-        say(shown_one(loaded, key))
+        from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
+
+        say(setting(loaded, key))
     else:
         click.echo(explain(loaded, key), nl=False)
 
@@ -57,36 +59,30 @@ def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
 @json_option()
 @settings_options
 @click.pass_obj
-def validate_command(invocation: Invocation, *, no_environment: bool, as_json: bool) -> int:
+def validate_command(invocation: Invocation, *, no_environment: bool, as_json: bool) -> None:
     """Check the settings, and that the key, the password and the files they name can be used.
 
     Nothing is connected to. Exits with 78 if something is wrong.
     """
     loaded = invocation.load()
-    require_database(loaded.settings)
-    hub = loaded.settings.hub.address
-    key, database = (None, None) if no_environment else _usable(loaded)
+    settings = loaded.settings
+    require_database(settings)
+    key = database = None
+    if not no_environment:
+        if settings.hub.ca_file is not None and not settings.hub.ca_file.is_file():
+            raise BadConfiguration(
+                f"hub.ca_file: there is no file {settings.hub.ca_file}\n"
+                f"why: set by {loaded.origin('hub.ca_file')}\n"
+                "fix: correct the path, or remove the setting to trust the system's authorities"
+            )
+        key, database = resolve_key(settings).describe(), database_target(settings).describe()
     if as_json:
-        say(ValidSettingsDocument(_file(loaded), hub, key, database))
-        return Exit.OK
+        from ingestor.cli.documents import ValidSettingsDocument, say  # noqa: PLC0415 - it needs more than settings do
+
+        file = None if loaded.file is None else str(loaded.file)
+        say(ValidSettingsDocument(file, settings.hub.address, key, database))
+        return
     click.echo(f"settings: fine ({loaded.file or 'no file'})")
     if not no_environment:
-        click.echo(f"hub: {hub}, key from {key}")
+        click.echo(f"hub: {settings.hub.address}, key from {key}")
         click.echo(f"database: {database}")
-    return Exit.OK
-
-
-def _usable(loaded: Loaded) -> tuple[str, str]:
-    """Where the key is read from and the database, once all that the settings name can be used."""
-    ca_file = loaded.settings.hub.ca_file
-    if ca_file is not None and not ca_file.is_file():
-        raise BadConfiguration(
-            f"hub.ca_file: there is no file {ca_file}\n"
-            f"why: set by {loaded.origin('hub.ca_file')}\n"
-            "fix: correct the path, or remove the setting to trust the system's authorities"
-        )
-    return resolve_key(loaded.settings).describe(), database_target(loaded.settings).describe()
-
-
-def _file(loaded: Loaded) -> str | None:
-    return None if loaded.file is None else str(loaded.file)

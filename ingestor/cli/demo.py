@@ -3,7 +3,7 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 import click
@@ -37,23 +37,21 @@ def demo_command(
     live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     logs.configure(level="error")
     stop = invocation.stop
-    with stop_on_signals(stop), demo(rate=rate, seed=seed, seconds=seconds, stop=stop) as running:
-        if seconds is not None:
-            timer = threading.Timer(seconds, stop.set)
-            timer.daemon = True
-            timer.start()
-        scenes = _scenes(running, stop)
-        if as_json:
-            for _ in scenes:
-                pass
-        elif live:
-            _watch(scenes)
-        else:
-            for line in _told(scenes):
-                click.echo(line)
-        if not as_json:
-            click.echo("no more faults: waiting until all are healed")
-        ending = running.finish()
+    echo = (lambda _: None) if as_json else click.echo
+    with stop_on_signals(stop):
+        echo("starting a private Postgres, a simulated hub, and the daemon between them")
+        with demo(rate=rate, seed=seed, seconds=seconds, stop=stop) as running:
+            if seconds is not None:
+                timer = threading.Timer(seconds, stop.set)
+                timer.daemon = True
+                timer.start()
+            scenes = _scenes(running, stop)
+            if live and not as_json:
+                _watch(scenes)
+            else:
+                _tell(scenes, echo)
+            echo("no more faults: waiting until all are healed")
+            ending = running.finish()
     document = _document(ending.totals)
     if as_json:
         say(document)
@@ -102,21 +100,21 @@ def _watch(scenes: Iterator[Scene]) -> None:
             live.update(picture.draw(scene, live.console.height), refresh=True)
 
 
-def _told(scenes: Iterator[Scene]) -> Iterator[str]:
+def _tell(scenes: Iterator[Scene], echo: Callable[[str], object]) -> None:
     """A line for each fault, for each that is healed, and for the state every few seconds."""
     known = 0
     open_faults: list[InjectedFault] = []
     for number, scene in enumerate(scenes):
         now = f"{scene.daemon.at:%H:%M:%S}"
         for fault in scene.faults[known:]:
-            yield f"{fault.at:%H:%M:%S} fault   {fault.name}"
+            echo(f"{fault.at:%H:%M:%S} fault   {fault.name}")
         open_faults += scene.faults[known:]
         known = len(scene.faults)
         for fault in [each for each in open_faults if each.healed_by]:
-            yield f"{now} healed  {fault.name}: {fault.healed_by} ({fault.seconds:.2f} s)"
+            echo(f"{now} healed  {fault.name}: {fault.healed_by} ({fault.seconds:.2f} s)")
             open_faults.remove(fault)
         if number % _FRAMES_A_STATE_LINE == 0:
             state = f"{now} state   {scene.daemon.status}"
             while len(state) > _WIDTH:
                 state = state.rpartition(" · ")[0]
-            yield state
+            echo(state)

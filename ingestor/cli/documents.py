@@ -33,29 +33,7 @@ from ingestor.app.status import AccountStatus, DaemonState
 from ingestor.app.support_contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
-from ingestor.config.rendering import ShownSetting
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsDocument:
-    """`ingestor config show --json`."""
-
-    file: str | None
-    hash: str
-    """Of the values, passwords masked; `daemon_starting` in the log has it too."""
-    settings: list[ShownSetting]
-
-
-@dataclass(frozen=True, slots=True)
-class ValidSettingsDocument:
-    """`ingestor config validate --json`; wrong settings are a failure, with all mistakes in its text."""
-
-    file: str | None
-    hub: str
-    key: str | None
-    """Where the hub's key is read from; null with --no-environment."""
-    database: str | None
-    """Without its password; null with --no-environment."""
+from ingestor.config.rendering import Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +96,20 @@ class LiveStatusDocument:
     database: str
     """Why the database was not asked."""
     problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; settings that are wrong are a failure."""
+
+    file: str | None
+    """The configuration file; null where there is none."""
+    hub: str
+    """Its address."""
+    key_source: str | None
+    """Where the key comes from; null with `--no-environment`, as the database is."""
+    database: str | None
+    """Without its password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +195,6 @@ DOCUMENTS: dict[str, Any] = {
     "dead-letters export": DeadLetterDocument,
     "db partition": PartitionDocument,
     "dead-letters discard": DiscardDocument,
-    "config show": SettingsDocument,
-    "config explain": ShownSetting,
-    "config validate": ValidSettingsDocument,
     "snapshot": SnapshotDocument,
     "reconnect": ReconnectDocument,
     "db plan": UpgradePlan,
@@ -219,6 +208,9 @@ DOCUMENTS: dict[str, Any] = {
     "tail": TailEvent,
     "status": StatusDocument,
     "status without-database": LiveStatusDocument,
+    "config show": list[Setting],
+    "config explain": Setting,
+    "config validate": ValidSettingsDocument,
     "db upgrade": UpgradeDocument,
     "db status": SchemaDocument,
     "db prune": PruneDocument,

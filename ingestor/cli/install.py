@@ -1,5 +1,6 @@
 """`ingestor install`: the units and what belongs to them, on a machine without the Debian package."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -29,26 +30,31 @@ def install_command(*, dry_run: bool, local_database: bool, root: Path, as_json:
     report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)
 
 
-def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool) -> None:
-    """Print a plan, and what was not run of it."""
+def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool, err: bool = False) -> None:
+    """Print a plan, and what was not run of it; with `err` to standard error."""
     if as_json:
         say(InstallationDocument(dry_run, plan, left_out))
         return
-    would = "would be " if dry_run else ""
+    for line in lines(plan, left_out, dry_run=dry_run):
+        click.echo(line, err=err)
+
+
+def lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
+    """For people."""
     for command in plan.before:
-        click.echo(f"command    {command}")
+        yield f"command    {command}"
     for each in plan.files:
         what = f" -> {each.link_to}" if each.link_to else f" ({each.mode})" if each.mode else ""
-        click.echo(f"{each.action.value:<10} {each.path}{what}")
+        yield f"{each.action.value:<10} {each.path}{what}"
     if plan.users:
-        click.echo(f"users      {', '.join(plan.users)}: systemd makes them while a unit runs")
+        yield f"users      {', '.join(plan.users)}: systemd makes them while a unit runs"
     if plan.roles:
-        click.echo(f"roles      {', '.join(plan.roles)}")
+        yield f"roles      {', '.join(plan.roles)}"
     for command in plan.after:
-        click.echo(f"command    {command}")
+        yield f"command    {command}"
     for command in left_out:
-        click.echo(f"not run    {command}")
+        yield f"not run    {command}"
     for command in plan.by_hand:
-        click.echo(f"by hand    {command}")
+        yield f"by hand    {command}"
     changes = sum(each.action.value in {"create", "replace", "remove"} for each in plan.files)
-    click.echo(f"files      {changes} of {len(plan.files)} {would}changed")
+    yield f"files      {changes} of {len(plan.files)} {'would be ' if dry_run else ''}changed"

@@ -14,7 +14,7 @@ from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, settings_options
 from ingestor.cli.signals import stop_on_signals
 from ingestor.config import Loaded
-from ingestor.config.rendering import fingerprint, shown_one
+from ingestor.config.rendering import fingerprint, setting
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ def run(invocation: Invocation) -> int:
 
 def _say_what_starts(loaded: Loaded) -> None:
     """Before anything can fail: whoever reads of a failure sees which settings it was met with."""
-    url, directory = (shown_one(loaded, f"database.{name}").value for name in ("url", "embedded_directory"))
+    url, directory = (setting(loaded, f"database.{name}").value for name in ("url", "embedded_directory"))
     log.info(
         "daemon_starting",
         version=__version__,

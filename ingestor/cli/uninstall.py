@@ -32,6 +32,6 @@ def uninstall_command(
     """
     plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
     if not (dry_run or yes) and sys.stdin.isatty():
-        report(plan, [], dry_run=True, as_json=False)
+        report(plan, [], dry_run=True, as_json=False, err=True)
         click.confirm("Do all this?", abort=True, err=True)
     report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)

@@ -13,6 +13,8 @@ from ingestor.config.loading import Loaded
 from ingestor.config.model import Settings
 from ingestor.config.values import Secret, bad, mask_url
 
+Value = str | int | float | None
+
 _WIDTH = 100
 
 _HEAD = """\
@@ -54,37 +56,34 @@ def fingerprint(settings: Settings) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownSetting:
-    """One setting as it is in force."""
+class Setting:
+    """All there is to know about one setting; passwords masked."""
 
-    key: str
-    value: bool | int | float | str | None
-    """Passwords are masked; null: not set."""
+    name: str
+    """As in TOML: `hub.url`, or `account` at the top."""
+    value: Value
+    """The one in force; null: not set."""
     origin: str
-    default: bool | int | float | str | None
-    variable: str
-    """Its name as an environment variable."""
+    """Who gave it: a file and line, a variable, the command line, or `default`."""
     kind: str
+    """What it must be, for people, with its range."""
+    default: Value
+    variable: str
+    """Its environment variable."""
     description: str
 
 
-def shown(loaded: Loaded) -> list[ShownSetting]:
-    """All settings in the order of `show`."""
-    return [_shown(loaded, key) for key in all_keys().values()]
+def settings_in_force(loaded: Loaded) -> list[Setting]:
+    """Every setting, in the order of the example."""
+    return [_setting(loaded, key) for key in all_keys().values()]
 
 
-def shown_one(loaded: Loaded, name: str) -> ShownSetting:
-    """The setting of this name. Raises BadConfiguration where there is none."""
-    return _shown(loaded, _known(name))
+def setting(loaded: Loaded, name: str) -> Setting:
+    """One setting.
 
-
-def _shown(loaded: Loaded, key: Key) -> ShownSetting:
-    value, default = _plain(value_of(loaded.settings, key)), _plain(key.default)
-    words = key.kind.words, key.description
-    return ShownSetting(key.name, value, loaded.origin(key.name), default, key.variable, *words)
-
-
-def _known(name: str) -> Key:
+    Raises:
+        BadConfiguration: there is no such setting.
+    """
     key = all_keys().get(name)
     if key is None:
         guess = nearest(name, all_keys())
@@ -93,24 +92,32 @@ def _known(name: str) -> Key:
             "it is not in the list of `ingestor config example`",
             f"did you mean {guess}?" if guess else "choose one of that list",
         )
-    return key
+    return _setting(loaded, key)
+
+
+def _setting(loaded: Loaded, key: Key) -> Setting:
+    return Setting(
+        key.name,
+        _plain(value_of(loaded.settings, key)),
+        loaded.origin(key.name),
+        key.kind.words,
+        _plain(key.default),
+        key.variable,
+        key.description,
+    )
 
 
 def explain(loaded: Loaded, name: str) -> str:
-    """All there is to know about one setting.
-
-    Raises:
-        BadConfiguration: there is no such setting.
-    """
-    key = _known(name)
+    """The same as text. Raises as `setting`."""
+    found = setting(loaded, name)
     rows = {
-        "value": _toml(value_of(loaded.settings, key)),
-        "origin": _one_line(loaded.origin(name)),
-        "kind": key.kind.words,
-        "default": _toml(key.default),
-        "variable": key.variable,
+        "value": _toml(found.value),
+        "origin": _one_line(found.origin),
+        "kind": found.kind,
+        "default": _toml(found.default),
+        "variable": found.variable,
     }
-    lines = [name, *wrap(key.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines = [name, *wrap(found.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {label:<9} {text}" for label, text in rows.items())]) + "\n"
 
 
@@ -126,9 +133,9 @@ def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> s
     return text
 
 
-def _plain(value: Any) -> bool | int | float | str | None:
-    """A value of JSON's kinds, without a password."""
-    if value is None or isinstance(value, bool | int | float):
+def _plain(value: Any) -> Value:
+    """As JSON can have it, without a password."""
+    if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, Secret):
         return mask_url(value.text)

@@ -1,7 +1,7 @@
 """The page: figures and charts into one HTML file without scripts, fonts or addresses to load."""
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from statistics import median
 from typing import Any
@@ -104,6 +104,8 @@ def _causes(figures: Figures) -> list[tuple[str, str, int, timedelta]]:
     """Gaps by kind and cause: how many, and their time within the period."""
     found: dict[tuple[str, str], list[timedelta]] = defaultdict(list)
     for gap in figures.gaps:
-        until = min(gap.until or figures.until, figures.until)
-        found[gap.kind, gap.cause].append(max(timedelta(), until - max(gap.missed_from, figures.since)))
+        # In UTC: the difference of two times of one zone is that of their wall clocks.
+        until = min(gap.until or figures.until, figures.until).astimezone(UTC)
+        since = max(gap.missed_from, figures.since).astimezone(UTC)
+        found[gap.kind, gap.cause].append(max(timedelta(), until - since))
     return [(kind, cause, len(each), sum(each, timedelta())) for (kind, cause), each in sorted(found.items())]

@@ -3,6 +3,5 @@ SELECT account, environment, created_at FROM ingest.account;
 
 COMMENT ON VIEW report.account IS
     'Which accounts are ingested, and in which environment?';
-COMMENT ON COLUMN report.account.account IS 'Name of the account.';
 COMMENT ON COLUMN report.account.environment IS 'sandbox, production or custom: one account never mixes two of them.';
 COMMENT ON COLUMN report.account.created_at IS 'When the account was first ingested.';

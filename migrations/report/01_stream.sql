@@ -54,7 +54,6 @@ FROM (
 
 COMMENT ON VIEW report.stream IS
     'Where does each stream stand? One row per account, kind of stream and user: the newest snapshot that became state.';
-COMMENT ON COLUMN report.stream.account IS 'Name of the account.';
 COMMENT ON COLUMN report.stream.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.stream.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN report.stream.valid_from IS 'Since when the newest version holds.';
@@ -63,12 +62,6 @@ COMMENT ON COLUMN report.stream.certainty IS 'in_gap: something may have been mi
 COMMENT ON COLUMN report.stream.pending_confirmations IS 'Snapshots that contradict the newest version and wait for confirmation: see report.confirmation.';
 COMMENT ON COLUMN report.stream.is_former IS 'The key of this user is no longer in use: for two intervals the hub has confirmed another user only. Leave it out of sums.';
 COMMENT ON COLUMN report.stream.expected_every IS 'How often a snapshot is requested.';
-COMMENT ON COLUMN report.stream.deleted IS 'The hub flags the whole balance record as deleted.';
-COMMENT ON COLUMN report.stream.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN report.stream.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
-COMMENT ON COLUMN report.stream.revision IS 'Above 0 where the hub sent different contents under one sequence.';
-COMMENT ON COLUMN report.stream.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.stream.ordinal IS 'Number of that record in its session.';
 
 CREATE VIEW report.version AS
 SELECT
@@ -78,19 +71,11 @@ FROM ingest.version;
 
 COMMENT ON VIEW report.version IS
     'Which snapshots became state, in order? Also those in which no amount changed.';
-COMMENT ON COLUMN report.version.account IS 'Name of the account.';
 COMMENT ON COLUMN report.version.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.version.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN report.version.valid_from IS 'When it was first seen; never before the version that it follows.';
-COMMENT ON COLUMN report.version.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN report.version.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
-COMMENT ON COLUMN report.version.revision IS 'Above 0 where the hub sent different contents under one sequence.';
 COMMENT ON COLUMN report.version.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
 COMMENT ON COLUMN report.version.passed_over IS 'How many sequence numbers lie between the snapshot before and this one.';
-COMMENT ON COLUMN report.version.deleted IS 'The hub flags the whole balance record as deleted.';
 COMMENT ON COLUMN report.version.previous_confirmed_until IS 'When the state before it was last confirmed: what lies between that and valid_from was not observed.';
 COMMENT ON COLUMN report.version.received_at IS 'Receipt of the snapshot.';
 COMMENT ON COLUMN report.version.recorded_at IS 'When the snapshot was stored: what was known at a moment is what was recorded by then.';
-COMMENT ON COLUMN report.version.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.version.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.version.position IS 'Index of the event within its record.';

@@ -36,12 +36,15 @@ SELECT
     last_occurred_at,
     session_id,
     ordinal,
-    recorded_at
+    recorded_at,
+    CASE WHEN balances_confirmed_at IS NOT NULL THEN balances_confirmation_recorded_at END
+        AS balances_confirmation_recorded_at,
+    CASE WHEN pairs_confirmed_at IS NOT NULL THEN pairs_confirmation_recorded_at END
+        AS pairs_confirmation_recorded_at
 FROM ingest.gap;
 
 COMMENT ON VIEW report.gap IS
     'When may something have been missed, why, and when was the state known again? A snapshot confirms the state, not the history: the row stays.';
-COMMENT ON COLUMN report.gap.account IS 'Name of the account.';
 COMMENT ON COLUMN report.gap.kind IS 'disconnected, unclean_end (the process died), sequence_skip, dropped (by us, at a limit), commits_lost (by the database), undecodable or unanswered.';
 COMMENT ON COLUMN report.gap.cause IS 'What broke, one word of a fixed set.';
 COMMENT ON COLUMN report.gap.connection_errors IS 'Why attempts to connect again failed, in order of first appearance.';
@@ -70,33 +73,49 @@ COMMENT ON COLUMN report.gap.last_occurred_at IS 'When its cause last showed.';
 COMMENT ON COLUMN report.gap.session_id IS 'Session in which, or after which, it began.';
 COMMENT ON COLUMN report.gap.ordinal IS 'First record that may be missing, or the one that revealed it.';
 COMMENT ON COLUMN report.gap.recorded_at IS 'When the row was first stored.';
+COMMENT ON COLUMN report.gap.balances_confirmation_recorded_at IS 'When balances_confirmed_at was stored; null like that.';
+COMMENT ON COLUMN report.gap.pairs_confirmation_recorded_at IS 'When pairs_confirmed_at was stored; null like that.';
 
 CREATE VIEW report.gap_interval AS
 SELECT
     account, 'balances' AS kind, user_id, kind AS gap_kind, cause, missed_from,
     balances_confirmed_at AS confirmed_at,
     tstzrange(missed_from, greatest(missed_from, coalesce(balances_confirmed_at, 'infinity'))) AS during,
-    recorded_at
+    recorded_at,
+    CASE WHEN balances_confirmed_at IS NOT NULL THEN balances_confirmation_recorded_at END
+        AS confirmation_recorded_at,
+    -- As in the index.
+    tstzrange(
+        missed_from,
+        CASE WHEN balances_confirmed_at IS NULL THEN 'infinity'
+            ELSE greatest(missed_from, balances_confirmed_at, balances_confirmation_recorded_at) END
+    ) AS open_during
 FROM ingest.gap
 WHERE 'balances' = ANY (touches)
 UNION ALL
 SELECT
     account, 'pairs', user_id, kind, cause, missed_from, pairs_confirmed_at,
-    tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))), recorded_at
+    tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))), recorded_at,
+    CASE WHEN pairs_confirmed_at IS NOT NULL THEN pairs_confirmation_recorded_at END,
+    tstzrange(
+        missed_from,
+        CASE WHEN pairs_confirmed_at IS NULL THEN 'infinity'
+            ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
+    )
 FROM ingest.gap
 WHERE 'pairs' = ANY (touches)
 UNION ALL
 -- A process that died writes no gap row until it is started again: its heartbeat tells of it.
 SELECT
     h.account, kinds.kind, NULL, 'unclean_end', 'no_heartbeat', h.heartbeat_at, NULL,
-    tstzrange(h.heartbeat_at, 'infinity'), h.heartbeat_at + interval '30 seconds'
+    tstzrange(h.heartbeat_at, 'infinity'), h.heartbeat_at + interval '30 seconds', NULL,
+    tstzrange(h.heartbeat_at, 'infinity')
 FROM ingest.heartbeat AS h
 CROSS JOIN unnest(ARRAY['balances', 'pairs']) AS kinds (kind)
 WHERE h.stopped_at IS NULL AND h.heartbeat_at < statement_timestamp() - interval '30 seconds';
 
 COMMENT ON VIEW report.gap_interval IS
     'From when until when was each kind of stream unknown, gap by gap? Until the snapshot that proves the state, not until the link is back. A process that is silent now counts from its last heartbeat on.';
-COMMENT ON COLUMN report.gap_interval.account IS 'Name of the account.';
 COMMENT ON COLUMN report.gap_interval.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.gap_interval.user_id IS 'The hub''s user, where only one is touched.';
 COMMENT ON COLUMN report.gap_interval.gap_kind IS 'The gap''s kind, as in report.gap.';
@@ -105,6 +124,8 @@ COMMENT ON COLUMN report.gap_interval.missed_from IS 'Start of the interval in w
 COMMENT ON COLUMN report.gap_interval.confirmed_at IS 'Receipt of the snapshot that confirmed the state; null while it is awaited.';
 COMMENT ON COLUMN report.gap_interval.during IS 'From missed_from to confirmed_at; to infinity while that is null.';
 COMMENT ON COLUMN report.gap_interval.recorded_at IS 'When the gap was stored.';
+COMMENT ON COLUMN report.gap_interval.confirmation_recorded_at IS 'When its confirmation was stored: until then it was known as open. Null while it is awaited.';
+COMMENT ON COLUMN report.gap_interval.open_during IS 'From missed_from until its confirmation was received and stored; to infinity while that is awaited.';
 
 CREATE VIEW report.blind_interval AS
 SELECT
@@ -123,7 +144,6 @@ CROSS JOIN LATERAL (
 
 COMMENT ON VIEW report.blind_interval IS
     'When was a stream in a gap, whatever the gap? Gaps that overlap or touch are merged, so each moment counts once. Part of it may be known in hindsight: see report.coverage.';
-COMMENT ON COLUMN report.blind_interval.account IS 'Name of the account.';
 COMMENT ON COLUMN report.blind_interval.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.blind_interval.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN report.blind_interval.blind_from IS 'Start of the first of the gaps.';

@@ -7,7 +7,6 @@ FROM ingest.session;
 
 COMMENT ON VIEW report.session IS
     'Which connections were there, and how did they end?';
-COMMENT ON COLUMN report.session.account IS 'Name of the account.';
 COMMENT ON COLUMN report.session.session_id IS 'Identity; sorts by time.';
 COMMENT ON COLUMN report.session.opened_at IS 'When the hub answered the handshake.';
 COMMENT ON COLUMN report.session.closed_at IS 'When it ended; null while open.';

@@ -1,12 +1,12 @@
 CREATE VIEW report.request AS
 SELECT
     account, request_id, command, cause, attempt, argument_form, session_id, requested_at, outcome, ended_at,
-    CASE WHEN outcome = 'answered' THEN ended_at - requested_at END AS latency, answer_ordinal, error, recorded_at
+    CASE WHEN outcome = 'answered' THEN ended_at - requested_at END AS latency, answer_ordinal, error, recorded_at,
+    CASE WHEN ended_at IS NOT NULL THEN end_recorded_at END AS end_recorded_at
 FROM ingest.request;
 
 COMMENT ON VIEW report.request IS
     'What was requested of the hub, why, and how did it answer?';
-COMMENT ON COLUMN report.request.account IS 'Name of the account.';
 COMMENT ON COLUMN report.request.request_id IS 'Correlation id.';
 COMMENT ON COLUMN report.request.command IS 'GetBalances or GetPairs.';
 COMMENT ON COLUMN report.request.cause IS 'Why it was sent, one word of a fixed set.';
@@ -20,3 +20,4 @@ COMMENT ON COLUMN report.request.latency IS 'From sending it to the receipt of t
 COMMENT ON COLUMN report.request.answer_ordinal IS 'Ordinal of the record that answered.';
 COMMENT ON COLUMN report.request.error IS 'The hub''s text where it refused.';
 COMMENT ON COLUMN report.request.recorded_at IS 'When the row was first stored.';
+COMMENT ON COLUMN report.request.end_recorded_at IS 'When its end was stored; null while it is open.';

@@ -38,15 +38,21 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (
         SELECT CASE
             WHEN v.valid_from IS NULL THEN NULL
-            -- A stamp later than now, or than what was known, is no evidence.
-            WHEN final.until <= least(known_at, statement_timestamp()) + interval '2 seconds' THEN final.until
+            -- A stamp later than now, or than what was known, is no evidence. Nor is an answer that was stored later.
+            WHEN final.until <= least(known_at, statement_timestamp()) + interval '2 seconds' AND NOT EXISTS (
+                SELECT FROM report.request AS r
+                WHERE r.account = s.account
+                  AND r.command = CASE s.kind WHEN 'balances' THEN 'GetBalances' ELSE 'GetPairs' END
+                  AND r.outcome = 'answered' AND r.ended_at = final.until AND r.end_recorded_at > known_at
+                  AND r.requested_at BETWEEN final.until - interval '1 hour' AND final.until
+            ) THEN final.until
             ELSE greatest(v.valid_from, (
                 SELECT r.ended_at
                 FROM report.request AS r
                 WHERE r.account = s.account
                   AND r.command = CASE s.kind WHEN 'balances' THEN 'GetBalances' ELSE 'GetPairs' END
                   AND r.outcome = 'answered' AND r.requested_at <= known_at AND r.ended_at <= known_at
-                  AND r.recorded_at <= known_at AND r.ended_at <= final.until
+                  AND r.end_recorded_at <= known_at AND r.ended_at <= final.until
                 ORDER BY r.requested_at DESC
                 LIMIT 1
             ))
@@ -57,10 +63,14 @@ BEGIN ATOMIC
         SELECT
             EXISTS (
                 SELECT FROM report.confirmation AS c
-                WHERE c.account = s.account AND c.kind = s.kind AND c.user_id = s.user_id AND c.during @> ts
+                WHERE c.account = s.account AND c.kind = s.kind AND c.user_id = s.user_id
+                  AND c.open_during @> least(ts, known_at) AND c.recorded_at <= known_at
+                  AND (c.during @> ts OR c.resolution_recorded_at > known_at)
             ) AS is_pending,
             coalesce(
-                n.epoch = v.epoch AND n.sequence = v.sequence AND n.previous_confirmed_until <= v.valid_from, false
+                n.epoch = v.epoch AND n.sequence = v.sequence AND n.previous_confirmed_until <= v.valid_from
+                AND n.recorded_at <= known_at,
+                false
             ) AS is_contradicted
         OFFSET 0
     ) AS pending
@@ -73,7 +83,8 @@ BEGIN ATOMIC
                 WHEN EXISTS (
                     SELECT FROM report.gap_interval AS g
                     WHERE g.account = s.account AND g.kind = s.kind AND coalesce(g.user_id, s.user_id) = s.user_id
-                      AND g.during @> ts AND g.recorded_at <= known_at
+                      AND g.open_during @> least(ts, known_at) AND g.recorded_at <= known_at
+                      AND (g.during @> ts OR g.confirmation_recorded_at > known_at)
                 ) THEN 'in_gap'
                 WHEN pending.is_pending OR pending.is_contradicted THEN 'last_known'
                 -- Nothing lies between a number and the next one, if that was pushed in the session that confirmed the first.

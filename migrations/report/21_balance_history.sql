@@ -92,9 +92,6 @@ FROM (
 
 COMMENT ON VIEW report.balance_history IS
     'How did each balance change? One row per change of an asset, valid from valid_from until valid_to. Changes between two snapshots are seen as one. Name the account and the asset; for all assets of a range use report.balance_movements.';
-COMMENT ON COLUMN report.balance_history.account IS 'Name of the account.';
-COMMENT ON COLUMN report.balance_history.user_id IS 'The hub''s user.';
-COMMENT ON COLUMN report.balance_history.asset IS 'Name of the asset, as the hub writes it.';
 COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts hold.';
 COMMENT ON COLUMN report.balance_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.balance_history.observed_at IS 'Receipt of the snapshot that brought the amounts.';
@@ -107,15 +104,9 @@ COMMENT ON COLUMN report.balance_history.available_change IS 'Difference to the 
 COMMENT ON COLUMN report.balance_history.allocated_change IS 'Difference to the row before; null for the first one.';
 COMMENT ON COLUMN report.balance_history.total_change IS 'Difference to the row before; null for the first one.';
 COMMENT ON COLUMN report.balance_history.reported IS 'False: from here on snapshots do not name the asset any more.';
-COMMENT ON COLUMN report.balance_history.deleted IS 'The hub flags the whole balance record as deleted.';
 COMMENT ON COLUMN report.balance_history.is_former IS 'The key of this user is no longer in use. Leave it out of sums.';
-COMMENT ON COLUMN report.balance_history.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN report.balance_history.sequence IS 'The hub''s number of the snapshot; for pairs our own count.';
-COMMENT ON COLUMN report.balance_history.revision IS 'Above 0 where the hub sent different contents under one sequence.';
 COMMENT ON COLUMN report.balance_history.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
 COMMENT ON COLUMN report.balance_history.passed_over IS 'How many sequence numbers lie between the snapshot before, of whatever asset, and this one.';
 COMMENT ON COLUMN report.balance_history.previous_confirmed_until IS 'When the state before it was last confirmed: what lies between that and valid_from was not observed.';
 COMMENT ON COLUMN report.balance_history.received_at IS 'Receipt of the snapshot.';
 COMMENT ON COLUMN report.balance_history.recorded_at IS 'When the snapshot was stored: what was known at a moment is what was recorded by then.';
-COMMENT ON COLUMN report.balance_history.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.balance_history.ordinal IS 'Number of that record in its session.';

@@ -26,18 +26,12 @@ FROM ingest.exposure AS e;
 
 COMMENT ON VIEW report.exposure_history IS
     'How did the exposure of each asset change? One row per change.';
-COMMENT ON COLUMN report.exposure_history.account IS 'Name of the account.';
-COMMENT ON COLUMN report.exposure_history.user_id IS 'The hub''s user.';
-COMMENT ON COLUMN report.exposure_history.asset IS 'Name of the asset, as the hub writes it.';
 COMMENT ON COLUMN report.exposure_history.observed_at IS 'Receipt of the snapshot from which on the figures hold.';
 COMMENT ON COLUMN report.exposure_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.exposure_history.current_exposure IS 'Exposure in base_currency; null where the hub does not tell.';
 COMMENT ON COLUMN report.exposure_history.max_exposure IS 'Limit of the exposure in base_currency.';
 COMMENT ON COLUMN report.exposure_history.base_currency IS 'Currency of the exposure figures.';
 COMMENT ON COLUMN report.exposure_history.recorded_at IS 'When the row was stored.';
-COMMENT ON COLUMN report.exposure_history.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.exposure_history.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.exposure_history.position IS 'Index of the event within its record.';
 
 CREATE VIEW report.exposure_total_history AS
 SELECT
@@ -62,17 +56,12 @@ FROM ingest.exposure_total AS e;
 
 COMMENT ON VIEW report.exposure_total_history IS
     'How did the exposure of each account change? One row per change.';
-COMMENT ON COLUMN report.exposure_total_history.account IS 'Name of the account.';
-COMMENT ON COLUMN report.exposure_total_history.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.exposure_total_history.observed_at IS 'Receipt of the snapshot from which on the figures hold.';
 COMMENT ON COLUMN report.exposure_total_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.exposure_total_history.total_current_exposure IS 'Exposure of the whole account, in base_currency.';
 COMMENT ON COLUMN report.exposure_total_history.total_max_exposure IS 'Limit of the exposure of the whole account, in base_currency.';
 COMMENT ON COLUMN report.exposure_total_history.base_currency IS 'Currency of the exposure figures.';
 COMMENT ON COLUMN report.exposure_total_history.recorded_at IS 'When the row was stored.';
-COMMENT ON COLUMN report.exposure_total_history.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.exposure_total_history.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.exposure_total_history.position IS 'Index of the event within its record.';
 
 CREATE FUNCTION report.exposure_as_of(ts timestamptz, known_at timestamptz DEFAULT now())
 RETURNS TABLE (

@@ -37,17 +37,26 @@ BEGIN ATOMIC
         SELECT
             a.account, a.kind, a.user_id,
             CASE WHEN g.gap_kind = 'disconnected' AND g.cause = 'stopped' THEN 'stopped' ELSE g.gap_kind END AS cause,
-            g.during * a.span AS during
+            k.during * a.span AS during
         FROM asked AS a
         JOIN report.gap_interval AS g ON g.account = a.account AND g.kind = a.kind
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN g.confirmation_recorded_at > known_at THEN tstzrange(g.missed_from, 'infinity')
+                ELSE g.during END AS during
+        ) AS k
         WHERE coalesce(g.user_id, a.user_id) = a.user_id AND g.recorded_at <= known_at
-          AND g.during && tstzrange(since, greatest(since, until)) AND g.during && a.span
+          AND g.open_during && tstzrange(since, greatest(since, until)) AND k.during && a.span
     ),
     pending AS MATERIALIZED (
-        SELECT a.account, a.kind, a.user_id, c.during * a.span AS during
+        SELECT a.account, a.kind, a.user_id, k.during * a.span AS during
         FROM asked AS a
         JOIN report.confirmation AS c ON c.account = a.account AND c.kind = a.kind AND c.user_id = a.user_id
-        WHERE c.during && tstzrange(since, greatest(since, until)) AND c.during && a.span AND c.raised_at <= known_at
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN c.resolution_recorded_at > known_at THEN tstzrange(c.raised_at, 'infinity')
+                ELSE c.during END AS during
+        ) AS k
+        WHERE c.open_during && tstzrange(since, greatest(since, until)) AND k.during && a.span
+          AND c.recorded_at <= known_at
     ),
     maintained AS MATERIALIZED (
         SELECT tstzrange(

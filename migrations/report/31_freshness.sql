@@ -52,7 +52,6 @@ CROSS JOIN LATERAL (
 
 COMMENT ON VIEW report.freshness IS
     'How old is what we know? One row per account, kind of stream and user, also before the first answer. Accounts and users of the past stay.';
-COMMENT ON COLUMN report.freshness.account IS 'Name of the account.';
 COMMENT ON COLUMN report.freshness.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.freshness.user_id IS 'The hub''s user; empty for pairs, null before the first answer.';
 COMMENT ON COLUMN report.freshness.valid_from IS 'Since when the newest version holds.';

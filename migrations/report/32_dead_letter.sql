@@ -6,11 +6,6 @@ LEFT JOIN ingest.discard AS x USING (account, session_id, ordinal, position, rec
 
 COMMENT ON VIEW report.dead_letter IS
     'Which events could not be applied, and why? Payloads stay in the private schema.';
-COMMENT ON COLUMN report.dead_letter.account IS 'Name of the account.';
-COMMENT ON COLUMN report.dead_letter.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.dead_letter.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.dead_letter.position IS 'Index of the event within its record.';
-COMMENT ON COLUMN report.dead_letter.received_at IS 'Receipt of its record.';
 COMMENT ON COLUMN report.dead_letter.stage IS 'decode or store.';
 COMMENT ON COLUMN report.dead_letter.reason IS 'One word of a fixed set.';
 COMMENT ON COLUMN report.dead_letter.detail IS 'Where and what.';

@@ -7,9 +7,7 @@ FROM ingest.epoch;
 
 COMMENT ON VIEW report.epoch IS
     'When did the hub''s counter begin, or begin again, and what shows it?';
-COMMENT ON COLUMN report.epoch.account IS 'Name of the account.';
 COMMENT ON COLUMN report.epoch.kind IS 'balances or pairs.';
-COMMENT ON COLUMN report.epoch.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.epoch.epoch IS 'Number of the epoch, from 1.';
 COMMENT ON COLUMN report.epoch.opened_at IS 'Receipt of the event that opened it.';
 COMMENT ON COLUMN report.epoch.cause IS 'first_seen or suspected_server_reset.';

@@ -26,8 +26,6 @@ FROM (
 
 COMMENT ON VIEW report.sequence_steps IS
     'By how much does the hub''s counter rise from one snapshot to the next? Of the newest 10,000 versions of each user. Where pushes only ever rise by 1, the setting sequence.step = "contiguous" can make a gap of each skip.';
-COMMENT ON COLUMN report.sequence_steps.account IS 'Name of the account.';
-COMMENT ON COLUMN report.sequence_steps.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.sequence_steps.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
 COMMENT ON COLUMN report.sequence_steps.step IS 'Difference to the number before; 1: none was passed over.';
 COMMENT ON COLUMN report.sequence_steps.versions IS 'How many versions came with this step.';

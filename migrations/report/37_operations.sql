@@ -43,7 +43,6 @@ GROUP BY account, stage, reason, subject;
 
 COMMENT ON VIEW report.dead_letter_summary IS
     'What could not be applied, by reason?';
-COMMENT ON COLUMN report.dead_letter_summary.account IS 'Name of the account.';
 COMMENT ON COLUMN report.dead_letter_summary.stage IS 'decode or store.';
 COMMENT ON COLUMN report.dead_letter_summary.reason IS 'One word of a fixed set.';
 COMMENT ON COLUMN report.dead_letter_summary.subject IS 'Subject of the envelope, where readable.';
@@ -108,7 +107,6 @@ WHERE NOT EXISTS (
 
 COMMENT ON VIEW report.data_quality IS
     'Must return no rows: what an operator has to look at before the figures are used.';
-COMMENT ON COLUMN report.data_quality.account IS 'Name of the account.';
 COMMENT ON COLUMN report.data_quality.problem IS 'Name of the check.';
 COMMENT ON COLUMN report.data_quality.detail IS 'What it found.';
 

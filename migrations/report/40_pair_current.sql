@@ -19,7 +19,6 @@ WHERE w.kind = 'pairs';
 
 COMMENT ON VIEW report.known_pair IS
     'Which pairs have ever been listed?';
-COMMENT ON COLUMN report.known_pair.account IS 'Name of the account.';
 COMMENT ON COLUMN report.known_pair.name IS 'Name of the pair, as the hub writes it.';
 
 CREATE VIEW report.pair_current AS
@@ -53,7 +52,6 @@ WHERE p.listed;
 
 COMMENT ON VIEW report.pair_current IS
     'Which pairs can be traded now, and within which limits?';
-COMMENT ON COLUMN report.pair_current.account IS 'Name of the account.';
 COMMENT ON COLUMN report.pair_current.name IS 'Name of the pair, as the hub writes it.';
 COMMENT ON COLUMN report.pair_current.asset IS 'Base asset.';
 COMMENT ON COLUMN report.pair_current.currency IS 'Quote currency.';
@@ -66,6 +64,5 @@ COMMENT ON COLUMN report.pair_current.observed_at IS 'Receipt of the newest list
 COMMENT ON COLUMN report.pair_current.confirmed_until IS 'When the hub last sent the same list.';
 COMMENT ON COLUMN report.pair_current.certainty IS 'in_gap: something may have been missed, and no list has confirmed the pairs since. last_known: the last confirmation is older than two intervals, or a contradiction is pending. confirmed: neither.';
 COMMENT ON COLUMN report.pair_current.pending_confirmations IS 'Lists that contradict what is shown and wait for confirmation: see report.confirmation.';
-COMMENT ON COLUMN report.pair_current.epoch IS 'Counts how often the hub''s counter was seen to begin again, from 1.';
 COMMENT ON COLUMN report.pair_current.sequence IS 'Our own count of lists that differed.';
 COMMENT ON COLUMN report.pair_current.revision IS 'Always 0: lists have no number of the hub''s.';

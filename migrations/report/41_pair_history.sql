@@ -31,7 +31,6 @@ LEFT JOIN ingest.version AS v
 
 COMMENT ON VIEW report.pair_history IS
     'Which pairs were tradable, and within which limits, when? One row per change of a pair.';
-COMMENT ON COLUMN report.pair_history.account IS 'Name of the account.';
 COMMENT ON COLUMN report.pair_history.name IS 'Name of the pair, as the hub writes it.';
 COMMENT ON COLUMN report.pair_history.asset IS 'Base asset.';
 COMMENT ON COLUMN report.pair_history.currency IS 'Quote currency.';
@@ -48,5 +47,3 @@ COMMENT ON COLUMN report.pair_history.epoch IS 'Counts how often the counter was
 COMMENT ON COLUMN report.pair_history.sequence IS 'Our own count of pair lists that differed.';
 COMMENT ON COLUMN report.pair_history.revision IS 'Always 0: lists have no number of the hub''s.';
 COMMENT ON COLUMN report.pair_history.recorded_at IS 'When the list was stored.';
-COMMENT ON COLUMN report.pair_history.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.pair_history.ordinal IS 'Number of that record in its session.';

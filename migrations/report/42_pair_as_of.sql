@@ -60,7 +60,6 @@ WHERE changed.before IS DISTINCT FROM changed.after;
 
 COMMENT ON VIEW report.pair_change IS
     'Which limit of which pair changed when, from what to what? One row per change of a field.';
-COMMENT ON COLUMN report.pair_change.account IS 'Name of the account.';
 COMMENT ON COLUMN report.pair_change.name IS 'Name of the pair, as the hub writes it.';
 COMMENT ON COLUMN report.pair_change.changed_at IS 'Receipt of the list that brought the change.';
 COMMENT ON COLUMN report.pair_change.previous_confirmed_until IS 'When the list before was last confirmed: the change lies between that and changed_at.';

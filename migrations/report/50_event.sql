@@ -129,8 +129,6 @@ WHERE o.kind IS NULL;
 
 COMMENT ON VIEW report.event IS
     'What else came over the channel? Every event that is neither a snapshot of the balances nor of the pairs.';
-COMMENT ON COLUMN report.event.account IS 'Name of the account.';
-COMMENT ON COLUMN report.event.received_at IS 'Receipt of its record.';
 COMMENT ON COLUMN report.event.subject IS 'Subject of the envelope.';
 COMMENT ON COLUMN report.event.outcome IS 'What became of it: ignored or quarantined.';
 COMMENT ON COLUMN report.event.reason IS 'Why.';
@@ -141,9 +139,6 @@ COMMENT ON COLUMN report.event.type IS 'Type of the envelope.';
 COMMENT ON COLUMN report.event.client_id IS 'The clientId of the envelope.';
 COMMENT ON COLUMN report.event.data IS 'The data, with the fields of report.allowed_field only.';
 COMMENT ON COLUMN report.event.data_state IS 'whole: all of the data is shown. reduced: some fields are not in report.allowed_field. hidden: the subject is not. unsafe: jsonb would alter or refuse a value, see the bytes. unreadable: there is no such envelope.';
-COMMENT ON COLUMN report.event.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.event.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.event.position IS 'Index of the event within its record.';
 
 CREATE VIEW report.order_executed AS
 SELECT
@@ -170,9 +165,6 @@ WHERE e.subject = 'execution.order.executed';
 
 COMMENT ON VIEW report.order_executed IS
     'Which orders were executed, as the hub told? One row per event.';
-COMMENT ON COLUMN report.order_executed.account IS 'Name of the account.';
-COMMENT ON COLUMN report.order_executed.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.order_executed.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.order_executed.trade_id IS 'The hub''s id of the trade.';
 COMMENT ON COLUMN report.order_executed.side IS 'buy or sell.';
 COMMENT ON COLUMN report.order_executed.pair IS 'Name of the pair.';
@@ -185,9 +177,6 @@ COMMENT ON COLUMN report.order_executed.base_currency IS 'Base currency.';
 COMMENT ON COLUMN report.order_executed.quote_currency IS 'Quote currency.';
 COMMENT ON COLUMN report.order_executed.executed_at IS 'The hub''s time of it; null where it names no zone.';
 COMMENT ON COLUMN report.order_executed.executed_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.order_executed.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.order_executed.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.order_executed.position IS 'Index of the event within its record.';
 
 CREATE VIEW report.request_for_quote AS
 SELECT
@@ -216,11 +205,7 @@ WHERE e.subject = 'account.requestForQuote.created';
 
 COMMENT ON VIEW report.request_for_quote IS
     'Which quotes did the hub give? One row per event.';
-COMMENT ON COLUMN report.request_for_quote.account IS 'Name of the account.';
-COMMENT ON COLUMN report.request_for_quote.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.request_for_quote.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.request_for_quote.request_for_quote_id IS 'The hub''s id of the quote.';
-COMMENT ON COLUMN report.request_for_quote.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.request_for_quote.instrument IS 'Name of the pair.';
 COMMENT ON COLUMN report.request_for_quote.base_currency IS 'Base currency.';
 COMMENT ON COLUMN report.request_for_quote.quote_currency IS 'Quote currency.';
@@ -233,9 +218,6 @@ COMMENT ON COLUMN report.request_for_quote.requested_at IS 'The hub''s time of t
 COMMENT ON COLUMN report.request_for_quote.requested_at_text IS 'The same as received.';
 COMMENT ON COLUMN report.request_for_quote.expires_at IS 'Until when the quote holds; null where it names no zone.';
 COMMENT ON COLUMN report.request_for_quote.expires_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.request_for_quote.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.request_for_quote.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.request_for_quote.position IS 'Index of the event within its record.';
 
 CREATE VIEW report.pair_price AS
 SELECT
@@ -256,18 +238,12 @@ WHERE e.subject = 'execution.pair.price';
 
 COMMENT ON VIEW report.pair_price IS
     'Which prices did the hub tell for an amount? One row per event.';
-COMMENT ON COLUMN report.pair_price.account IS 'Name of the account.';
-COMMENT ON COLUMN report.pair_price.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.pair_price.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.pair_price.price_id IS 'The hub''s id of the price.';
 COMMENT ON COLUMN report.pair_price.pair IS 'Name of the pair.';
 COMMENT ON COLUMN report.pair_price.price IS 'Price, in quote units.';
 COMMENT ON COLUMN report.pair_price.size IS 'Size, in base units.';
 COMMENT ON COLUMN report.pair_price.priced_at IS 'The hub''s time of it; null where it names no zone.';
 COMMENT ON COLUMN report.pair_price.priced_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.pair_price.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.pair_price.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.pair_price.position IS 'Index of the event within its record.';
 
 CREATE VIEW report.order_snapshot AS
 SELECT
@@ -304,12 +280,8 @@ WHERE e.subject = 'account.orders.snapshot';
 
 COMMENT ON VIEW report.order_snapshot IS
     'Which orders did the hub list? One row per order and list: take the newest list for the state of an order.';
-COMMENT ON COLUMN report.order_snapshot.account IS 'Name of the account.';
-COMMENT ON COLUMN report.order_snapshot.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.order_snapshot.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.order_snapshot.order_id IS 'The hub''s id of the order.';
 COMMENT ON COLUMN report.order_snapshot.order_client_id IS 'The id that was given when it was placed.';
-COMMENT ON COLUMN report.order_snapshot.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.order_snapshot.instrument IS 'Name of the pair.';
 COMMENT ON COLUMN report.order_snapshot.base_currency IS 'Base currency.';
 COMMENT ON COLUMN report.order_snapshot.quote_currency IS 'Quote currency.';
@@ -326,10 +298,6 @@ COMMENT ON COLUMN report.order_snapshot.executed_at IS 'The hub''s time of the e
 COMMENT ON COLUMN report.order_snapshot.executed_at_text IS 'The same as received.';
 COMMENT ON COLUMN report.order_snapshot.ordered_at IS 'The hub''s time of the order; null where it names no zone.';
 COMMENT ON COLUMN report.order_snapshot.ordered_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.order_snapshot.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.order_snapshot.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.order_snapshot.position IS 'Index of the event within its record.';
-COMMENT ON COLUMN report.order_snapshot.place IS 'Place in the list, from 1.';
 
 CREATE VIEW report.trade_snapshot AS
 SELECT
@@ -356,22 +324,14 @@ WHERE e.subject = 'account.trades.snapshot';
 
 COMMENT ON VIEW report.trade_snapshot IS
     'Which trades did the hub list? One row per trade and list.';
-COMMENT ON COLUMN report.trade_snapshot.account IS 'Name of the account.';
-COMMENT ON COLUMN report.trade_snapshot.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.trade_snapshot.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.trade_snapshot.trade_id IS 'The hub''s id of the trade.';
 COMMENT ON COLUMN report.trade_snapshot.trade_client_id IS 'The id that was given for it.';
-COMMENT ON COLUMN report.trade_snapshot.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.trade_snapshot.instrument IS 'Name of the pair, as the hub writes it here.';
 COMMENT ON COLUMN report.trade_snapshot.side IS 'buy or sell.';
 COMMENT ON COLUMN report.trade_snapshot.price IS 'Price, in quote units.';
 COMMENT ON COLUMN report.trade_snapshot.quantity_filled IS 'Size, in base units.';
 COMMENT ON COLUMN report.trade_snapshot.traded_at IS 'The hub''s time of it; null where it names no zone.';
 COMMENT ON COLUMN report.trade_snapshot.traded_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.trade_snapshot.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.trade_snapshot.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.trade_snapshot.position IS 'Index of the event within its record.';
-COMMENT ON COLUMN report.trade_snapshot.place IS 'Place in the list, from 1.';
 
 CREATE VIEW report.transaction_snapshot AS
 SELECT
@@ -397,21 +357,13 @@ WHERE e.subject = 'account.transactions.snapshot';
 
 COMMENT ON VIEW report.transaction_snapshot IS
     'Which transactions did the hub list? One row per transaction and list.';
-COMMENT ON COLUMN report.transaction_snapshot.account IS 'Name of the account.';
-COMMENT ON COLUMN report.transaction_snapshot.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.transaction_snapshot.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.transaction_snapshot.transaction_id IS 'The hub''s id of the transaction.';
-COMMENT ON COLUMN report.transaction_snapshot.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.transaction_snapshot.sequence IS 'The hub''s number of the transaction.';
 COMMENT ON COLUMN report.transaction_snapshot.transaction_type IS '0 deposit, 1 withdrawal, 2 trade fee; the hub may have others.';
 COMMENT ON COLUMN report.transaction_snapshot.asset IS 'Name of the asset.';
 COMMENT ON COLUMN report.transaction_snapshot.amount IS 'Amount, in units of the asset.';
 COMMENT ON COLUMN report.transaction_snapshot.booked_at IS 'The hub''s time of it; null where it names no zone.';
 COMMENT ON COLUMN report.transaction_snapshot.booked_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.transaction_snapshot.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.transaction_snapshot.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.transaction_snapshot.position IS 'Index of the event within its record.';
-COMMENT ON COLUMN report.transaction_snapshot.place IS 'Place in the list, from 1.';
 
 CREATE VIEW report.withdrawal_snapshot AS
 SELECT
@@ -440,12 +392,8 @@ WHERE e.subject = 'account.withdrawals.snapshot';
 
 COMMENT ON VIEW report.withdrawal_snapshot IS
     'Which withdrawals did the hub list? One row per withdrawal and list. Names and addresses stay in the private schema.';
-COMMENT ON COLUMN report.withdrawal_snapshot.account IS 'Name of the account.';
-COMMENT ON COLUMN report.withdrawal_snapshot.received_at IS 'Receipt of its record.';
-COMMENT ON COLUMN report.withdrawal_snapshot.client_id IS 'The clientId of the envelope: the command that it answers.';
 COMMENT ON COLUMN report.withdrawal_snapshot.withdrawal_id IS 'The hub''s id of the withdrawal.';
 COMMENT ON COLUMN report.withdrawal_snapshot.withdrawal_client_id IS 'The id that was given for it.';
-COMMENT ON COLUMN report.withdrawal_snapshot.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN report.withdrawal_snapshot.network IS 'Network over which it goes.';
 COMMENT ON COLUMN report.withdrawal_snapshot.asset IS 'Name of the asset.';
 COMMENT ON COLUMN report.withdrawal_snapshot.amount IS 'Amount, in units of the asset.';
@@ -454,7 +402,3 @@ COMMENT ON COLUMN report.withdrawal_snapshot.status IS 'CREATED, CONFIRMING or C
 COMMENT ON COLUMN report.withdrawal_snapshot.is_instant IS 'It was requested as an instant one.';
 COMMENT ON COLUMN report.withdrawal_snapshot.withdrawn_at IS 'The hub''s time of it; null where it names no zone.';
 COMMENT ON COLUMN report.withdrawal_snapshot.withdrawn_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.withdrawal_snapshot.session_id IS 'Session of the record that is the evidence.';
-COMMENT ON COLUMN report.withdrawal_snapshot.ordinal IS 'Number of that record in its session.';
-COMMENT ON COLUMN report.withdrawal_snapshot.position IS 'Index of the event within its record.';
-COMMENT ON COLUMN report.withdrawal_snapshot.place IS 'Place in the list, from 1.';

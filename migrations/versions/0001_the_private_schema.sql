@@ -471,16 +471,22 @@ CREATE TABLE ingest.gap (
     pairs_confirmed_by_ordinal bigint,
     ended_at timestamptz,
     recorded_at timestamptz NOT NULL DEFAULT now(),
+    balances_confirmation_recorded_at timestamptz NOT NULL DEFAULT now(),
+    pairs_confirmation_recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, session_id, ordinal, position, kind, opened_at)
 );
 CREATE INDEX gap_account_missed_from_idx ON ingest.gap (account, missed_from);
--- Which gaps hold a moment? Written with a gap and its end only.
-CREATE INDEX gap_balances_during_idx ON ingest.gap
-    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(balances_confirmed_at, 'infinity'))))
-    WHERE 'balances' = ANY (touches);
-CREATE INDEX gap_pairs_during_idx ON ingest.gap
-    USING gist (tstzrange(missed_from, greatest(missed_from, coalesce(pairs_confirmed_at, 'infinity'))))
-    WHERE 'pairs' = ANY (touches);
+-- Which gaps hold a moment, as far as it was known at it or later? Written with a gap and its end only.
+CREATE INDEX gap_balances_during_idx ON ingest.gap USING gist (tstzrange(
+    missed_from,
+    CASE WHEN balances_confirmed_at IS NULL THEN 'infinity'
+        ELSE greatest(missed_from, balances_confirmed_at, balances_confirmation_recorded_at) END
+)) WHERE 'balances' = ANY (touches);
+CREATE INDEX gap_pairs_during_idx ON ingest.gap USING gist (tstzrange(
+    missed_from,
+    CASE WHEN pairs_confirmed_at IS NULL THEN 'infinity'
+        ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
+)) WHERE 'pairs' = ANY (touches);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
 COMMENT ON TABLE ingest.gap IS 'Every interval in which we may have missed something, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
@@ -507,6 +513,8 @@ COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_session_id IS 'Session of that s
 COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
 COMMENT ON COLUMN ingest.gap.ended_at IS 'When every kind that it touches was confirmed; null while it is open.';
 COMMENT ON COLUMN ingest.gap.recorded_at IS 'When it was stored here: the start of the transaction.';
+COMMENT ON COLUMN ingest.gap.balances_confirmation_recorded_at IS 'When balances_confirmed_at was stored as it is, null included.';
+COMMENT ON COLUMN ingest.gap.pairs_confirmation_recorded_at IS 'When pairs_confirmed_at was stored as it is, null included.';
 
 CREATE TABLE ingest.confirmation (
     account text NOT NULL,
@@ -522,10 +530,14 @@ CREATE TABLE ingest.confirmation (
     resolved_at timestamptz,
     resolved_by_session_id uuid,
     resolved_by_ordinal bigint,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    resolution_recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, session_id, ordinal, position, reason, raised_at)
 );
-CREATE INDEX confirmation_during_idx ON ingest.confirmation
-    USING gist (tstzrange(raised_at, greatest(raised_at, coalesce(resolved_at, 'infinity'))));
+CREATE INDEX confirmation_during_idx ON ingest.confirmation USING gist (tstzrange(
+    raised_at,
+    CASE WHEN resolved_at IS NULL THEN 'infinity' ELSE greatest(raised_at, resolved_at, resolution_recorded_at) END
+));
 CREATE INDEX confirmation_open_idx ON ingest.confirmation (account) WHERE resolution IS NULL;
 COMMENT ON TABLE ingest.confirmation IS 'Snapshots that needed confirmation before they were applied: suspected resets, conflicts, emptied lists.';
 COMMENT ON COLUMN ingest.confirmation.account IS 'Name of the account, from the configuration.';
@@ -541,6 +553,8 @@ COMMENT ON COLUMN ingest.confirmation.resolution IS 'confirmed, refuted, superse
 COMMENT ON COLUMN ingest.confirmation.resolved_at IS 'When it was resolved.';
 COMMENT ON COLUMN ingest.confirmation.resolved_by_session_id IS 'Session of the event that resolved it.';
 COMMENT ON COLUMN ingest.confirmation.resolved_by_ordinal IS 'Ordinal of the event that resolved it.';
+COMMENT ON COLUMN ingest.confirmation.recorded_at IS 'When it was stored here: the start of the transaction.';
+COMMENT ON COLUMN ingest.confirmation.resolution_recorded_at IS 'When resolved_at was stored as it is, null included.';
 
 CREATE TABLE ingest.request (
     account text NOT NULL,
@@ -556,6 +570,7 @@ CREATE TABLE ingest.request (
     answer_ordinal bigint,
     error text,
     recorded_at timestamptz NOT NULL DEFAULT now(),
+    end_recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (account, requested_at, request_id)
 );
 COMMENT ON TABLE ingest.request IS 'Every request to the hub: why, when, and how it ended.';
@@ -572,6 +587,7 @@ COMMENT ON COLUMN ingest.request.ended_at IS 'Receipt of the answer, or when it 
 COMMENT ON COLUMN ingest.request.answer_ordinal IS 'Ordinal of the record that answered it.';
 COMMENT ON COLUMN ingest.request.error IS 'The hub''s text where it refused, without credentials.';
 COMMENT ON COLUMN ingest.request.recorded_at IS 'When it was stored here: the start of the transaction.';
+COMMENT ON COLUMN ingest.request.end_recorded_at IS 'When ended_at was stored as it is, null included.';
 
 CREATE TABLE ingest.dead_letter (
     account text NOT NULL,

@@ -45,10 +45,10 @@ def test_top_tells_what_the_tables_have(running: dict[str, str], sql: Query) -> 
 
     assert (now["account"], now["picture"]["link"], now["not_ready"]) == (ACCOUNT, "up", {})
     assert {each["kind"] for each in now["streams"]} == {"balances", "pairs"}
-    assert sum(now["records_each_ten_seconds"]) == now["picture"]["records"]
-    assert sum(each["records"] for each in now["latency"]) == now["picture"]["records"]
+    recent = sum(now["records_each_ten_seconds"])
+    assert sum(each["records"] for each in now["latency"]) == recent
     ((records,),) = sql("SELECT count(*) FROM ingest.raw_event")
-    assert 0 < now["picture"]["records"] <= records
+    assert 0 < recent <= records
 
 
 def test_top_fits_a_narrow_terminal_without_colour(running: dict[str, str]) -> None:
@@ -59,18 +59,7 @@ def test_top_fits_a_narrow_terminal_without_colour(running: dict[str, str]) -> N
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout
     labels = [label for line in lines[1:] if (label := line[:10].strip())]
-    assert labels == [
-        "ready",
-        "link",
-        "rate",
-        "outcomes",
-        "records",
-        "latency",
-        "inbox",
-        "streams",
-        "gaps",
-        "requests",
-    ]
+    assert " ".join(labels) == "ready link rate outcomes records latency inbox streams gaps requests"
 
 
 def test_top_goes_on_until_it_is_interrupted(running: dict[str, str]) -> None:

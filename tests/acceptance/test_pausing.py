@@ -1,6 +1,7 @@
 """An account that an operator pauses, by the command or by SQL: no link, a gap with its cause, remembered."""
 
 import json
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -55,7 +56,11 @@ def test_a_pause_is_said_everywhere_and_remembered_and_its_gap_ends_by_proof(
 
     sessions = sql("SELECT count(*) FROM ingest.session")
     with Daemon(env) as daemon:
-        eventually(lambda: daemon.events("link_paused"), within=30)
+        with psycopg.connect(libpq_url(database)) as other:
+            # So that no heartbeat comes through: it has to know before the first one.
+            other.execute("LOCK TABLE ingest.heartbeat IN EXCLUSIVE MODE")
+            eventually(lambda: daemon.events("link_paused"), within=30)
+            eventually(lambda: daemon.events("daemon_started"), within=30)
         eventually(lambda: sql(STATE) == [("paused",)], within=10)
         assert not daemon.events("link_up")
         assert sql("SELECT count(*) FROM ingest.session") == sessions
@@ -82,6 +87,23 @@ def test_sql_pauses_too_and_readiness_says_so(hub: SimulatedHub, database: str, 
         eventually(lambda: "\npaused: by an operator" in ready(address)[1], within=10)
         assert ready(address)[0] == 503
         assert daemon.terminate() == 0
+
+
+def test_a_paused_daemon_does_not_reconnect_and_says_why(hub: SimulatedHub, database: str) -> None:
+    with tempfile.TemporaryDirectory() as runtime:
+        env = environment(hub.url, database, hub.config.api_key, XDG_RUNTIME_DIR=runtime)
+        with Daemon(env) as daemon:
+            eventually(lambda: daemon.events("link_up"), within=30)
+            assert command("pause", env=env).returncode == 0
+            eventually(lambda: daemon.events("link_paused"), within=10)
+            done = command("reconnect", "--json", env=env)
+            assert done.returncode == 69
+            assert json.loads(done.stdout)["advice"][-1] == "fix: `ingestor resume`"
+            shown = command("top", "--once", env=env).stdout
+            assert "link      paused" in shown
+            assert "paused: by an operator; `ingestor resume` ends it" in shown
+            assert "disconnected, paused, open for" in shown
+            assert daemon.terminate() == 0
 
 
 def test_an_account_that_nobody_knows_cannot_be_paused(database: str) -> None:

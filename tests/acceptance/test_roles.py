@@ -1,9 +1,13 @@
 """The install with separate roles: one owns, one writes, one reads, and none may do more."""
 
+import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Self
 
 import psycopg
 import pytest
@@ -29,9 +33,10 @@ from ingestor.adapters.postgres.roles import (
     roles_sql,
 )
 from ingestor.app.database import upgrade_database
-from ingestor.simulator import Fault, SimulatedHub
+from ingestor.simulator import Fault, SimulatedHub, read_journal
 from tests.acceptance.conftest import Query
 from tests.support.daemon import Daemon, command, environment, surroundings
+from tests.support.partitions import months_since_2025
 from tests.support.postgres import drop_database, libpq_url
 from tests.support.waiting import eventually
 
@@ -282,6 +287,44 @@ def test_an_operator_pauses_an_account_and_the_daemon_reads_it(
     assert sent == [("pause", "operator"), ("resume", WRITER)]
 
 
+def test_a_check_reads_back_as_an_analyst(hub: SimulatedHub, granted: str, sql: Query) -> None:
+    """What the daemon's role can read, an analyst may not be able to."""
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    well = stored(env, 0)
+    assert f"read as {READER}" in well["what"]
+    assert "rolled back" in well["what"]
+
+    with psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+        admin.execute(f"REVOKE SELECT ON report.request FROM {READER}".encode())
+    closed = stored(env, 78)
+    assert "permission denied" in closed["what"]
+    assert "`ingestor db roles`" in closed["fix"]
+    assert sql("SELECT count(*) FROM ingest.account") == [(0,)]
+
+
+def stored(env: dict[str, str], code: int) -> dict[str, str]:
+    done = command("check", "--json", env=env)
+    assert done.returncode == code, done.stdout + done.stderr
+    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["name"] == "stored"]
+    return dict(found)
+
+
+def test_a_check_names_what_the_role_lacks(hub: SimulatedHub, granted: str) -> None:
+    with psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+        admin.execute(f"REVOKE INSERT ON ingest.gap FROM {WRITER}".encode())
+    done = command("check", env=environment(hub.url, as_role(granted, WRITER), hub.config.api_key))
+    assert done.returncode == 78
+    assert f"FAIL roles          {WRITER} lacks INSERT on ingest.gap  (" in done.stdout
+    assert "what `ingestor db roles` prints" in done.stdout
+
+
+def test_the_daemon_has_no_readers_limits(granted: str) -> None:
+    with psycopg.connect(libpq_url(as_role(granted, WRITER)), autocommit=True) as connection:
+        for name in LIMITS:
+            shown = connection.execute("SELECT source FROM pg_settings WHERE name = %s", (name,)).fetchall()
+            assert shown != [("database user",)], name
+
+
 def test_the_daemon_without_its_grants_names_the_command(hub: SimulatedHub, installed: str) -> None:
     upgrade_database(as_role(installed, MIGRATOR))
     done = command("run", env=environment(hub.url, as_role(installed, WRITER), hub.config.api_key))
@@ -331,3 +374,143 @@ def test_without_a_superuser_the_command_says_what_is_left_open(installed: str) 
 def test_the_printed_sql_is_what_is_applied() -> None:
     done = command("db", "roles", env=surroundings())
     assert (done.returncode, done.stdout) == (0, roles_sql())
+
+
+BACK = """
+    DO $$
+    DECLARE changed record;
+    BEGIN
+        FOR changed IN
+            SELECT c.oid::regclass AS name,
+                string_agg(format('%1$I = %1$I - interval ''60 days''', a.attname), ', ') AS moved
+            FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+            WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p')
+              AND NOT c.relispartition AND a.atttypid = 'timestamptz'::regtype
+            GROUP BY c.oid
+        LOOP
+            EXECUTE format('UPDATE %s SET %s', changed.name, changed.moved);
+        END LOOP;
+    END $$
+"""
+"""All that is stored, as if it had been 60 days ago."""
+GAP_OPEN = "SELECT session_id, ordinal FROM ingest.gap WHERE kind = 'undecodable' AND ended_at IS NULL"
+THEN = "SELECT to_char(max(received_at), 'YYYY-MM') FROM ingest.raw_event"
+RECORDS = "SELECT count(*) FROM ingest.raw_event"
+FRESH = "SELECT count(*) FROM ingest.raw_event WHERE received_at > now() - interval '1 day'"
+DAYS = ("retention.duplicates_days=2", "retention.records_days=2", "retention.requests_days=2")
+
+
+@pytest.fixture
+def in_months(granted: str) -> Iterator[Query]:
+    """Records in partitions, as the migrator makes them; gives what runs SQL as a superuser."""
+    env = surroundings() | {"INGESTOR_DATABASE__URL": as_role(granted, PRUNER)}
+    refused = command("db", "partition", "--yes", env=env)
+    assert (refused.returncode, "ingestor-migrator" in refused.stderr) == (78, True)
+    made = command(
+        "db", "partition", "--yes", "--json", env=env | {"INGESTOR_DATABASE__URL": as_role(granted, MIGRATOR)}
+    )
+    assert made.returncode == 0, made.stderr
+    assert len(json.loads(made.stdout)["months"]) == 12
+    with psycopg.connect(libpq_url(granted), autocommit=True) as admin:
+
+        def change(statement: str, *values: object) -> list[tuple[Any, ...]]:
+            cursor = admin.execute(statement.encode(), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+        months_since_2025(change)
+        change(roles_sql())
+        yield change
+
+
+@pytest.mark.timeout(240)
+def test_the_pruner_removes_old_rows_while_the_daemon_writes(
+    hub: SimulatedHub,
+    journal: Path,
+    granted: str,
+    in_months: Query,
+    sql: Query,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With records in months, a gap that stays open, and a statement of what was then; I1 and I2 hold."""
+    env = environment(hub.url, as_role(granted, WRITER), hub.config.api_key)
+    as_pruner = env | {"INGESTOR_DATABASE__URL": as_role(granted, PRUNER)}
+    as_admin = env | {"INGESTOR_DATABASE__URL": granted}
+    prune = ("db", "prune", "--yes", "--json", *(word for each in DAYS for word in ("--set", each)))
+    with Daemon(env) as daemon:
+        eventually(lambda: sql("SELECT 1 FROM ingest.request HAVING count(ended_at) >= 2"), within=20)
+        hub.burst(1_000)
+        eventually(lambda: sql(RECORDS) > [(1_000,)], within=20)
+        hub.inject(Fault.COMMAND_SILENCE, count=None)
+        hub.inject(Fault.GARBAGE, count=1)
+        eventually(lambda: sql(GAP_OPEN), within=20)
+        assert daemon.terminate() == 0
+    in_months(BACK)
+    ((month,),) = sql(THEN)
+    file = f"SELECT pg_relation_filenode('ingest.raw_event_{month.replace('-', '')}')::bigint"
+    ((records,),) = sql(RECORDS)
+    evidence, proof, old_file = sql(GAP_OPEN), proof_of(as_admin, month), sql(file)
+
+    with Daemon(env) as daemon, Waits(libpq_url(granted)) as waits, ThreadPoolExecutor(1) as pool:
+        eventually(lambda: sql(FRESH) > [(20,)], within=20)
+        flood = pool.submit(hub.burst, 3_000)
+        done = command(*prune, env=as_pruner)
+        flood.result()
+        eventually(lambda: sql(FRESH) > [(3_020,)], within=60)
+        assert set(evidence) <= set(sql(GAP_OPEN)), "it was open all the time"
+        hub.clear_faults()
+        hub.settle()
+        assert daemon.terminate() == 0
+
+    assert done.returncode == 0, done.stderr
+    gone = json.loads(done.stdout)["rows"]
+    with capsys.disabled():
+        print(f"\npruned {gone} of {records} records; longest wait for a lock {waits.longest:.3f} s")
+    assert gone["raw_event"] > 1_000
+    assert waits.longest < 1
+    assert sql(file) != old_file, "the month was emptied at once"
+    assert sql("SELECT * FROM report.unaccounted") == []
+    ((fresh,),) = sql(FRESH)
+    assert sql(RECORDS) == [(records - gone["raw_event"] + fresh,)]
+    for session, ordinal in evidence:
+        assert sql(f"{RECORDS} WHERE session_id = %s AND ordinal = %s", session, ordinal) == [(1,)]
+    assert proof_of(as_admin, month) == proof
+    assert not any(json.loads(command(*prune, env=as_pruner).stdout)["rows"].values())
+    sent = [each for each in read_journal(journal).records if each.handed is not None]
+    newest = max(sent, key=lambda each: each.time).connection
+    stored = {hashlib.sha256(raw).hexdigest() for (raw,) in sql("SELECT raw FROM ingest.record")}
+    assert len([each for each in sent if each.connection == newest]) > 3_000
+    assert {each.sha256 for each in sent if each.connection == newest} <= stored
+
+
+def proof_of(env: dict[str, str], month: str) -> str:
+    """The figures that prove a statement, as it prints them."""
+    done = command("statement", "--month", month, "--zone", "UTC", "-o", "-", env=env)
+    assert done.returncode == 0, done.stderr
+    proof = done.stdout.partition("<dt>Snapshots that became state")[2].partition("<dt>Written by")[0]
+    assert "<code>" in proof
+    return proof
+
+
+class Waits:
+    """How long anybody waits for a lock, looked at all the time while the block runs."""
+
+    def __init__(self, url: str) -> None:
+        self.longest = 0.0
+        self._url = url
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def _look(self) -> None:
+        waits = b"SELECT max(extract(epoch FROM clock_timestamp() - waitstart))::float8 FROM pg_locks"
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            while not self._ended.wait(0.01):
+                ((seconds,),) = connection.execute(waits).fetchall()
+                self.longest = max(self.longest, seconds or 0.0)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()

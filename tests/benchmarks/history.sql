@@ -78,7 +78,8 @@ FROM ingest.pair;
 INSERT INTO ingest.gap
 SELECT a.account, history.session_id(a.account, d), 100 + k, 0, 'disconnected', at, 'eof', at, at + length, '{}',
     '{balances,pairs}', NULL, NULL, NULL, 1, at, at + length + interval '20 ms', history.session_id(a.account, d), 1,
-    at + length + interval '20 ms', history.session_id(a.account, d), 2, at + length + interval '20 ms', at
+    at + length + interval '20 ms', history.session_id(a.account, d), 2, at + length + interval '20 ms', at,
+    at + length + interval '30 ms', at + length + interval '30 ms'
 FROM history.account AS a
 CROSS JOIN generate_series(0, 729) AS d
 CROSS JOIN generate_series(0, 2) AS k
@@ -88,13 +89,13 @@ CROSS JOIN LATERAL (SELECT
 ) AS x;
 INSERT INTO ingest.confirmation
 SELECT a.account, history.session_id(a.account, d), 9000, 0, 'conflict', at, 'balances', a.user_id, d, 'confirmed',
-    at + interval '1 s', NULL, NULL
+    at + interval '1 s', NULL, NULL, at, at + interval '1 s'
 FROM history.account AS a
 CROSS JOIN generate_series(0, 729, 10) AS d
 CROSS JOIN LATERAL (SELECT history.began() + d * interval '1 day' + interval '5 hours' AS at) AS x;
 INSERT INTO ingest.request
 SELECT a.account, md5(a.account || m)::uuid, at, 'GetBalances', 'schedule', 1, 'positional', history.session_id(a.account, m / 144),
-    'answered', at + (5 + (hashint4(m) & 63)) * interval '1 ms', m, NULL, at
+    'answered', at + (5 + (hashint4(m) & 63)) * interval '1 ms', m, NULL, at, at + interval '0.1 s'
 FROM history.account AS a
 CROSS JOIN generate_series(1, 105100) AS m
 CROSS JOIN LATERAL (SELECT history.began() + m * interval '10 minutes' AS at) AS x;

@@ -98,6 +98,7 @@ def test_a_host_whose_clock_differs_stores_the_databases_time_and_says_by_how_mu
     wall.ahead = timedelta(seconds=ahead)
     with SimulatedHub(HubConfig(seed=3, changes_per_second=0)) as hub, ingesting(hub, database):
         eventually(lambda: sql("SELECT 1 FROM report.freshness WHERE is_alive AND is_fresh"), within=20)
+        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat WHERE last_heard_at IS NOT NULL"))
         assert sql("SELECT round(clock_offset_seconds) FROM report.session") == [(ahead,)]
         assert sql("SELECT DISTINCT round(clock_offset_seconds) FROM report.freshness") == [(ahead,)]
         recent = "BETWEEN clock_timestamp() - interval '20 s' AND clock_timestamp()"

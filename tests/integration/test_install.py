@@ -1,15 +1,12 @@
 """`ingestor install` and `ingestor uninstall`: what they leave alone, ask, and refuse."""
 
-import json
 import os
 import pty
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
@@ -18,9 +15,9 @@ from ingestor.adapters.postgres.roles import ROLES
 from ingestor.app.database import upgrade_database
 from ingestor.app.installation import Plan, plan_install, plan_uninstall
 from ingestor.app.installing import carry_out
-from ingestor.cli.documents import DOCUMENTS
 from ingestor.domain.errors import BadConfiguration
 from tests.support.daemon import ROOT, command, surroundings
+from tests.support.documents import document_of
 from tests.support.postgres import BINARIES, libpq_url, postgres_directory, server_under_test
 
 pytestmark = pytest.mark.slow
@@ -34,10 +31,7 @@ def actions(*words: str, root: Path) -> dict[str, str]:
     """By path what becomes of it. The document has been found to be what its schema's type says."""
     done = ingestor(*words, "--json", root=root)
     assert done.returncode == 0, done.stderr
-    value: Any = json.loads(done.stdout)
-    of = DOCUMENTS[words[0]]
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(done.stdout, type=of))) == value
-    return {each["path"]: each["action"] for each in value["plan"]["files"]}
+    return {each["path"]: each["action"] for each in document_of(words[0], done.stdout)["plan"]["files"]}
 
 
 @pytest.fixture
@@ -67,10 +61,8 @@ def test_settings_that_were_edited_stay_until_they_are_purged(tmp_path: Path) ->
     assert "ExecStart=" in unit.read_text()
 
     found = actions("uninstall", root=tmp_path)
-    assert {path for path, action in found.items() if action == "keep"} == {
-        SETTINGS,
-        f"{UNIT}.d/peer-authentication.conf",
-    }
+    kept = {path for path, action in found.items() if action == "keep"}
+    assert kept == {SETTINGS, f"{UNIT}.d/peer-authentication.conf"}
     assert not unit.exists()
     assert key.read_text() == "the key"
 
@@ -80,14 +72,19 @@ def test_settings_that_were_edited_stay_until_they_are_purged(tmp_path: Path) ->
 
 def test_an_account_that_was_enabled_is_not_left_enabled(tmp_path: Path) -> None:
     ingestor("install", root=tmp_path)
-    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir()
-    (wants / "hercle-ingestor@main.service").symlink_to(UNIT)
-    (wants / "another.service").symlink_to("/lib/systemd/system/another.service")
+    units = tmp_path / "etc/systemd/system"
+    enabled = {
+        "multi-user.target.wants/hercle-ingestor@main.service": UNIT,
+        "timers.target.wants/hercle-ingestor-prune@main.timer": UNIT.replace("@.service", "-prune@.timer"),
+        "multi-user.target.wants/another.service": "/lib/systemd/system/another.service",
+    }
+    for link, to in enabled.items():
+        (units / link).parent.mkdir(exist_ok=True)
+        (units / link).symlink_to(to)
 
     ingestor("uninstall", root=tmp_path)
 
-    assert [each.name for each in wants.iterdir()] == ["another.service"]
+    assert [each.name for each in units.rglob("*") if each.is_symlink()] == ["another.service"]
 
 
 def test_a_link_of_another_installation_is_replaced_and_never_removed(tmp_path: Path) -> None:
@@ -116,9 +113,11 @@ def test_what_is_no_link_is_in_the_way_and_nothing_is_done(tmp_path: Path) -> No
 def test_the_units_start_the_program_where_it_is(root: Path) -> None:
     carry_out(plan_install(root, local_database=False))
 
-    for name in ("hercle-ingestor@.service", "hercle-ingestor-migrate@.service"):
+    shipped = [path.name for path in (ROOT / "deploy" / "systemd").glob("*@.*")]
+    assert len(shipped) >= 4
+    for name in shipped:
         text = (root / "etc/systemd/system" / name).read_text()
-        assert "ExecStart=/opt/somewhere/venv/bin/ingestor " in text
+        assert name.endswith(".timer") or "ExecStart=/opt/somewhere/venv/bin/ingestor " in text
         assert "/opt/ingestor/venv" not in text
 
 

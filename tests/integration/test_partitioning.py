@@ -40,7 +40,7 @@ SIZES = {"size"}
 
 
 def settings_of(url: str, account: str = "main") -> Settings:
-    return load(None, {"database.url": url, "account": account}).settings
+    return load(None, {"database.url": url, "account": account}, {}).settings
 
 
 def everything(sql: Query) -> dict[str, list[Any]]:
@@ -121,10 +121,6 @@ def test_the_catalogue_has_the_same_of_the_tables_as_before(story: Query, databa
         ORDER BY 1, 2
     """
     story("GRANT SELECT ON ingest.raw_event TO pg_monitor")
-    story(
-        "CREATE SCHEMA mine "
-        "CREATE VIEW mine.records WITH (security_barrier) AS SELECT ordinal FROM ingest.raw_event"
-    )
     story("ALTER VIEW ingest.record SET (security_barrier = true)")
     asked = (
         described,
@@ -138,13 +134,26 @@ def test_the_catalogue_has_the_same_of_the_tables_as_before(story: Query, databa
 
     for each, answer in zip(asked, before, strict=True):
         assert story(each) == answer
-    story(
-        "INSERT INTO ingest.raw_event "
-        "SELECT account, session_id, 5000, now(), 1, NULL, 'x' FROM ingest.raw_event LIMIT 1"
-    )
-    assert story("SELECT count(*) FROM mine.records WHERE ordinal = 5000") == [(1,)], (
-        "a view of somebody else's"
-    )
+    assert story("SELECT relkind FROM pg_class WHERE oid = 'ingest.raw_event'::regclass") == [("p",)]
+
+
+def test_views_and_functions_see_what_comes_into_other_parts(story: Query, database: str) -> None:
+    """Those of others too. They would go on with the part that has the rows of before."""
+    story("CREATE SCHEMA mine CREATE VIEW mine.records AS SELECT ordinal FROM ingest.raw_event")
+    story("""
+        CREATE FUNCTION mine.records(lowest bigint) RETURNS bigint LANGUAGE sql STABLE
+        BEGIN ATOMIC SELECT count(*) FROM ingest.raw_event WHERE ordinal >= lowest; END
+    """)
+    partition_tables(settings_of(database))
+    ((later,),) = story("SELECT now() + interval '70 days'")
+    record(story, 5000, later, "ignored")
+
+    assert story("SELECT count(*) FROM mine.records WHERE ordinal = 5000") == [(1,)]
+    assert story("SELECT mine.records(5000)") == [(1,)]
+    assert story("SELECT count(*) FROM ingest.record WHERE ordinal = 5000") == [(1,)]
+    assert story("SELECT count(*) FROM report.event WHERE ordinal = 5000") == [(1,)]
+    held = partitions(story)
+    assert held["ingest.raw_event_before"] + 1 == sum(held.values())
 
 
 def test_what_would_stay_behind_is_named_and_nothing_is_done(story: Query, database: str) -> None:
@@ -182,6 +191,18 @@ def test_months_are_made_ahead_and_one_that_has_begun_without_stays_in_the_rest(
 
     assert partitions(story)["ingest.raw_event_rest"] == 1
     assert [name for name in made if "raw_event" in name] == months[3:]
+
+
+def test_each_prune_makes_the_months_that_are_missing(story: Query, database: str) -> None:
+    partition_tables(settings_of(database))
+    months = [name for name in partitions(story) if name.rpartition("_")[2].isdigit()]
+    story(f"DROP TABLE {months[-1]}")
+
+    pruned(database, "main", dry_run=True, requests_days=1)
+    assert months[-1] not in partitions(story)
+    pruned(database, "main", requests_days=1)
+    assert months[-1] in partitions(story)
+    assert story("SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'raw_event' AND inherited") == [(True,)]
 
 
 def test_a_table_in_parts_has_their_size(story: Query, database: str) -> None:

@@ -33,7 +33,7 @@ def layout(request: pytest.FixtureRequest, sql: Query, database: str) -> None:
 
 
 def pruned(url: str, account: str, *, dry_run: bool = False, **days: Any) -> dict[str, int]:
-    settings = load(None, {"database.url": url, "account": account}).settings
+    settings = load(None, {"database.url": url, "account": account}, {}).settings
     retention = replace(settings.retention, **days)
     _, tables = prune(replace(settings, retention=retention), dry_run=dry_run)
     return {each.table: each.rows for each in tables}

@@ -75,7 +75,16 @@ def test_an_upgrade_leaves_logging_as_it_was(empty_database: str) -> None:
     assert not logger.disabled
 
 
-ADDED_BY_SQL = {"account": "text", "recorded_at": "timestamptz"}
+ADDED_BY_SQL = {"account": "text"} | dict.fromkeys(
+    (
+        "recorded_at",
+        "balances_confirmation_recorded_at",
+        "pairs_confirmation_recorded_at",
+        "resolution_recorded_at",
+        "end_recorded_at",
+    ),
+    "timestamptz",
+)
 OF_THE_GUARDS = {"first_ordinal", "old_epoch", "old_sequence", "old_revision"}
 """Fields that say what must be stored before; no columns."""
 

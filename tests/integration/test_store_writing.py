@@ -217,6 +217,41 @@ def test_requests_and_confirmations_are_completed(store: PostgresStore, sql: Que
     ]
 
 
+def test_a_stamp_of_storing_moves_with_what_it_is_of(store: PostgresStore, sql: Query) -> None:
+    """And only with it: what was known at a moment can be shown ever after (R6)."""
+    confirmed = {"pairs_confirmed_at": at(3)}
+    again = {**confirmed, "occurrences": 2}
+    ended = {**again, "balances_confirmed_at": at(4), "ended_at": at(4)}
+    answered = {"outcome": "answered", "ended_at": at(2)}
+    refuted = {"resolution": "refuted", "resolved_at": at(3)}
+    stamps = (
+        "SELECT g.balances_confirmation_recorded_at, g.pairs_confirmation_recorded_at, "
+        "r.end_recorded_at, c.resolution_recorded_at, g.recorded_at, r.recorded_at, c.recorded_at "
+        "FROM ingest.gap AS g, ingest.request AS r, ingest.confirmation AS c"
+    )
+    store.write(batch(gap(), request(), confirmation()))
+    (before,) = sql(stamps)
+    assert len(set(before)) == 1
+    moved = []
+    for step in (
+        batch(gap(**confirmed), request(), confirmation()),
+        batch(gap(**again), request(**answered), confirmation(**refuted)),
+        batch(gap(**ended), request(**answered), confirmation(**refuted)),
+    ):
+        store.write(step)
+        (after,) = sql(stamps)
+        assert all(new >= old for new, old in zip(after, before, strict=True))
+        moved.append([new > old for new, old in zip(after, before, strict=True)])
+        before = after
+
+    first = [False, False, False]
+    assert moved == [
+        [False, True, False, False, *first],
+        [False, False, True, True, *first],
+        [True, False, False, False, *first],
+    ]
+
+
 def test_the_time_of_storing_is_the_databases(store: PostgresStore, sql: Query) -> None:
     """So what was known at a moment can be shown ever after (R6): stamps of receipt lie before the commit."""
     store.write(batch(opened(1), events(1, 1), epoch(), moved(1, None), gap(), request()))
@@ -231,6 +266,8 @@ def test_opening_settles_what_a_dead_process_left(store: PostgresStore, sql: Que
     store.write(batch(opened(), request(), confirmation(), gap()))
     state = store.open()
 
+    assert sql("SELECT end_recorded_at > recorded_at FROM ingest.request") == [(True,)]
+    assert sql("SELECT resolution_recorded_at > recorded_at FROM ingest.confirmation") == [(True,)]
     assert sql("SELECT outcome, ended_at IS NOT NULL FROM ingest.request") == [("link_lost", True)]
     assert sql("SELECT resolution, resolved_at IS NOT NULL FROM ingest.confirmation") == [("abandoned", True)]
     assert list(state.sessions) == [SESSION]

@@ -1,22 +1,22 @@
 """`ingestor db plan`: the steps of an upgrade and their locks, measured and undone."""
 
-import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres import migrate, schema
+from ingestor.app import upgrade_plan
 from ingestor.app.upgrade_plan import Blocks, UpgradePlan, plan_upgrade
-from ingestor.cli.documents import DOCUMENTS
 from ingestor.config import load
 from ingestor.domain.errors import Transient
 from tests.support.daemon import command, environment
+from tests.support.documents import document_of
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query
 
@@ -36,18 +36,23 @@ def upgrade():
 
 
 @pytest.fixture
-def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Software with two more steps than ours."""
-    scripts = tmp_path / "migrations"
-    shutil.copytree(schema.scripts(), scripts)
-    first = (
+def first() -> str:
+    """The SQL of the first of the `later` steps."""
+    return (
         "ALTER TABLE ingest.gap ADD COLUMN note text; CREATE INDEX ON ingest.raw_event (size);"
         "LOCK TABLE ingest.session IN SHARE ROW EXCLUSIVE MODE; CREATE TABLE ingest.extra (a int);"
         "DROP VIEW report.epoch"
     )
+
+
+@pytest.fixture
+def later(first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Software with two more steps than ours."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(schema.scripts(), scripts)
     for revision, before, title, sql in (
         ("0003", "0002", "Notes on gaps.", first),
-        ("0004", "0003", "Notes that say something.", "UPDATE ingest.gap SET note = kind"),
+        ("0004", "0003", "Notes that say something.", "UPDATE ingest.gap SET touches = touches"),
     ):
         text = STEP.format(revision=revision, before=before, title=title, sql=sql)
         (scripts / "versions" / f"{revision}_later.py").write_text(text.lstrip())
@@ -101,18 +106,30 @@ def test_each_step_tells_the_locks_that_it_takes_first(database: str, sql: Query
 def test_a_table_in_use_is_not_waited_for(database: str) -> None:
     with psycopg.connect(libpq_url(database)) as reader:
         reader.execute("SELECT FROM ingest.gap")
-        with pytest.raises(Transient, match="what the upgrade locks is in use, after 0 steps"):
+        with pytest.raises(Transient, match="what the upgrade locks is in use"):
             planned(database)
     assert len(planned(database).steps) == 2
+
+
+@pytest.mark.parametrize("first", ["SELECT pg_sleep(20)"])
+@pytest.mark.parametrize("deadline", ["statement_seconds", "transaction_seconds"])
+@pytest.mark.usefixtures("later")
+def test_a_step_that_takes_too_long_is_cut_off(
+    deadline: str, database: str, sql: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(upgrade_plan._MEASURING, **{deadline: 0.5})
+    monkeypatch.setattr(upgrade_plan, "_MEASURING", short)
+
+    with pytest.raises(Transient, match="cannot be measured now\nwhy: it takes too long"):
+        planned(database)
+    assert sql("SELECT version_num FROM ingest.alembic_version") == [("0002",)]
 
 
 def test_the_plan_of_an_empty_database_locks_nothing_and_makes_nothing(empty_database: str) -> None:
     done = db_plan(empty_database, "--json")
     assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
+    plan = document_of("db plan", done.stdout)
 
-    of = DOCUMENTS["db plan"]
-    assert json.loads(msgspec.json.encode(msgspec.json.decode(done.stdout, type=of))) == plan
     assert [(step["revision"], step["locks"]) for step in plan["steps"]] == [("0001", []), ("0002", [])]
     with psycopg.connect(libpq_url(empty_database)) as connection:
         made = connection.execute("SELECT to_regnamespace('ingest'), to_regnamespace('report')")

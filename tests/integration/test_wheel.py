@@ -160,7 +160,7 @@ def test_it_installs_on_a_machine_twice_and_leaves_nothing_behind(machine: Path)
             assert str(there.readlink()) == each["link_to"]
         else:
             assert installed[each["path"]][0].startswith("-rw-r--r-- ")
-    for unit in (ROOT / "deploy" / "systemd").glob("*.service"):
+    for unit in (ROOT / "deploy" / "systemd").glob("*@.*"):
         assert (machine / "etc/systemd/system" / unit.name).read_bytes() == unit.read_bytes()
     assert (machine / "etc/ingestor/main.toml").read_bytes() == (ROOT / "deploy/main.toml").read_bytes()
     manual = (machine / "usr/local/share/man/man1/ingestor.1").read_bytes()

@@ -6,13 +6,18 @@ from tests.support.rows import Query
 
 
 def partitioned_since_2025(sql: Query, url: str) -> None:
-    """The months of an empty database, as if it had been partitioned at the end of 2024."""
-    partition_tables(load(None, {"database.url": url}).settings)
+    """Of an empty database, as if it had been partitioned at the end of 2024."""
+    partition_tables(load(None, {"database.url": url}, {}).settings)
+    months_since_2025(sql)
+
+
+def months_since_2025(sql: Query) -> None:
+    """In place of the one partition of what was there before, which is empty."""
     found = sql("""
         SELECT i.inhparent::regclass::text, c.oid::regclass::text,
             substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \\(''(.+)''\\)')::timestamptz
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-        WHERE c.relkind = 'r' AND c.relname LIKE '%%\\_before'
+        WHERE c.relkind = 'r' AND right(c.relname, 7) = '_before'
     """)
     for table, part, border in found:
         sql(f"DROP TABLE {part}")

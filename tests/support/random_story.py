@@ -41,6 +41,8 @@ def tell(sql: Query, seed: int, length: int = 40) -> datetime:
                 passed_over = random.randrange(1, 5)
             case "conflict" if number:
                 revision += 1
+                resolved = at + timedelta(seconds=90)
+                stored = max(recorded, resolved) + timedelta(seconds=random.choice((0, 900)))
                 pending(
                     sql,
                     "main",
@@ -48,8 +50,9 @@ def tell(sql: Query, seed: int, length: int = 40) -> datetime:
                     USER,
                     number,
                     moment(at),
-                    moment(at + timedelta(seconds=90)),
+                    moment(resolved),
                     "confirmed",
+                    recorded=(moment(recorded), moment(stored)),
                 )
             case "reset":
                 origin, epoch, sequence, revision = "answered", epoch + 1, 0, 0
@@ -60,7 +63,9 @@ def tell(sql: Query, seed: int, length: int = 40) -> datetime:
             case "gap":
                 since = previous + random.random() * (at - previous)
                 until = since + timedelta(seconds=random.randrange(1200))
-                gap(sql, "main", "A", number, "undecodable", "not_json", moment(since), moment(until))
+                stored = until + timedelta(seconds=random.choice((0, 900)))
+                times = moment(since), moment(until)
+                gap(sql, "main", "A", number, "undecodable", "not_json", *times, recorded=moment(stored))
             case _:
                 pass
         if not (revision and epoch == version.newest.get("epoch") and origin == "pushed" and not passed_over):

@@ -241,9 +241,15 @@ def gap(
     *,
     heard: str | None = None,
     touches: str = "{balances,pairs}",
+    recorded: str | None = None,
 ) -> None:
-    """A gap that was noticed at once; it ended when both kinds were confirmed."""
+    """A gap that was noticed at once; it ended when both kinds were confirmed.
+
+    Args:
+        recorded: when its end was stored; else at once.
+    """
     until = _march(confirmed)
+    stored = _march(recorded) or until or _march(since)
     insert(
         sql,
         "gap",
@@ -264,13 +270,29 @@ def gap(
         pairs_confirmed_at=until if "pairs" in touches else None,
         ended_at=until,
         recorded_at=_march(since),
+        balances_confirmation_recorded_at=stored,
+        pairs_confirmation_recorded_at=stored,
     )
 
 
 def pending(
-    sql: Query, account: str, reason: str, user: str, sequence: int, raised: str, resolved: str, how: str
+    sql: Query,
+    account: str,
+    reason: str,
+    user: str,
+    sequence: int,
+    raised: str,
+    resolved: str,
+    how: str,
+    *,
+    recorded: tuple[str, str] | None = None,
 ) -> None:
-    """A snapshot that waited for confirmation."""
+    """A snapshot that waited for confirmation.
+
+    Args:
+        recorded: when it, and when its resolution was stored; else at once.
+    """
+    stored = recorded or (raised, resolved)
     insert(
         sql,
         "confirmation",
@@ -285,6 +307,8 @@ def pending(
         sequence=sequence,
         resolution=how,
         resolved_at=_march(resolved),
+        recorded_at=_march(stored[0]),
+        resolution_recorded_at=_march(stored[1]),
     )
 
 
@@ -317,8 +341,21 @@ def exposure(
     )
 
 
-def request(sql: Query, account: str, command: str, requested: str, ended: str, outcome: str) -> None:
-    """A request that was sent in session P."""
+def request(
+    sql: Query,
+    account: str,
+    command: str,
+    requested: str,
+    ended: str,
+    outcome: str,
+    *,
+    recorded: str | None = None,
+) -> None:
+    """A request that was sent in session P.
+
+    Args:
+        recorded: when its end was stored; else at once.
+    """
     insert(
         sql,
         "request",
@@ -333,6 +370,7 @@ def request(sql: Query, account: str, command: str, requested: str, ended: str, 
         outcome=outcome,
         ended_at=_march(ended),
         recorded_at=_march(requested),
+        end_recorded_at=_march(recorded or ended),
     )
 
 

@@ -95,6 +95,8 @@ class Machine:
         assert self._nspawn is not None
         assert self._nspawn.poll() is None, self._log.read_text()
         listed = Path(f"/proc/{self._nspawn.pid}/task/{self._nspawn.pid}/children").read_text().split()
+        if not listed:  # `ps` would list this terminal's processes, and so the systemd of another machine
+            return 0
         named = subprocess.run(
             ["ps", "-o", "pid=,comm=", *listed], capture_output=True, text=True, check=False
         )

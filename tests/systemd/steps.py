@@ -347,7 +347,7 @@ def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], f
     assert "FAIL" not in printed
     assert "read from systemd credential hercle_api_key" in printed
     assert "ingestor may do what the daemon does; all roles are there" in printed
-    assert f"{unit(FIRST)} is active: up" in printed
+    assert f"{unit(FIRST)} is active: up" in printed, printed
     assert "committed by the running daemon, and read as ingestor_analyst" in printed
 
     file = _check(bed, SECOND)  # with a key in a file that only its group may read

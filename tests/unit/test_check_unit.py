@@ -52,6 +52,10 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     return given
 
 
+def written(arguments: Path) -> list[str]:
+    return arguments.read_text().splitlines()
+
+
 # --- the sandbox ---
 
 
@@ -59,13 +63,13 @@ def test_every_property_of_the_unit_is_passed_on_but_a_daemons() -> None:
     parser = configparser.ConfigParser(strict=False, interpolation=None, comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(UNIT)
-    command = sandboxed(UNIT, "main", ["check", "--json"], 25)
+    command = sandboxed(UNIT, "main", ["check", "--json"], 25, {})
     passed = {each.removeprefix("--property=").partition("=")[0] for each in command if "--property" in each}
     assert passed - {"RuntimeMaxSec"} == {*parser["Service"]} - NOT_FOR_A_COMMAND
 
 
 def test_it_is_the_user_the_credential_and_the_settings_of_the_instance() -> None:
-    command = sandboxed(UNIT, "main", ["check", "--json"], 25)
+    command = sandboxed(UNIT, "main", ["check", "--json"], 25, {})
     assert command[:5] == ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"]
     assert {
         "--property=RuntimeMaxSec=25",
@@ -94,7 +98,7 @@ SupplementaryGroups=\\
 ExecStart=
 ExecStart=-/opt/other/ingestor --set log.level=debug run
 """
-    command = sandboxed(UNIT + drop_in, "second", ["check"], 25)
+    command = sandboxed(UNIT + drop_in, "second", ["check"], 25, {})
     credentials = [each for each in command if "LoadCredential=" in each]
     assert credentials == [
         "--property=LoadCredential=hercle_api_key:/etc/ingestor/second.key",
@@ -114,13 +118,18 @@ ExecStart=-/opt/other/ingestor --set log.level=debug run
 @pytest.mark.parametrize("text", ["", "[Service]\nType=notify\n", "[Service]\nExecStart=/bin/sleep 5\n"])
 def test_a_unit_of_something_else_is_not_run(text: str) -> None:
     with pytest.raises(ValueError, match="ingestor run"):
-        sandboxed(text, "main", ["check"], 25)
+        sandboxed(text, "main", ["check"], 25, {})
 
 
 def test_an_instance_is_checked_by_this_command_line(systemd: Callable[..., Path]) -> None:
-    arguments = systemd(UNIT, ends=69)
+    arguments = systemd(shown(**WELL) + UNIT, ends=69)
     assert run(["check", "--instance", "main", "--nagios"]) == 69
-    assert arguments.read_text().splitlines() == sandboxed(UNIT, "main", ["check", "--nagios"], 25)[1:]
+    (given,) = [each for each in written(arguments) if each.startswith("--setenv=")]
+    assert {each for each in written(arguments) if each != given} == {
+        *sandboxed(UNIT, "main", ["check", "--nagios"], 25, {})[1:]
+    }
+    name, _, value = given.removeprefix("--setenv=").partition("=")
+    assert unit("main", 5.0, {name: value}).startswith("hercle-ingestor@main.service is active: up")
 
 
 def test_what_systemd_cannot_run_is_said(
@@ -148,7 +157,7 @@ def test_root_without_settings_means_the_only_instance(
 ) -> None:
     arguments = systemd(UNIT, accounts=("main",))
     assert run(["check"]) == 0
-    assert arguments.read_text().splitlines() == sandboxed(UNIT, "main", ["check"], 25)[1:]
+    assert written(arguments)[-3:] == ["--", "/opt/ingestor/venv/bin/ingestor", "check"]
 
     arguments.unlink()
     monkeypatch.setenv("INGESTOR_CONFIG", "/nonexistent.toml")  # as in the sandbox itself

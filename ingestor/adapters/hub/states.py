@@ -32,7 +32,7 @@ class LinkEvent(StrEnum):
     HANDSHAKE_ANSWERED = "handshake answered"
     FAILED = "failed, lost or silent"
     TORN_DOWN = "torn down"
-    DUE = "pause is over"
+    DUE = "wait is over"
     PAUSE = "an operator pauses"
     RESUME = "an operator resumes"
     STOP = "stop"

@@ -103,9 +103,17 @@ def partition(connection: psycopg.Connection, whole: WholeTable) -> list[str]:
             *found.functions,
         ):
             connection.execute(statement.encode())
-        months = add_months(connection)
-    connection.execute(f"ANALYZE {table}".encode())
-    return months
+        return add_months(connection)
+
+
+def analyze(connection: psycopg.Connection) -> None:
+    """Gather statistics of the partitioned tables, which the server does of their partitions only."""
+    for found in rows(
+        connection,
+        "SELECT oid::regclass::text AS name FROM pg_class "
+        "WHERE relkind = 'p' AND relnamespace = 'ingest'::regnamespace",
+    ):
+        connection.execute(f"ANALYZE {found.name}".encode())
 
 
 def add_months(connection: psycopg.Connection) -> list[str]:

@@ -6,15 +6,16 @@ rest is one JSON array. Many rows of the tables that events add to travel as COP
 figures). The columns and their types come from the row types; a test holds them against the schema.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+from ingestor.domain.streams import Kind
 from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.rows import (
     BalanceRow,
@@ -114,11 +115,27 @@ def _added(table: str, row: type[Any], each: tuple[str, ...] | None) -> Change:
     return Change((_insert(table, columns(row), "RETURNING 1"),), each=each)
 
 
-def _completed(table: str, row: type[Any], only: str = "true", each: tuple[str, ...] | None = None) -> Change:
-    """Rows that are written when something begins, and again when it ends."""
-    changed = [name for name in columns(row) if name not in row.key]
-    update = ", ".join(f"{name} = excluded.{name}" for name in changed)
-    on_conflict = f"ON CONFLICT (account, {', '.join(row.key)}) DO UPDATE SET {update} WHERE {only}"
+def _completed(
+    table: str,
+    row: type[Any],
+    only: str = "true",
+    each: tuple[str, ...] | None = None,
+    stamps: Mapping[str, str] = MappingProxyType({}),
+) -> Change:
+    """Rows that are written when something begins, and again when it ends.
+
+    Args:
+        stamps: for a column, the one that says when it was stored as it is; its default is the time.
+    """
+    changes = [f"{name} = excluded.{name}" for name in columns(row) if name not in row.key]
+    changes += [
+        f"{stamp} = CASE WHEN {table}.{name} IS NOT DISTINCT FROM excluded.{name} "
+        f"THEN {table}.{stamp} ELSE excluded.{stamp} END"
+        for name, stamp in stamps.items()
+    ]
+    on_conflict = (
+        f"ON CONFLICT (account, {', '.join(row.key)}) DO UPDATE SET {', '.join(changes)} WHERE {only}"
+    )
     return Change((_insert(table, columns(row), on_conflict),), each=each)
 
 
@@ -193,9 +210,16 @@ CHANGES: dict[type[Any], Change] = {
     WatermarkRow: _watermarks(),
     **{row: _added(table, row, _EACH.get(row)) for row, table in _COPIED.items()},
     DeadLetterRow: _completed("dead_letter", DeadLetterRow),
-    GapRow: _completed("gap", GapRow, "gap.ended_at IS NULL"),
-    RequestRow: _completed("request", RequestRow, each=()),
-    ConfirmationRow: _completed("confirmation", ConfirmationRow),
+    GapRow: _completed(
+        "gap",
+        GapRow,
+        "gap.ended_at IS NULL",
+        stamps={f"{kind}_confirmed_at": f"{kind}_confirmation_recorded_at" for kind in Kind},
+    ),
+    RequestRow: _completed("request", RequestRow, each=(), stamps={"ended_at": "end_recorded_at"}),
+    ConfirmationRow: _completed(
+        "confirmation", ConfirmationRow, stamps={"resolved_at": "resolution_recorded_at"}
+    ),
 }
 """In the order of writing. Every row type of a batch is one of these."""
 
@@ -283,12 +307,13 @@ REGISTER_ACCOUNT = (
 )
 
 ABANDON_CONFIRMATIONS = (
-    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = $2 "
+    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = $2, "
+    b"resolution_recorded_at = now() "
     b"WHERE account = $1 AND resolution IS NULL"
 )
 
 END_LEFT_REQUESTS = (
-    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2 "
+    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2, end_recorded_at = now() "
     b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
     b"SELECT max(requested_at) - interval '1 day' FROM ingest.request WHERE account = $1)"
 )

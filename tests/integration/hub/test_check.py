@@ -1,8 +1,13 @@
 """The hub's part of `ingestor check`: what it says of hubs that answer, refuse, or are not hubs at all."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +15,9 @@ from ingestor.adapters.clock import DatabaseClock
 from ingestor.app.findings import Finding, Verdict
 from ingestor.app.hub_check import HubCheck
 from ingestor.app.steps import Chain
-from ingestor.config import Environment, Settings
+from ingestor.config import Environment, Negotiate, Settings
 from ingestor.config.model import Hub
+from tests.support.certificates import certificate
 from tests.support.fault_hub import END, TEXT, Act, FaultHub, Peer, http_answer
 from tests.support.hub_listener import KEY
 from tests.support.hub_records import account, asset, envelope, listing, pair, quoted, record
@@ -189,3 +195,84 @@ def test_a_hub_that_cannot_be_reached_is_explained(
     assert what in failed.what
     assert fix in (failed.fix or "")
     assert failed.exit_code == exit_code
+
+
+# --- connection and clock ---
+
+
+def tried(hub: FaultHub, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> dict[str, Finding]:
+    with checked(hub, monkeypatch, **settings) as check:
+        return check()
+
+
+def test_a_certificate_that_is_trusted_and_ends_soon_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = certificate(tmp_path, "IP:127.0.0.1")
+    found = tried(FaultHub([answering(good)], tls=context), monkeypatch, ca_file=authority)
+    assert re.search(r"TLSv1\.3, certificate valid until 2\d{3}-\d\d-\d\d$", found["connection"].what)
+    assert found["connection"].verdict is Verdict.NOTE
+    assert found["pairs"].verdict is Verdict.OK
+
+
+def test_a_certificate_that_is_not_trusted_ends_it_before_the_key_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I18."""
+    _, context = certificate(tmp_path, "IP:127.0.0.1")
+    hub = FaultHub([answering(good)], tls=context)
+    found = tried(hub, monkeypatch)
+    assert found["connection"].what.startswith("no link: tls: ")
+    assert "hub.ca_file" in (found["connection"].fix or "")
+    assert found["handshake"].what == "not tried: needs negotiate"
+    assert hub.requests == []
+
+
+def test_authorities_that_cannot_be_read_are_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = tried(FaultHub([answering(good)]), monkeypatch, ca_file=Path("/nonexistent.pem"))
+    assert (found["connection"].exit_code, found["connection"].verdict) == (78, Verdict.FAILED)
+    assert "/nonexistent.pem" in found["connection"].what
+
+
+@pytest.mark.parametrize(
+    ("ahead", "verdict", "said"),
+    [(0, Verdict.OK, r"0\.\d{3} s (ahead of|behind)"), (3600, Verdict.NOTE, r"(3599|3600)\.\d{3} s behind")],
+)
+def test_the_hubs_clock_is_read_in_its_answer(
+    ahead: int, verdict: Verdict, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dated(peer: Peer) -> None:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
+        peer.raw(http_answer("200 OK", b'{"connectionToken":"t"}', f"Date: {date}"))
+
+    found = tried(FaultHub([answering(good)], [dated]), monkeypatch)
+    assert re.search(f"clock is {said} the hub's", found["hub-clock"].what)
+    assert found["hub-clock"].verdict is verdict
+    assert "time service" in (found["hub-clock"].fix or "time service")
+
+
+def test_a_hub_without_negotiate_is_connected_to_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = tried(FaultHub([answering(good)]), monkeypatch, negotiate=Negotiate.NEVER)
+    assert never["negotiate"].verdict is Verdict.SKIPPED
+    assert never["pairs"].verdict is Verdict.OK
+    auto = tried(FaultHub([answering(good)], [answers("404 No")]), monkeypatch)
+    assert "no negotiate page" in auto["negotiate"].what
+    assert auto["pairs"].verdict is Verdict.OK
+
+
+def test_a_name_without_an_address_is_told_from_a_port_where_nobody_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unknown = problem(FaultHub(), monkeypatch, url="https://hub.invalid/v1")
+    assert (unknown.name, unknown.exit_code) == ("dns", 69)
+    assert "DNS" in (unknown.fix or "")
+    refused = problem(FaultHub(), monkeypatch, url="http://127.0.0.1:1/v1")
+    assert (refused.name, refused.exit_code) == ("connection", 69)
+    assert "nobody listens" in (refused.fix or "")
+
+
+def test_a_key_that_cannot_be_read_spares_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = FaultHub()
+    missing = problem(hub, monkeypatch, key_file=Path("/nonexistent.key"))
+    assert (missing.name, missing.exit_code) == ("key", 78)
+    assert hub.requests == []

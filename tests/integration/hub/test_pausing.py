@@ -5,7 +5,12 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from ingestor.adapters.hub import link as module
+from ingestor.adapters.hub.attempt import Attempt
+from ingestor.adapters.hub.link import HubLink
+from ingestor.adapters.hub.options import LinkOptions
 from ingestor.domain.records import SessionEnd
+from ingestor.pipeline.ports import Clock, LinkListener
 from tests.integration.hub.test_stopping import LONG, away, hangs, mute
 from tests.support.fault_hub import Act, FaultHub, negotiated, stay
 from tests.support.hub_listener import RecordingListener, linked, make_link, quick
@@ -61,6 +66,25 @@ def test_a_session_ends_in_good_order_and_another_begins_at_once() -> None:
         "link_paused",
         "link_resumed",
     ]
+
+
+def test_a_pause_that_comes_just_before_an_attempt_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mocked: whoever pauses finds no attempt yet, while the link has already decided to make one."""
+    listener = RecordingListener()
+    links: list[HubLink] = []
+
+    class Late(Attempt):
+        def __init__(self, options: LinkOptions, listener: LinkListener, clock: Clock) -> None:
+            super().__init__(options, listener, clock)
+            links[0]._paused.set()
+
+    monkeypatch.setattr(module, "Attempt", Late)
+    hub = FaultHub([stay])
+    with hub:
+        links.append(make_link(hub.url, listener, quick(**LONG)))
+        links[0].start()
+        eventually(lambda: links[0].state.name == "paused", within=5)
+        assert links[0].stop(2.0)
 
 
 def test_a_link_that_starts_paused_connects_to_nothing() -> None:

@@ -1,7 +1,6 @@
 """Only a hub that proves its name hears the key, and nothing but loopback is spoken to in the clear (I18)."""
 
 import ssl
-import subprocess
 import warnings
 from pathlib import Path
 
@@ -9,26 +8,10 @@ import pytest
 
 from ingestor.domain.errors import BadConfiguration
 from ingestor.domain.requests import ArgumentForm, Command
+from tests.support.certificates import certificate
 from tests.support.fault_hub import FaultHub, Peer, invocation, stay
 from tests.support.hub_listener import RecordingListener, linked, make_link, quick
 from tests.support.waiting import eventually
-
-
-def certificate(folder: Path, alternative: str) -> tuple[Path, ssl.SSLContext]:
-    """A fresh self-signed certificate for this name, and a server's context with it."""
-    cert, key = folder / "hub.pem", folder / "hub.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hub"),
-            *("-addext", f"subjectAltName={alternative}", "-keyout", str(key), "-out", str(cert)),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return cert, context
 
 
 def test_a_certificate_of_our_own_authority_is_trusted_and_the_link_works(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Balances at any moment, and how sure that is: golden rows over the frozen story."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from tests.support.rows import Query, account
-from tests.support.story import Versions
+from tests.support.story import Versions, gap, open_session, pending, request
 
 AS_OF = """
     SELECT asset, available, total, reported, deleted, to_char(observed_at, 'DD HH24:MI:SS'), certainty
@@ -105,6 +106,115 @@ def test_what_was_in_a_gap_is_so_as_known_then_even_if_it_was_proven_later(story
     )
     assert story(said, "2025-03-04 07:00:40+00") == [("in_gap",)]
     assert story(said, "2025-03-04 07:01:00+00") == [("confirmed",)]
+
+
+CERTAINTY = "SELECT total, certainty FROM report.balance_as_of(%s, %s) WHERE asset = 'BTC'"
+UNKNOWN = (
+    "SELECT sum(duration) FROM report.coverage(%s, %s, %s) WHERE kind = 'balances' AND cause = %s "
+    "HAVING sum(duration) > interval '0'"
+)
+
+
+@pytest.fixture
+def main(sql: Query) -> Versions:
+    """The stream of an account, 1 BTC since nine."""
+    account(sql)
+    sql("UPDATE ingest.heartbeat SET stopped_at = now()")
+    for session, opened in (("A", "09:00:00"), ("B", "10:09:59")):
+        open_session(sql, "main", session, f"2025-03-03 {opened}+00")
+    version = Versions(sql, "main", "u")
+    version("03 09:00:00", "A", 1, 1, "answered", BTC=("1", "0"))
+    return version
+
+
+def test_the_end_of_a_gap_is_known_once_it_is_stored(main: Versions, sql: Query) -> None:
+    """Received at 10:10, stored at 10:20."""
+    stored = "03 10:20:00"
+    gap(sql, "main", "A", 9, "disconnected", "eof", "03 10:00:00", "03 10:10:00", recorded=stored)
+    main("03 10:10:00", "B", 1, 2, "answered", before="03 09:59:30", recorded=stored, BTC=("2", "0"))
+    main.stand("03 12:00:00")
+
+    at, quarter_past = "2025-03-03 10:00+00", "2025-03-03 10:15+00"
+    for known_at, said, unknown in (
+        ("2025-03-03 10:15+00", (1, "in_gap"), timedelta(minutes=15)),
+        ("2025-03-03 10:19:59+00", (1, "in_gap"), timedelta(minutes=15)),
+        ("2025-03-03 10:20+00", (2, "last_known"), timedelta(minutes=10)),
+        ("now", (2, "confirmed"), timedelta(minutes=10)),
+    ):
+        assert sql(CERTAINTY, quarter_past, known_at) == [said]
+        assert sql(UNKNOWN, at, quarter_past, known_at, "disconnected") == [(unknown,)]
+    # Known as open in a range that begins after its end.
+    later = "2025-03-03 10:12+00", "2025-03-03 10:14+00"
+    assert sql(UNKNOWN, *later, quarter_past, "disconnected") == [(timedelta(minutes=2),)]
+    assert sql(UNKNOWN, *later, "now", "disconnected") == []
+
+
+def test_a_gap_is_known_once_it_is_stored(main: Versions, sql: Query) -> None:
+    """From 10:00 on, stored at 10:05."""
+    gap(sql, "main", "A", 9, "undecodable", "not_json", "03 10:00:00", None)
+    sql("UPDATE ingest.gap SET recorded_at = '2025-03-03 10:05+00'")
+    main.stand("03 09:59:30")
+
+    at, until = "2025-03-03 10:00+00", "2025-03-03 10:03+00"
+    for known_at, said, unknown in (
+        ("2025-03-03 10:04:59+00", "last_known", []),
+        ("2025-03-03 10:05:00+00", "in_gap", [(timedelta(minutes=3),)]),
+    ):
+        assert sql(CERTAINTY, until, known_at) == [(1, said)]
+        assert sql(UNKNOWN, at, until, known_at, "undecodable") == unknown
+
+
+def test_a_contradiction_is_known_from_when_it_is_stored_until_its_end_is_stored(
+    main: Versions, sql: Query
+) -> None:
+    """Received at 10:01 and resolved at 10:01:30; stored at 10:05 and 10:10."""
+    stored = "03 10:05:00", "03 10:10:00"
+    pending(sql, "main", "conflict", "u", 1, "03 10:01:00", "03 10:01:30", "refuted", recorded=stored)
+    for minute in (4, 6, 9):
+        request(sql, "main", "GetBalances", f"03 10:0{minute}:00", f"03 10:0{minute}:01", "answered")
+    main.stand("03 12:00:00")
+
+    for ts, known_at, said, waited in (
+        ("10:01:15", "10:04:30", "confirmed", None),
+        ("10:01:15", "10:06:30", "last_known", timedelta(minutes=5, seconds=30)),
+        ("10:03:00", "10:04:30", "confirmed", None),
+        ("10:03:00", "10:06:30", "last_known", timedelta(minutes=5, seconds=30)),
+        ("10:03:00", "10:09:59", "last_known", timedelta(minutes=8, seconds=59)),
+        ("10:03:00", "10:10:00", "confirmed", timedelta(seconds=30)),
+        ("10:01:15", "10:10:00", "last_known", timedelta(seconds=30)),
+        ("10:01:15", "12:00:00", "last_known", timedelta(seconds=30)),
+    ):
+        moment, known = f"2025-03-03 {ts}+00", f"2025-03-03 {known_at}+00"
+        assert sql(CERTAINTY, moment, known) == [(1, said)], (ts, known_at)
+        assert sql(UNKNOWN, "2025-03-03 10:00+00", known, known, "pending") == (
+            [] if waited is None else [(waited,)]
+        ), (ts, known_at)
+
+
+def test_an_answer_confirms_once_it_is_stored(main: Versions, sql: Query) -> None:
+    """That of 10:04 was stored at 10:10: the newest one, and later one of many."""
+    request(sql, "main", "GetBalances", "03 09:59:59", "03 10:00:00", "answered")
+    request(sql, "main", "GetBalances", "03 10:03:59", "03 10:04:00", "answered", recorded="03 10:10:00")
+    main.stand("03 10:04:00")
+    for confirmed_until in ("10:04", "12:00"):
+        sql("UPDATE ingest.watermark SET confirmed_until = %s", f"2025-03-03 {confirmed_until}+00")
+        for ts, known_at, said in (
+            ("10:00", "10:05", "confirmed"),
+            ("10:03", "10:05", "last_known"),
+            ("10:03", "10:09:59", "last_known"),
+            ("10:03", "10:10", "confirmed"),
+        ):
+            found = sql(CERTAINTY, f"2025-03-03 {ts}+00", f"2025-03-03 {known_at}+00")
+            assert found == [(1, said)], (confirmed_until, ts, known_at)
+
+
+def test_another_content_contradicts_once_it_is_stored(main: Versions, sql: Query) -> None:
+    main("03 09:00:10", "A", 1, 1, revision=1, before="03 09:00:00", recorded="03 09:20:00", BTC=("2", "0"))
+    main.stand("03 12:00:00")
+
+    at = "2025-03-03 09:00:00+00"
+    assert sql(CERTAINTY, at, "2025-03-03 09:19:59+00") == [(1, "confirmed")]
+    assert sql(CERTAINTY, at, "2025-03-03 09:20:00+00") == [(1, "last_known")]
 
 
 def test_of_what_lies_after_the_knowledge_nothing_is_said(story: Query) -> None:

@@ -1,7 +1,9 @@
-"""A month of one account, with everything that a statement can show."""
+"""A month of one account, with everything that a statement can show, and how its page is read."""
 
+import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from zoneinfo import ZoneInfo
 
 from ingestor.statement import (
@@ -44,14 +46,31 @@ def figures(asset: str = "BTC") -> Figures:
         ],
         gaps=[
             GapShown("disconnected", "silent", SINCE + 76 * HOUR, SINCE + 81 * HOUR, ["balances", "pairs"]),
-            GapShown("unanswered", "timed_out", UNTIL - HOUR, None, ["balances"]),
+            GapShown("unanswered", "timed_out", UNTIL - 1.5 * HOUR, None, ["balances"]),
+            GapShown("disconnected", "eof", SINCE - 2 * HOUR, SINCE + 3 * HOUR, ["pairs"]),
         ],
         days=[_day(SINCE.date() + timedelta(days=n)) for n in range(31)],
         movements=[Movement(SINCE + 5 * HOUR, asset, Decimal("-3.25"), Decimal("9.25"), "confirmed")],
         limit_changes=[LimitChange(SINCE + 9 * HOUR, "BTCUSDT", "min_size", "0.0001", "0.001")],
-        latency=[LatencyDay(SINCE.date(), "GetBalances", 1440, 3, 41.2, 220.0)],
+        latency=[
+            LatencyDay(SINCE.date(), "GetBalances", 1440, 3, 41.2, 220.0),
+            LatencyDay(SINCE.date() + timedelta(days=1), "GetBalances", 1000, 2, 61.2, 90.0),
+            LatencyDay(SINCE.date(), "GetPairs", 288, 288, None, None),
+        ],
         proof=Proof(44640, "a/1", "b/88", 1234, "ab" * 32),
     )
+
+
+def cells(html: str) -> list[list[str]]:
+    """The texts of all tables, row by row."""
+    tag = re.compile(r"<[^>]+>")
+    return [
+        [
+            " ".join(unescape(tag.sub("", cell)).split())
+            for cell in re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row, re.DOTALL)
+        ]
+        for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
+    ]
 
 
 def _balance(user: str, asset: str, opening: str | None, closing: str, *, is_former: bool) -> Balance:
@@ -71,6 +90,6 @@ def _balance(user: str, asset: str, opening: str | None, closing: str, *, is_for
 
 def _day(day: date) -> Day:
     length = (23 if day.day == 29 else 24) * HOUR
-    lost = {4: ("disconnected", 5 * HOUR), 31: ("unanswered", HOUR)}.get(day.day)
+    lost = {4: ("disconnected", 5 * HOUR), 31: ("unanswered", 1.5 * HOUR)}.get(day.day)
     parts = {"known": length} if lost is None else {"known": length - lost[1], lost[0]: lost[1]}
     return Day(day, length, parts)

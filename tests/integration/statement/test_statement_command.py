@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.statement.story import cells
 from tests.support.daemon import command, surroundings
 from tests.support.rows import Query
 from tests.support.story import USER, tell
@@ -31,14 +32,7 @@ def march(database: str, account: str, *arguments: str) -> list[list[str]]:
     """The cells of all tables, row by row."""
     done = statement(database, account, "--month", "2025-03", "-o", "-", *arguments)
     assert done.returncode == 0, done.stderr
-    tag = re.compile(r"<[^>]+>")
-    return [
-        [
-            " ".join(unescape(tag.sub("", cell)).split())
-            for cell in re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row)
-        ]
-        for row in re.findall(r"<tr>(.*?)</tr>", done.stdout, re.DOTALL)
-    ]
+    return cells(done.stdout)
 
 
 def row(rows: list[list[str]], *begin: str) -> list[str]:

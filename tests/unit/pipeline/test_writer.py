@@ -703,6 +703,20 @@ def test_a_heartbeat_that_fails_is_no_reason_to_stop(writing: Writing) -> None:
     ]
 
 
+def test_with_each_heartbeat_it_is_told_whether_an_operator_wants_no_link(writing: Writing) -> None:
+    told: list[bool] = []
+    writing.writer.pause = told.append
+    for writing.store.is_paused in (True, True, False):
+        writing.clock.seconds += 60
+        writing.writer._turn()
+        writing.writer._turn()
+    writing.store.away = AWAY
+    writing.clock.seconds += 60
+    writing.writer._turn()
+
+    assert told == [True, True, False]
+
+
 def test_commits_that_a_heartbeat_finds_lost_are_made_good_at_once(writing: Writing) -> None:
     """The store notices them on a new connection; on a quiet stream the next record may be far away."""
     writing.turn(*writing.receive(2, 3))

@@ -17,7 +17,7 @@ class _Relation(NamedTuple):
     bytes: int
 
 
-def rehearse(connection: psycopg.Connection, clock: Clock) -> UpgradePlan:
+def measured_plan(connection: psycopg.Connection, clock: Clock) -> UpgradePlan:
     """Run the upgrade and roll it back. It takes the same locks, for as long as the steps take.
 
     Raises:
@@ -46,9 +46,9 @@ def rehearse(connection: psycopg.Connection, clock: Clock) -> UpgradePlan:
         with migrated(connection, after_each):
             pass
     except psycopg.errors.LockNotAvailable:
-        raise _not_measured("what the upgrade locks is in use", len(steps)) from None
+        raise not_measured("what the upgrade locks is in use") from None
     except psycopg.errors.QueryCanceled:
-        raise _not_measured("a step takes longer than a rehearsal may", len(steps)) from None
+        raise not_measured("it takes too long") from None
     return UpgradePlan(state.found, state.wanted, steps)
 
 
@@ -67,10 +67,11 @@ def _taken(
     )
 
 
-def _not_measured(what: str, done: int) -> Transient:
+def not_measured(why: str) -> Transient:
+    """The error for it."""
     return Transient(
         "the locks of the upgrade cannot be measured now\n"
-        f"why: {what}, after {done} steps; all is rolled back\n"
+        f"why: {why}; all is rolled back\n"
         "fix: try it at a quieter time, or on a copy of the database; `ingestor db status` lists the steps"
     )
 
