@@ -85,7 +85,7 @@ def test_a_gap_across_a_change_of_the_clocks_has_its_true_length() -> None:
 
 def test_of_many_rows_the_first_are_shown_and_the_rest_counted() -> None:
     one = figures()
-    many = page(replace(one, limit_changes=one.limit_changes * 41, gaps=one.gaps[:1] * 42))
+    many = page(replace(one, limit_changes=[*one.limit_changes] * 41, gaps=[one.gaps[0]] * 42))
 
     assert many.count("BTCUSDT") == 40
     assert many.count(">silent</td>") == 1 + 40
