@@ -19,6 +19,8 @@ from tests.support.postgres import libpq_url
 from tests.support.rows import Query
 from tests.support.story import tell
 
+pytestmark = pytest.mark.slow
+
 FUNCTIONS = """
     SELECT p.proname, ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes::oid[]) AS a (t))
     FROM pg_proc AS p
