@@ -211,7 +211,10 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
             account=ACCOUNT,
             hub=Hub(environment=Environment.CUSTOM, url=hub.url),
             snapshots=Snapshots(
-                balances_interval_seconds=15, pairs_interval_seconds=15, reply_deadline_seconds=3
+                balances_interval_seconds=15,
+                pairs_interval_seconds=15,
+                reply_deadline_seconds=3,
+                retry_cap_seconds=2,  # this hub need not be spared, and somebody watches
             ),
         )
         ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
