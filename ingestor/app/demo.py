@@ -34,7 +34,7 @@ ACCOUNT = "demo"
 _DIRECTORY = "ingestor-demo-"
 _CUT_AFTER_SECONDS = 4.0
 _CONFIRMATION_SECONDS = 10.0
-"""A request whose answer was dropped is repeated after its deadline and a pause: seven seconds at most."""
+"""A request whose answer was dropped is repeated after its deadline and a pause: five seconds at most."""
 _CONFIRMATION_CHECKS = 100
 _UNSETTLED_SECONDS = 5
 """Whether the state was known in a second can still change for so long: the next push confirms it."""
