@@ -155,7 +155,7 @@ def test_the_balances_are_exact_and_say_how_certain_they_are(told: Query) -> Non
 
 def test_one_account_is_shown_alone(told: Query) -> None:
     for target in TARGETS:
-        if "$account" not in target.sql:
+        if target.panel == "Size":  # of the tables, whoever's the rows are
             continue
         rows = told(interpolated(target.sql, accounts="'polled'").replace("%", "%%"))
         assert "main" not in {str(value).partition(" ")[0] for row in rows for value in row}, target
