@@ -34,7 +34,7 @@ ACCOUNT = "demo"
 _DIRECTORY = "ingestor-demo-"
 _CUT_AFTER_SECONDS = 4.0
 _CONFIRMATION_SECONDS = 10.0
-"""A request whose answer was dropped is repeated after its deadline and a pause: seven seconds at most."""
+"""A request whose answer was dropped is repeated after its deadline and a pause: five seconds at most."""
 _CONFIRMATION_CHECKS = 100
 _UNSETTLED_SECONDS = 5
 """Whether the state was known in a second can still change for so long: the next push confirms it."""
@@ -79,7 +79,6 @@ class Scene:
     """Daemon, hub and tables at one moment."""
 
     daemon: Activity
-    hub_sequence: int
     holdings: list[Any]
     """Rows of `report.balance_current`: asset, total, certainty."""
     known: list[float]
@@ -128,7 +127,6 @@ class Demo:
             self._known[settled:] = [each.share for each in rows(connection, _KNOWN, since, daemon.at)]
             return Scene(
                 daemon=daemon,
-                hub_sequence=self._hub.account.sequence,
                 holdings=rows(connection, _HOLDINGS),
                 known=self._known,
                 faults=self._faults.look(connection),
@@ -213,7 +211,10 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
             account=ACCOUNT,
             hub=Hub(environment=Environment.CUSTOM, url=hub.url),
             snapshots=Snapshots(
-                balances_interval_seconds=15, pairs_interval_seconds=15, reply_deadline_seconds=3
+                balances_interval_seconds=15,
+                pairs_interval_seconds=15,
+                reply_deadline_seconds=3,
+                retry_cap_seconds=2,  # this hub need not be spared, and somebody watches
             ),
         )
         ingestor = Ingestor(settings, url, lambda: hub.config.api_key)

@@ -45,6 +45,8 @@ from ingestor.config.values import MASK, Secret
 from ingestor.domain.errors import BadConfiguration, IngestorError, Transient
 from ingestor.logs import redact, register_secret
 
+MOST_SECONDS = 120.0
+"""For all of it; counting takes the longest."""
 _MOST = 200
 _COUNTING = DatabaseTiming(statement_seconds=60, transaction_seconds=90)
 _URL_PARTS = ("host", "port", "dbname", "sslmode", "target_session_attrs")
@@ -63,6 +65,11 @@ class Bundle:
     """As in `BundleReport`."""
 
 
+def bundle_name(account: str) -> str:
+    """Of the archive's file, with account and time."""
+    return f"ingestor-support-{account}-{DatabaseClock().wall():%Y%m%dT%H%M%SZ}.tar.gz"
+
+
 def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
     """Never fails for what cannot be had; that is missing.
 
@@ -72,7 +79,8 @@ def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
     _register_secrets(loaded.settings)
     now = DatabaseClock().wall()
     contents, missing = collect(loaded, log)
-    directory = f"ingestor-support-{loaded.settings.account}-{now:%Y%m%dT%H%M%SZ}"
+    name_of_file = bundle_name(loaded.settings.account)
+    directory = name_of_file.removesuffix(".tar.gz")
     files, written = [], io.BytesIO()
     with tarfile.open(fileobj=written, mode="w:gz") as archive:
         for name, part in _parts(contents).items():
@@ -81,7 +89,7 @@ def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
             entry.size, entry.mtime, entry.mode = len(text), int(now.timestamp()), 0o600
             archive.addfile(entry, io.BytesIO(text))
             files.append(BundleFile(f"{name}.json", len(text), len(part)))
-    return Bundle(f"{directory}.tar.gz", written.getvalue(), files, missing)
+    return Bundle(name_of_file, written.getvalue(), files, missing)
 
 
 def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str, str]]:

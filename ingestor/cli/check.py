@@ -1,7 +1,5 @@
 """`ingestor check`: is everything there that the daemon needs?"""
 
-import os
-import subprocess
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -9,21 +7,11 @@ import click
 
 from ingestor.app.checks import MOST_SECONDS, check
 from ingestor.app.findings import Finding, Verdict
-from ingestor.app.unit_check import instances, sandbox
+from ingestor.cli.as_unit import as_the_unit, only_instance
 from ingestor.cli.documents import CheckDocument, say
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
-from ingestor.domain.errors import BadConfiguration
 from ingestor.logs import redact
-
-_SERVICE_MANAGERS_CODES = 200
-"""From here on an exit code is systemd's own: it could not run the program."""
-_UNRUN = {
-    203: ("the program of ExecStart= cannot be run", "check the path of the virtual environment"),
-    243: ("a file of LoadCredential= cannot be read", "write the key into /etc/ingestor/{}.key"),
-}
-_START_SECONDS = 10
-"""For systemd and Python, before the check's own time begins."""
 
 
 class Nagios(IntEnum):
@@ -56,46 +44,17 @@ def check_command(
     if nagios and as_json:
         raise click.UsageError("--nagios prints one line, --json a document: take one of them")
     try:
-        of_unit = instance or _only_instance(invocation)
+        of_unit = instance or only_instance(invocation)
         if of_unit is not None:
             flags = {"--config-only": config_only, "--nagios": nagios, "--json": as_json}
-            return _as_the_unit(of_unit, [name for name, given in flags.items() if given])
+            given_flags = [name for name, given in flags.items() if given]
+            return as_the_unit(of_unit, ["check", *given_flags], MOST_SECONDS)
         return _here(invocation, config_only=config_only, nagios=nagios, as_json=as_json)
     except Exception as error:
         if not nagios or isinstance(error, click.ClickException):
             raise
         click.echo(f"INGESTOR UNKNOWN - {_plain(redact(str(error)) or type(error).__name__)}")
         return Nagios.UNKNOWN
-
-
-def _only_instance(invocation: Invocation) -> str | None:
-    """Whose unit root means who names no settings; None where there is no unit."""
-    named = invocation.config_file or invocation.overrides or any(map(_is_ours, os.environ))
-    found = [] if named or os.geteuid() != 0 else instances()
-    if len(found) > 1:
-        raise click.UsageError(f"this machine has the accounts {', '.join(found)}: name one by --instance")
-    return found[0] if found else None
-
-
-def _is_ours(variable: str) -> bool:
-    return variable.startswith("INGESTOR_")
-
-
-def _as_the_unit(instance: str, flags: Sequence[str]) -> int:
-    """Run the same command in the unit's sandbox; its output and its exit code are ours."""
-    if os.geteuid() != 0:
-        raise click.UsageError("--instance needs root: systemd starts the check as the unit's user")
-    command = sandbox(instance, ["check", *flags], round(MOST_SECONDS) + _START_SECONDS)
-    code = subprocess.run(command, check=False).returncode  # noqa: S603 - made of the unit's own words
-    if code >= _SERVICE_MANAGERS_CODES:
-        why, fix = _UNRUN.get(
-            code, (f"systemd ended with {code}", "see `man systemd.exec`, Process Exit Codes")
-        )
-        raise BadConfiguration(
-            f"systemd cannot run the check as hercle-ingestor@{instance}\nwhy: {why}\n"
-            f"fix: {fix.format(instance)}"
-        )
-    return code
 
 
 def _here(invocation: Invocation, *, config_only: bool, nagios: bool, as_json: bool) -> int:

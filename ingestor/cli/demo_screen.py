@@ -30,7 +30,7 @@ class DemoScreen:
         self._samples: defaultdict[str, deque[Decimal]] = defaultdict(lambda: deque(maxlen=_SAMPLES))
 
     def draw(self, scene: Scene, height: int) -> Text:
-        """As many of the newest faults as fit into so many lines."""
+        """As many faults as fit into so many lines: those that are not healed, then the newest."""
         for holding in scene.holdings:
             self._samples[holding.asset].append(holding.total)
         above: list[Section] = [
@@ -38,7 +38,8 @@ class DemoScreen:
             ("balances", [self._balance(each) for each in scene.holdings]),
         ]
         room = height - screen(scene.daemon, above, brief=True).plain.count("\n") - 1
-        faults = [_fault(each, scene) for each in reversed(scene.faults[-max(1, room) :])]
+        ordered = sorted(scene.faults, key=lambda each: (each.seconds is None, each.at), reverse=True)
+        faults = [_fault(each, scene) for each in ordered[: max(1, room)]]
         return screen(scene.daemon, [*above, ("faults", faults)], brief=True)
 
     def _balance(self, holding: Any) -> list[Part]:

@@ -223,9 +223,9 @@ DOCUMENTS: dict[str, Any] = {
 `status without-database` with the database down, and any command prints `failure` if it fails."""
 
 
-def say(document: object) -> None:
-    """Print one document."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+def say(document: object, *, err: bool = False) -> None:
+    """Print one document; with `err` to standard error."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2), err=err)
 
 
 def schemas() -> dict[str, str]:

@@ -1,14 +1,21 @@
 """`ingestor support-bundle`: one archive for whoever helps."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from ingestor.app.support_bundle import make_bundle
+from ingestor.app.support_bundle import MOST_SECONDS, bundle_name, make_bundle
 from ingestor.app.support_contents import BundleReport
+from ingestor.cli.as_unit import as_the_unit, only_instance
 from ingestor.cli.documents import say
+from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, settings_options
+
+_STDOUT = Path("-")
+_JOURNAL = ("SupplementaryGroups=systemd-journal",)
 
 
 @click.command("support-bundle")
@@ -25,33 +32,60 @@ from ingestor.cli.invocation import Invocation, json_option, settings_options
     metavar="FILE",
     help="The daemon's log as JSON lines, where it is not in the journal.",
 )
+@click.option(
+    "--instance",
+    metavar="NAME",
+    help="As root: of the account of hercle-ingestor@NAME, as its unit would.",
+)
 @json_option()
 @settings_options
 @click.pass_obj
 def support_bundle_command(
-    invocation: Invocation, *, output: Path | None, log_file: Path | None, as_json: bool
-) -> None:
+    invocation: Invocation, *, output: Path | None, log_file: Path | None, instance: str | None, as_json: bool
+) -> int:
     """Write an archive for whoever helps: versions, settings, status, counts, log; no data.
 
     It has no key, no password, no amount, no record, no user, and no text of the hub or the database. What
-    cannot be had, with the database down for example, is left out and named.
+    cannot be had, with the database down for example, is left out and named. As root and without settings it
+    is of the machine's only unit. With --output - all that is said goes to standard error.
     """
-    to_stdout = output == Path("-")
-    if to_stdout and as_json:
-        raise click.UsageError("--json and --output - both want standard output")
+    of_unit = instance or (None if log_file else only_instance(invocation))
+    if of_unit is not None:
+        return _as_the_unit(of_unit, output, as_json=as_json)
     bundle = make_bundle(invocation.load_to_look(), log_file)
     path = output or Path(bundle.name)
+    to_stdout = path == _STDOUT
     if to_stdout:
         click.echo(bundle.content, nl=False)
     else:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with _created(path) as file:
             file.write(bundle.content)
     if as_json:
-        say(BundleReport(str(path), len(bundle.content), bundle.files, bundle.missing))
-        return
+        say(BundleReport(str(path), len(bundle.content), bundle.files, bundle.missing), err=to_stdout)
+        return Exit.OK
     for each in bundle.files:
         click.echo(f"{each.bytes:>10,} bytes {each.entries:>7} entries  {each.name}", err=to_stdout)
     for name, why in bundle.missing.items():
         click.echo(f"missing: {name}: {why}", err=to_stdout)
     said = f"{path}: {len(bundle.content):,} bytes; look into it before you send it"
     click.echo(said, err=to_stdout)
+    return Exit.OK
+
+
+def _as_the_unit(instance: str, output: Path | None, *, as_json: bool) -> int:
+    """The unit's user may write nowhere, so its standard output is our file."""
+    arguments = ["support-bundle", "--output=-", *(["--json"] if as_json else [])]
+    path = output or Path(bundle_name(instance))
+    with ExitStack() as stack:
+        file = None if path == _STDOUT else stack.enter_context(_created(path))
+        code = as_the_unit(instance, arguments, MOST_SECONDS, properties=_JOURNAL, stdout=file)
+    if code != Exit.OK and file is not None:
+        path.unlink()
+    elif file is not None and not as_json:
+        click.echo(f"written: {path}")
+    return code
+
+
+def _created(path: Path) -> BinaryIO:
+    """A new file, readable for its owner only. Raises FileExistsError."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

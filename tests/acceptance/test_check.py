@@ -189,6 +189,14 @@ def test_what_the_tables_reject_is_found_before_the_daemon_meets_it(
     assert rows(sql) == [0] * 9
 
 
+def test_an_account_of_another_environment_is_found(hub: SimulatedHub, database: str) -> None:
+    with psycopg.connect(libpq_url(database), autocommit=True) as admin:
+        admin.execute("INSERT INTO ingest.account VALUES (%s, 'production', now())", [ACCOUNT])
+    found = findings(environment(hub.url, database, hub.config.api_key), 78)
+    assert verdicts(found, "failed") == {"stored"}
+    assert "'production'" in found["stored"]["what"]
+
+
 # --- for a monitor ---
 
 

@@ -18,6 +18,8 @@ from tests.acceptance.conftest import Query
 from tests.support.hub_records import account, asset, envelope
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 GOOD = 1_000
 END = b"\x1e"
 LONG = "9" * 39 + "." + "1"

@@ -16,6 +16,8 @@ from tests.acceptance.test_content import END, good
 from tests.support.daemon import Daemon, environment
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 
 

@@ -1,6 +1,7 @@
 """An account that an operator pauses, by the command or by SQL: no link, a gap with its cause, remembered."""
 
 import json
+import re
 import tempfile
 import urllib.error
 import urllib.request
@@ -11,7 +12,7 @@ import pytest
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.acceptance.test_local_socket import document
-from tests.support.daemon import ACCOUNT, Daemon, command, environment
+from tests.support.daemon import ACCOUNT, ROOT, Daemon, command, environment
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
@@ -75,7 +76,10 @@ def test_a_pause_is_said_everywhere_and_remembered_and_its_gap_ends_by_proof(
     assert sql(who) == [("pause", "postgres"), ("resume", "postgres")]
 
 
-def test_sql_pauses_too_and_readiness_says_so(hub: SimulatedHub, database: str, sql: Query) -> None:
+def test_sql_pauses_too_and_readiness_says_so(hub: SimulatedHub, database: str) -> None:
+    """As the operator's guide has it."""
+    guide = (ROOT / "deploy" / "README.md").read_text()
+    (statement,) = re.findall(r"```sql\n(INSERT INTO ingest\.signal [^`]*)```", guide)
     more = {"INGESTOR_METRICS__LISTEN": "127.0.0.1:0"}
     env = environment(hub.url, database, hub.config.api_key, **more)
     with Daemon(env) as daemon:
@@ -83,7 +87,7 @@ def test_sql_pauses_too_and_readiness_says_so(hub: SimulatedHub, database: str, 
         address = listening["address"]
         eventually(lambda: ready(address)[0] == 200, within=30)
         with psycopg.connect(libpq_url(database), autocommit=True) as admin:
-            admin.execute("INSERT INTO ingest.signal (account, signal) VALUES (%s, 'pause')", (ACCOUNT,))
+            admin.execute(statement.replace("'main'", f"'{ACCOUNT}'").encode())
         eventually(lambda: "\npaused: by an operator" in ready(address)[1], within=10)
         assert ready(address)[0] == 503
         assert daemon.terminate() == 0

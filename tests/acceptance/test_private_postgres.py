@@ -112,6 +112,31 @@ def test_the_next_major_version(directory: Path) -> None:
         assert _accounts(server) == [("kept",)]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a disk that is full")
+def test_a_first_start_on_a_full_disk_says_so(directory: Path) -> None:
+    """No bug of ours, and a restart may help: exit code 75."""
+    directory.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0711", "tmpfs", directory],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"root may not mount here: {mounted.stderr}")
+    try:
+        env = surroundings() | {
+            "PYTHONPATH": str(ROOT),
+            "INGESTOR_DATABASE__EMBEDDED_DIRECTORY": str(directory / "private"),
+        }
+        done = command("db", "upgrade", env=env)
+    finally:
+        subprocess.run(["umount", directory], check=True)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert "No space left on device" in done.stderr
+    assert "fix: mend what it names, and see that the disk is not full" in done.stderr
+
+
 def test_the_guide_says_how_to_find_the_programs() -> None:
     (code,) = [
         line.partition('python -c "')[2].partition('"')[0]

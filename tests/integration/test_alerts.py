@@ -41,6 +41,8 @@ CASES: list[tuple[dict[str, Any], list[Look]]] = [
     ({"clock_offset_seconds": -5.1}, [look(2.25), look(3.5, "ClockOffset")]),
     ({"clock_offset_seconds": 5.1}, [look(3.5, "ClockOffset")]),
     ({"unaccounted": 1}, [look(3.5), look(5, "Unaccounted")]),
+    ({**NO_LINK, "link": "paused", "oldest_gap_seconds": 301.0}, [look(58), look(65, "Paused")]),
+    ({"link": "paused", "turns": {"writer": 60.0}}, [look(58, "NotReady"), look(65, "NotReady", "Paused")]),
 ]
 
 

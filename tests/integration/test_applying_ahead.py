@@ -40,6 +40,8 @@ from tests.support.items import at, balances, opened, record
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 MINE = str(UUID(int=7))
 BATCH = 100
 UNDER_WAY, AHEAD, REST = (2, 101), (102, 201), (202, 251)

@@ -41,7 +41,7 @@ def done(*words: str | Path) -> str:
     return result.stdout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def builder() -> str:
     """A program that builds and runs containers here."""
     reasons = []
@@ -80,12 +80,12 @@ def stand_in(builder: str, directory: Path) -> str:
     return image
 
 
-@pytest.fixture(scope="module")
-def image(builder: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def image(builder: str, tmp_path: Path) -> Iterator[str]:
     """Built from the checkout."""
     (base,) = re.findall(r"ARG PYTHON=(\S+)", DOCKERFILE)
     if tried(builder, "pull", "--quiet", base).returncode:
-        base = stand_in(builder, tmp_path_factory.mktemp("base"))
+        base = stand_in(builder, tmp_path)
     probe = f"FROM {base}\nRUN true\n"
     for words in (("build", "--network=host", "-"), ("run", "--rm", "--network=host", base, "true")):
         if (said := tried(builder, *words, given=probe)).returncode:
@@ -101,7 +101,7 @@ def within(builder: str, image: str, *words: str) -> subprocess.CompletedProcess
     return tried(builder, "run", "--rm", "--network=host", f"--entrypoint={words[0]}", image, *words[1:])
 
 
-def test_the_image_holds_production_and_no_privilege(builder: str, image: str) -> None:
+def holds_production_and_no_privilege(builder: str, image: str) -> None:
     about = json.loads(done(builder, "image", "inspect", image))[0]["Config"]
     assert about["User"] == "ingestor"
     assert about["StopSignal"] == "SIGTERM"
@@ -127,9 +127,11 @@ def as_the_guide_says(builder: str, what: str, values: dict[str, str], *more: st
     return [*told[:place], *more, *told[place:]]
 
 
-def test_a_container_started_as_the_guide_says_keeps_the_account(
+def test_the_image_holds_production_and_keeps_an_account_as_the_guide_says(
     builder: str, image: str, empty_database: str, tmp_path: Path
 ) -> None:
+    """One test, because processes that run tests side by side would each build the image."""
+    holds_production_and_no_privilege(builder, image)
     sockets = Path(str(psycopg.conninfo.conninfo_to_dict(libpq_url(empty_database))["host"]))
     for path in (sockets, *sockets.glob(".s.PGSQL.*[0-9]")):
         path.chmod(0o777)  # for the user of the container

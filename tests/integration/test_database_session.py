@@ -16,6 +16,8 @@ from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.domain.errors import BadConfiguration, Fatal, IngestorError, RowRejected, TooSlow, Transient
 from tests.support.postgres import drop_database, libpq_url
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "client_encoding": "UTF8",
     "DateStyle": "ISO, MDY",

@@ -17,6 +17,8 @@ from tests.support.documents import document_of
 from tests.support.rows import Query, insert
 from tests.support.story import tell
 
+pytestmark = pytest.mark.slow
+
 MARCH = ("--from", "2025-03-01", "--until", "2025-04-01")
 
 

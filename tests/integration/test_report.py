@@ -15,6 +15,8 @@ from ingestor.simulator import Fault, HubConfig, SimulatedHub
 from tests.support.rows import Query, account, epoch, gap, pending, stream, version
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 def certainty(sql: Query, user: str = "u") -> str:
     ((said,),) = sql(

@@ -16,6 +16,8 @@ from tests.support.partitions import partitioned_since_2025
 from tests.support.rows import SOME_ID, Query, insert
 from tests.support.story import SESSIONS, tell
 
+pytestmark = pytest.mark.slow
+
 CUTS = [
     datetime(2025, 3, 3, 11, 30, tzinfo=UTC),
     datetime(2025, 3, 3, 17, 0, 2, tzinfo=UTC),

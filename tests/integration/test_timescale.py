@@ -1,7 +1,7 @@
 """The same daemon on TimescaleDB, with the tables in chunks as the operator's guide says.
 
 `INGESTOR_TEST_TIMESCALE` is a libpq URL: a database with the extension and without our schemas, a superuser.
-Our schemas are removed afterwards. Everywhere, what the guide's query finds is compared with the catalogue.
+Our schemas are removed afterwards. What the guide's statement names is compared with the catalogue anyhow.
 """
 
 import os
@@ -31,7 +31,7 @@ def guide() -> str:
     return str(statement)
 
 
-def test_the_query_of_the_guide_finds_tables_whose_unique_keys_have_their_time(sql: Query) -> None:
+def test_the_tables_of_the_guide_have_their_time_in_every_unique_key(sql: Query) -> None:
     """On any Postgres: a function in the extension's place tells what it is called with."""
     sql("""
         CREATE FUNCTION public.create_hypertable(

@@ -1,5 +1,6 @@
 """A whole Debian on this machine: its own systemd, PostgreSQL and loopback, and no other network."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ RELEASES = {"bookworm": 15, "trixie": 17}
 PACKAGES = "systemd,systemd-sysv,dbus,procps,postgresql,python3,libnss-systemd,ca-certificates"
 """PostgreSQL, and what our package depends on: the machine has no network to get it from."""
 _ANSWER_SECONDS = 120
+_ONE_AT_A_TIME = Path("/run/lock/ingestor-test-machine")
+"""Two machines of one host would share their control groups, and each would kill what the other runs."""
 
 
 class Impossible(Exception):
@@ -156,8 +159,13 @@ class Machine:
 
 @contextmanager
 def machine(base_root: Path, volume_bytes: int) -> Iterator[Machine]:
-    """A machine that forgets everything at the end. Its PostgreSQL has a volume of its own of this size."""
+    """A machine that forgets everything at the end. Its PostgreSQL has a volume of its own of this size.
+
+    Waits for the end of any other machine.
+    """
     with ExitStack() as stack:
+        lock = stack.enter_context(_ONE_AT_A_TIME.open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
         directory = Path(tempfile.mkdtemp(prefix="ingestor-machine-"))
         stack.callback(shutil.rmtree, directory)
         for name in ("memory", "volume"):

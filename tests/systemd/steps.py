@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,6 @@ from tests.systemd.bed import ACCOUNTS, Bed, unit
 from tests.systemd.guide import block, log_commands, runbook
 from tests.systemd.operating import (
     a_check_as_root_in_the_units_sandbox,
-    a_support_bundle_has_the_log_and_no_secret,
     an_account_is_paused_and_resumed,
     an_upgrade_is_planned_and_not_made,
     install_and_uninstall_leave_the_package_alone,
@@ -449,16 +450,69 @@ def a_backup_and_a_restore(bed: Bed, _packages: dict[str, Path], _figures: Figur
     assert bed.stored(FIRST) >= before
 
 
+def a_support_bundle_with_the_journal(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """By the guide's command, as the database's role: with the log, what the daemon says, and no key."""
+    bed.machine.shell("cd /root; " + block("Is it well?", 2))
+    (path,) = (bed.machine.root / "root").glob("ingestor-support-main-*.tar.gz")
+    with tarfile.open(path) as archive:
+        members = {each.name.rpartition("/")[2]: archive.extractfile(each) for each in archive}
+        parts = {name: file.read() for name, file in members.items() if file is not None}
+    path.unlink()
+    found = {name: json.loads(text) for name, text in parts.items()}
+    assert found["live.json"]["picture"]["link"] == "up"
+    assert found["status.json"]["daemon"] == "running"
+    assert found["outcomes.json"]["applied"] > 0
+    assert len(found["log.json"]) > 10
+    text = b"".join(parts.values()).decode()
+    keys = [*bed.keys.values(), *bed.old_keys, bed.password]
+    assert [form for key in keys for form in _forms(key) if form in text] == []
+
+
 def an_uninstall_leaves_nothing(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     machine = bed.machine
     machine.shell(block("Uninstall", 0))
     machine.shell("rm -f /tmp/ingestor.dump /root/*.deb")
-    left = machine.shell(
+    assert _left(bed) == []
+    machine.shell("cd /; " + block("Uninstall", 1))
+
+
+def _left(bed: Bed) -> list[str]:
+    """What the machine has of us, but for logs and what dpkg remembers."""
+    return bed.machine.shell(
         "find / -xdev ( -path /proc -o -path /sys -o -path /var/lib/dpkg -o -path /var/log ) -prune -o "
         "( -iname '*ingestor*' -print )".replace("(", "'('").replace(")", "')'")
     ).split()
-    assert left == []
-    machine.shell("cd /; " + block("Uninstall", 1))
+
+
+def an_install_without_the_package(bed: Bed, packages: dict[str, Path], figures: Figures) -> None:
+    """The same virtual environment, not installed by dpkg, with database and roles; then all goes again."""
+    machine = bed.machine
+    with tempfile.TemporaryDirectory() as unpacked:
+        subprocess.run(["dpkg-deb", "-x", packages["new"], unpacked], check=True)
+        shutil.copytree(Path(unpacked) / "opt", machine.root / "opt", symlinks=True, dirs_exist_ok=True)
+    program = "/opt/ingestor/venv/bin/ingestor"
+    before = machine.shell("find /etc /usr /var/lib/systemd | sort")
+    started = time.monotonic()
+    machine.run(program, "install", "--local-database", "--dry-run")
+    assert machine.shell("find /etc /usr /var/lib/systemd | sort") == before
+    machine.run(program, "install", "--local-database")
+    linked = "/usr/local/bin/ingestor"
+    assert "files      0 of " in machine.run(linked, "install", "--local-database")
+    _hub_settings(bed, FIRST)
+    machine.shell("install -m 0600 /dev/null /etc/ingestor/main.key")
+    _write_key(bed, FIRST)
+    machine.run("systemctl", "enable", "--now", unit(FIRST))
+    bed.streaming(FIRST)
+    figures["install_without_the_package_to_streaming_seconds"] = round(time.monotonic() - started, 1)
+
+    machine.run(linked, "uninstall", "--yes")
+    assert machine.shell("cat /etc/ingestor/main.key").strip() == bed.keys[FIRST], "a key stays until a purge"
+    machine.run(program, "uninstall", "--yes", "--purge", "--drop-database")
+    machine.shell("rm -r /opt/ingestor")
+    assert _left(bed) == []
+    assert machine.shell("find /etc /usr /var/lib/systemd | sort") == before
+    roles = machine.shell('cd /; runuser -u postgres -- psql -qtAc "SELECT rolname FROM pg_roles"').split()
+    assert [each for each in roles if "ingestor" in each] == []
 
 
 def the_package_is_the_same_when_built_again(_bed: Bed, packages: dict[str, Path], figures: Figures) -> None:
@@ -502,14 +556,15 @@ STEPS: list[Step] = [
     the_stacks_on_request,
     records_are_partitioned_under_running_daemons,
     old_rows_are_pruned_by_a_user_of_their_own,
-    a_support_bundle_has_the_log_and_no_secret,
     peer_authentication_without_its_library_is_said,
     a_stop_within_its_limit,
     nothing_is_lost_doubled_or_invented,
     # From here on the hubs serve others, too, whose records nobody stores.
     a_check_as_root_in_the_units_sandbox,
+    a_support_bundle_with_the_journal,
     a_database_over_tls_with_a_password,
     no_key_is_found_anywhere,
     a_backup_and_a_restore,
     an_uninstall_leaves_nothing,
+    an_install_without_the_package,
 ]

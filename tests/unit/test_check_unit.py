@@ -131,6 +131,23 @@ def test_an_instance_is_checked_by_this_command_line(systemd: Callable[..., Path
     assert unit("main", 5.0, {name: value}).startswith("hercle-ingestor@main.service is active: up")
 
 
+@pytest.mark.parametrize("ends", [0, 69])
+def test_a_support_bundle_is_made_in_the_same_way_and_written_by_root(
+    ends: int, systemd: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of one that fails nothing is left."""
+    arguments, archive = systemd(UNIT, ends=ends), tmp_path / "bundle.tar.gz"
+    assert run(["support-bundle", "--instance", "main", "--output", str(archive)]) == ends
+    given = written(arguments)
+    assert given[0] == "--property=SupplementaryGroups=systemd-journal"
+    assert given[-3:] == ["/opt/ingestor/venv/bin/ingestor", "support-bundle", "--output=-"]
+    assert "--property=LoadCredential=hercle_api_key:/etc/ingestor/main.key" in given
+    assert archive.exists() is (ends == 0)
+    if ends == 0:
+        assert archive.stat().st_mode & 0o777 == 0o600
+        assert run(["support-bundle", "--instance", "main", "--output", str(archive)]) == 73
+
+
 def test_what_systemd_cannot_run_is_said(
     systemd: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,7 +45,6 @@ def scene(faults: list[InjectedFault], moved: Decimal = Decimal(0), known: int =
     seen = picture(outcomes={"applied": 7, "duplicate": 1})
     return Scene(
         daemon=activity("demo", seen, feed.state, Recently(19.8, bars, latency), at(3_600)),
-        hub_sequence=5,
         holdings=[Holding(name, Decimal(total) + moved, "confirmed") for name, total in ASSETS.items()],
         known=[1.0] * (known - 1) + [0.25] if known else [],
         faults=faults,
@@ -89,7 +88,7 @@ def test_a_picture_tells_of_the_daemon_the_balances_the_coverage_and_the_faults(
 
 @pytest.mark.parametrize("height", [24, 40])
 def test_as_many_faults_are_shown_as_fit_the_newest_first(height: int) -> None:
-    lines = shown(scene([fault(minute) for minute in range(59)]), height=height)
+    lines = shown(scene([fault(minute, "x", 0.1) for minute in range(59)]), height=height)
 
     assert len(lines) == height
     rows = lines[[line[:6] for line in lines].index("faults") :]
@@ -97,6 +96,12 @@ def test_as_many_faults_are_shown_as_fit_the_newest_first(height: int) -> None:
         f"{at(60 * minute):%H:%M:%S}" for minute in range(58, 58 - len(rows), -1)
     ]
     assert len(rows) >= 6
+
+
+def test_a_fault_that_is_not_healed_stays_on_the_screen() -> None:
+    lines = shown(scene([fault(1), *(fault(minute, "x", 0.1) for minute in range(2, 59))]))
+    (first,) = [line for line in lines if line.startswith("faults ")]
+    assert first == f"faults    {at(60):%H:%M:%S} link reset by the hub   not healed yet for 59 min"
 
 
 @pytest.mark.parametrize("width", [60, 80])
@@ -108,7 +113,7 @@ def test_no_line_is_longer_than_the_terminal(width: int) -> None:
 
 
 def test_before_anything_is_known_there_is_a_picture_too() -> None:
-    nothing = Scene(scene([]).daemon, 0, [], [], [])
+    nothing = Scene(scene([]).daemon, [], [], [])
     lines = shown(nothing)
     assert f"coverage  {'·' * 60}" in lines
     assert "balances  none" in lines

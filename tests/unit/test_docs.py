@@ -11,6 +11,7 @@ from types import ModuleType
 import click
 import pytest
 
+from ingestor.adapters.postgres.roles import ROLES
 from ingestor.cli.main import program
 from ingestor.config import Settings
 from tests.support.daemon import ROOT
@@ -142,10 +143,16 @@ def test_the_operators_guide_promises_what_the_invariants_say() -> None:
     assert f"{inbox.max_records:,} records or {inbox.max_bytes // 2**20} MiB" in text
 
 
+def test_every_role_that_a_guide_logs_in_as_is_one_of_ours() -> None:
+    for guide in (ROOT / "deploy").rglob("*.md"):
+        for role in re.findall(r"postgresql://([\w-]+)@", guide.read_text()):
+            assert role in ROLES, guide
+
+
 # --- commands ---
 
 
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "deploy").glob("*.md"))]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "deploy").rglob("*.md"))]
 RUN_BY = re.compile(r"<!-- (run by (?P<test>[\w/.]+)|not run: (?P<reason>.+)) -->")
 
 

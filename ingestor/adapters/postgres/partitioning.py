@@ -188,7 +188,7 @@ _OWNED = """
 """
 
 _UNKNOWN = """
-    SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0) AS name
+    SELECT DISTINCT pg_describe_object(d.classid, d.objid, d.objsubid) AS name
     FROM pg_depend AS d
     LEFT JOIN pg_class AS i ON d.classid = 'pg_class'::regclass AND i.oid = d.objid AND i.relkind = 'i'
     LEFT JOIN pg_constraint AS k

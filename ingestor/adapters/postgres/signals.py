@@ -16,9 +16,8 @@ class Signal(StrEnum):
 
 
 _NEWEST = b"SELECT signal FROM ingest.signal WHERE account = $1 ORDER BY sent_at DESC LIMIT 1"
-_SEND = (
-    b"INSERT INTO ingest.signal (account, signal) SELECT account, $2 FROM ingest.account WHERE account = $1"
-)
+_KNOWN = b"SELECT 1 FROM ingest.account WHERE account = $1"
+_SEND = b"INSERT INTO ingest.signal (account, signal) VALUES ($1, $2)"
 
 
 def is_paused(connection: psycopg.Connection, account: str) -> bool:
@@ -35,4 +34,8 @@ def is_paused(connection: psycopg.Connection, account: str) -> bool:
 
 def send(connection: psycopg.Connection, account: str, signal: Signal) -> bool:
     """Ask the account's daemon. False where the database does not know the account."""
-    return psycopg.RawCursor(connection).execute(_SEND, (account, signal.value)).rowcount == 1
+    cursor = psycopg.RawCursor(connection)
+    if cursor.execute(_KNOWN, (account,)).fetchone() is None:
+        return False
+    cursor.execute(_SEND, (account, signal.value))
+    return True

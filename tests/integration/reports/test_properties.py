@@ -9,6 +9,8 @@ import pytest
 from tests.support.random_story import START, tell
 from tests.support.rows import Query
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(12)
 MOMENTS = 60
 

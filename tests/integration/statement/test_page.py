@@ -126,5 +126,13 @@ def test_a_chart_for_each_asset_and_a_strip_of_days() -> None:
     assert page(figures()).count("<svg") == 3
 
 
+def test_a_gap_of_the_pairs_shades_no_balance() -> None:
+    def charts(*gaps: GapShown) -> list[str]:
+        return re.findall("<figure>.*?</figure>", page(replace(figures(), gaps=gaps)), re.DOTALL)
+
+    balances, _, pairs = figures().gaps
+    assert charts(pairs) == charts() != charts(balances)
+
+
 def test_the_same_figures_give_the_same_page() -> None:
     assert page(figures()) == page(figures())

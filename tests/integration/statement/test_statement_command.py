@@ -13,6 +13,8 @@ from tests.support.daemon import command, surroundings
 from tests.support.rows import Query
 from tests.support.story import USER, tell
 
+pytestmark = pytest.mark.slow
+
 THIN = "\N{NARROW NO-BREAK SPACE}"
 DASH = "\N{EN DASH}"
 

@@ -1,0 +1,71 @@
+"""A command that root has typed, run as an account's unit would: with its user, credentials and limits."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import click
+
+from ingestor.app.unit_check import instances, sandbox
+from ingestor.cli.invocation import Invocation
+from ingestor.domain.errors import BadConfiguration
+
+_SERVICE_MANAGERS_CODES = 200
+"""From here on an exit code is systemd's own: it could not run the program."""
+_UNRUN = {
+    203: ("the program of ExecStart= cannot be run", "check the path of the virtual environment"),
+    243: ("a file of LoadCredential= cannot be read", "write the key into /etc/ingestor/{}.key"),
+}
+_START_SECONDS = 10
+"""For systemd and Python, before the command's own time begins."""
+
+
+def only_instance(invocation: Invocation) -> str | None:
+    """Whose unit root means who names no settings; None where there is no unit."""
+    named = invocation.config_file or invocation.overrides or any(map(_is_ours, os.environ))
+    found = [] if named or os.geteuid() != 0 else instances()
+    if len(found) > 1:
+        raise click.UsageError(f"this machine has the accounts {', '.join(found)}: name one by --instance")
+    return found[0] if found else None
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith("INGESTOR_")
+
+
+def as_the_unit(
+    instance: str,
+    arguments: Sequence[str],
+    seconds: float,
+    *,
+    properties: Sequence[str] = (),
+    stdout: BinaryIO | None = None,
+) -> int:
+    """Run a command of ours in the unit's sandbox; its output is ours, unless it goes to a file.
+
+    Returns:
+        Its exit code.
+
+    Args:
+        seconds: how long the command may take, without its start.
+        properties: of systemd, beyond those of the unit.
+
+    Raises:
+        UsageError: we are not root.
+        BadConfiguration: there is no such unit, or systemd cannot run the command as it.
+    """
+    if os.geteuid() != 0:
+        raise click.UsageError("--instance needs root: systemd starts the command as the unit's user")
+    program, *rest = sandbox(instance, arguments, round(seconds) + _START_SECONDS)
+    command = [program, *(f"--property={each}" for each in properties), *rest]
+    code = subprocess.run(command, stdout=stdout, check=False).returncode  # noqa: S603 - the unit's own words
+    if code >= _SERVICE_MANAGERS_CODES:
+        why, fix = _UNRUN.get(
+            code, (f"systemd ended with {code}", "see `man systemd.exec`, Process Exit Codes")
+        )
+        raise BadConfiguration(
+            f"systemd cannot run the command as hercle-ingestor@{instance}\nwhy: {why}\n"
+            f"fix: {fix.format(instance)}"
+        )
+    return code
