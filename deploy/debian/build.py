@@ -17,7 +17,7 @@ from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
 
-from ingestor.app.installation import WHERE_LOOKED_FOR
+from ingestor.app.install.installation import WHERE_LOOKED_FOR
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -118,7 +118,8 @@ def _parts(now: Picture) -> Iterator[str]:
         yield "no commit yet" if commit is None else f"commit {span(commit)} ago"
     yield f"{now.open_gaps} gap{'' if now.open_gaps == 1 else 's'}"
     if now.links_lost_last_hour:
-        yield f"{now.links_lost_last_hour} links lost in 1 h"
+        lost = now.links_lost_last_hour
+        yield f"{lost} {'link' if lost == 1 else 'links'} lost in 1 h"
     if now.dropped and not now.dropping:
         yield f"{now.dropped} dropped"
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from ingestor.app.unit_check import instances, sandbox
+from ingestor.app.check.unit import instances, sandbox
 from ingestor.cli.invocation import Invocation
 from ingestor.domain.errors import BadConfiguration
 

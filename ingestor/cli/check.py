@@ -5,8 +5,8 @@ from enum import IntEnum
 
 import click
 
-from ingestor.app.checks import MOST_SECONDS, check
-from ingestor.app.findings import Finding, Verdict
+from ingestor.app.check.checks import MOST_SECONDS, check
+from ingestor.app.check.findings import Finding, Verdict
 from ingestor.cli.as_unit import as_the_unit, only_instance
 from ingestor.cli.documents import CheckDocument, say
 from ingestor.cli.exits import Exit

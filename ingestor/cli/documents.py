@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from ingestor.app.activity import Activity
+from ingestor.app.check.findings import Finding
 from ingestor.app.control import LiveState
 from ingestor.app.evidence import (
     DeadLetterDocument,
@@ -24,13 +25,12 @@ from ingestor.app.evidence import (
     GapsDocument,
 )
 from ingestor.app.export import ExportedFile
-from ingestor.app.findings import Finding
-from ingestor.app.installation import Plan
+from ingestor.app.install.installation import Plan
 from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.retention import TableSize
 from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
-from ingestor.app.support_contents import BundleContents, BundleReport
+from ingestor.app.support.contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
 from ingestor.config.rendering import Setting

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from ingestor.app.installation import Plan, plan_install
-from ingestor.app.installing import carry_out
+from ingestor.app.install.installation import Plan, plan_install
+from ingestor.app.install.installing import carry_out
 from ingestor.cli.documents import InstallationDocument, say
 from ingestor.cli.invocation import json_option, root_option, settings_options
 

@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import click
 
-from ingestor.app.support_bundle import MOST_SECONDS, bundle_name, make_bundle
-from ingestor.app.support_contents import BundleReport
+from ingestor.app.support.bundle import MOST_SECONDS, bundle_name, make_bundle
+from ingestor.app.support.contents import BundleReport
 from ingestor.cli.as_unit import as_the_unit, only_instance
 from ingestor.cli.documents import say
 from ingestor.cli.exits import Exit

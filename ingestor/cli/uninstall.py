@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from ingestor.app.installation import plan_uninstall
-from ingestor.app.installing import carry_out
+from ingestor.app.install.installation import plan_uninstall
+from ingestor.app.install.installing import carry_out
 from ingestor.cli.install import report
 from ingestor.cli.invocation import json_option, root_option, settings_options
 

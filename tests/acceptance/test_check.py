@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from ingestor.adapters.postgres.account_lock import lock_key
-from ingestor.app.checks import MOST_SECONDS
+from ingestor.app.check.checks import MOST_SECONDS
 from ingestor.cli.documents import CheckDocument
 from ingestor.simulator import SimulatedHub
 from tests.acceptance.conftest import Query

@@ -11,6 +11,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -98,18 +99,26 @@ def test_without_a_terminal_that_can_draw_it_tells_line_by_line(terminal: bool) 
 # --- what counts as healed ---------------------------------------------------------------------------------
 
 
+@contextmanager
+def behaving(rate: float) -> Iterator[Demo]:
+    """A demonstration whose hub does nothing wrong any more, once its scheduled end of the link is healed."""
+    with demo(rate=rate, seed=1, seconds=None, stop=threading.Event()) as running:
+        running._hub.clear_faults()
+        eventually(lambda: any(each.fault is Fault.FIN for each in running.scene().faults), within=20)
+        eventually(lambda: all(each.healed_by for each in running.scene().faults), within=20)
+        yield running
+
+
 @pytest.fixture(scope="module")
 def pushing() -> Iterator[Demo]:
-    with demo(rate=20, seed=1, seconds=None, stop=threading.Event()) as running:
-        running._hub.clear_faults()
+    with behaving(rate=20) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def answering() -> Iterator[Demo]:
     """Its account does not move, so that the hub sends nothing but answers."""
-    with demo(rate=0, seed=1, seconds=None, stop=threading.Event()) as running:
-        running._hub.clear_faults()
+    with behaving(rate=0) as running:
         yield running
 
 
@@ -123,7 +132,7 @@ def suffered(running: Demo, fault: Fault) -> InjectedFault:
     def seen() -> list[InjectedFault]:
         return [each for each in running.scene().faults[before:] if each.fault is fault and each.healed_by]
 
-    return eventually(seen, within=30, every=0.1)[0]
+    return eventually(seen, within=40, every=0.1)[0]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +153,7 @@ def test_each_fault_of_a_push_or_the_link_is_healed(pushing: Demo, fault: Fault,
     healed = suffered(pushing, fault)
     assert healed.healed_by == healed_by
     assert healed.seconds is not None
-    assert 0 <= healed.seconds < 10
+    assert 0 <= healed.seconds < 30  # each further attempt to connect waits longer
 
 
 @pytest.mark.parametrize(

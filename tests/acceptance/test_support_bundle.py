@@ -18,7 +18,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from ingestor.app.support_contents import BundleContents
+from ingestor.app.support.contents import BundleContents
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import ACCOUNT, Daemon, command, environment

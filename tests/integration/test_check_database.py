@@ -9,9 +9,9 @@ import pytest
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app.database_check import DatabaseCheck, Usage
-from ingestor.app.findings import Finding, Verdict
-from ingestor.app.steps import Chain
+from ingestor.app.check.database import DatabaseCheck, Usage
+from ingestor.app.check.findings import Finding, Verdict
+from ingestor.app.check.steps import Chain
 from ingestor.config import load
 from tests.support.pgbouncer import pgbouncer
 from tests.support.postgres import drop_database

@@ -13,8 +13,8 @@ import pytest
 from ingestor.adapters.embedded_postgres.binaries import find_binaries
 from ingestor.adapters.postgres.roles import ROLES
 from ingestor.app.database import upgrade_database
-from ingestor.app.installation import Plan, plan_install, plan_uninstall
-from ingestor.app.installing import carry_out
+from ingestor.app.install.installation import Plan, plan_install, plan_uninstall
+from ingestor.app.install.installing import carry_out
 from ingestor.domain.errors import BadConfiguration
 from tests.support.daemon import ROOT, command, surroundings
 from tests.support.documents import document_of

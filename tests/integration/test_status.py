@@ -11,7 +11,7 @@ import pytest
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.account_lock import lock_key
-from ingestor.app.checks import check
+from ingestor.app.check.checks import check
 from ingestor.app.status import AccountStatus, daemon_state, status
 from ingestor.app.status import problems as found_problems
 from ingestor.cli.status import lines

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.app.database_check import DatabaseCheck
-from ingestor.app.findings import NothingToTry, Problem, Verdict
-from ingestor.app.hub_check import HubCheck
-from ingestor.app.steps import Chain, Step
+from ingestor.app.check.database import DatabaseCheck
+from ingestor.app.check.findings import NothingToTry, Problem, Verdict
+from ingestor.app.check.hub import HubCheck
+from ingestor.app.check.steps import Chain, Step
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration, Transient
 from tests.support.daemon import ROOT

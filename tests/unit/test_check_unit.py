@@ -9,8 +9,8 @@ import pytest
 
 from ingestor.adapters import service_manager
 from ingestor.adapters.service_manager import sandboxed
-from ingestor.app.findings import NothingToTry, Problem
-from ingestor.app.unit_check import unit
+from ingestor.app.check.findings import NothingToTry, Problem
+from ingestor.app.check.unit import unit
 from ingestor.cli.main import run
 from tests.support.daemon import ROOT
 

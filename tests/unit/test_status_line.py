@@ -42,6 +42,10 @@ SOCKET = (
             {"links_lost_last_hour": 14},
             "up · sequence 25609 · commit 0.1 s ago · 0 gaps · 14 links lost in 1 h",
         ),
+        (
+            {"links_lost_last_hour": 1},
+            "up · sequence 25609 · commit 0.1 s ago · 0 gaps · 1 link lost in 1 h",
+        ),
         ({"dropped": 7}, "up · sequence 25609 · commit 0.1 s ago · 0 gaps · 7 dropped"),
         ({"link": "paused", "open_gaps": 1}, "paused by an operator · commit 0.1 s ago · 1 gap"),
         ({"link": "negotiating", "seconds_since_commit": 34.2}, "negotiating · commit 34 s ago · 0 gaps"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.app.support_log import FACTS, LINES, last_lines
+from ingestor.app.support.log import FACTS, LINES, last_lines
 from ingestor.domain.errors import Transient
 from tests.support.log_events import LOG_EVENTS
 

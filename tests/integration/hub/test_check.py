@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.app.findings import Finding, Verdict
-from ingestor.app.hub_check import HubCheck
-from ingestor.app.steps import Chain
+from ingestor.app.check.findings import Finding, Verdict
+from ingestor.app.check.hub import HubCheck
+from ingestor.app.check.steps import Chain
 from ingestor.config import Environment, Negotiate, Settings
 from ingestor.config.model import Hub
 from tests.support.certificates import certificate

@@ -1,4 +1,4 @@
-"""Carrying out a plan of `ingestor.app.installation`."""
+"""Carrying out a plan of `ingestor.app.install.installation`."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ingestor.app.installation import SHARED, Action, Plan, Wanted, at, inside, wanted
+from ingestor.app.install.installation import SHARED, Action, Plan, Wanted, at, inside, wanted
 from ingestor.domain.errors import BadConfiguration
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ingestor.adapters import service_manager
-from ingestor.app.findings import NothingToTry, Problem
+from ingestor.app.check.findings import NothingToTry, Problem
 from ingestor.domain.errors import BadConfiguration
 
 TEMPLATE = "hercle-ingestor@.service"

@@ -16,9 +16,9 @@ from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres import checking, statements, writing
 from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.app.check.findings import Problem
+from ingestor.app.check.hub import Heard
 from ingestor.app.control import live_state, snapshot_now
-from ingestor.app.findings import Problem
-from ingestor.app.hub_check import Heard
 from ingestor.config import Settings
 from ingestor.domain.decode import Decoder
 from ingestor.domain.errors import RowRejected

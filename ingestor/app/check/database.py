@@ -12,10 +12,10 @@ from ingestor.adapters.postgres.failures import SharedSession, WrongEncoding
 from ingestor.adapters.postgres.schema import schema_state
 from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
+from ingestor.app.check.findings import NothingToTry, Problem
+from ingestor.app.check.steps import Step
 from ingestor.app.database import NOT_MADE_YET, database_beside, made
-from ingestor.app.findings import NothingToTry, Problem
 from ingestor.app.status import offset
-from ingestor.app.steps import Step
 from ingestor.config import EmbeddedDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration
 

@@ -7,12 +7,12 @@ gets real requests over a link like the daemon's. Nothing of it stays in the dat
 from collections.abc import Callable, Iterator
 
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.app.database_check import DatabaseCheck
-from ingestor.app.findings import Finding, NothingToTry, Problem, finding, problem
-from ingestor.app.hub_check import HubCheck
-from ingestor.app.steps import Chain, Step
-from ingestor.app.stored_check import StoredCheck
-from ingestor.app.unit_check import unit
+from ingestor.app.check.database import DatabaseCheck
+from ingestor.app.check.findings import Finding, NothingToTry, Problem, finding, problem
+from ingestor.app.check.hub import HubCheck
+from ingestor.app.check.steps import Chain, Step
+from ingestor.app.check.stored import StoredCheck
+from ingestor.app.check.unit import unit
 from ingestor.config import Loaded, WrongSettings, database_target
 from ingestor.domain.errors import BadConfiguration
 

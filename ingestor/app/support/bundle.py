@@ -25,7 +25,7 @@ from ingestor.adapters.postgres.totals import outcome_counts
 from ingestor.app.control import live_state
 from ingestor.app.database import database_beside, looking_at
 from ingestor.app.status import daemon_state, status
-from ingestor.app.support_contents import (
+from ingestor.app.support.contents import (
     BundleContents,
     BundleFile,
     EffectiveSetting,
@@ -38,7 +38,7 @@ from ingestor.app.support_contents import (
     ShownStatus,
     Versions,
 )
-from ingestor.app.support_log import last_lines
+from ingestor.app.support.log import last_lines
 from ingestor.config import Loaded, Settings, database_password, resolve_key
 from ingestor.config.keys import all_keys, value_of
 from ingestor.config.values import MASK, Secret

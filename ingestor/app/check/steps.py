@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ingestor.app.findings import Finding, NothingToTry, Problem, finding, problem
+from ingestor.app.check.findings import Finding, NothingToTry, Problem, finding, problem
 from ingestor.domain.errors import IngestorError
 from ingestor.pipeline.ports import Clock
 

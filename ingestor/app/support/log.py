@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ingestor.app.support_contents import ShownLine
+from ingestor.app.support.contents import ShownLine
 from ingestor.domain.errors import Transient
 
 LINES = 500

@@ -22,10 +22,10 @@ from ingestor.adapters.hub.link import HubLink
 from ingestor.adapters.hub.negotiate import negotiate, without
 from ingestor.adapters.hub.options import tls_context
 from ingestor.adapters.hub.tcp import SocketConnection
-from ingestor.app.findings import NothingToTry, Problem
+from ingestor.app.check.findings import NothingToTry, Problem
+from ingestor.app.check.steps import Step
 from ingestor.app.hub import hub_link
 from ingestor.app.status import offset
-from ingestor.app.steps import Step
 from ingestor.config import Negotiate, Settings, resolve_key
 from ingestor.domain.binding import is_binding_error
 from ingestor.domain.decode import decode

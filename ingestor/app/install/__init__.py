@@ -1,0 +1,1 @@
+"""`ingestor install` and `uninstall`: what they would do, and doing it."""

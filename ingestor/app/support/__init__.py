@@ -1,0 +1,1 @@
+"""`ingestor support-bundle`: what it may contain, and where that comes from."""
