@@ -284,8 +284,6 @@ def _text(value: object) -> str | None:
         return str(value).lower()
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, bytes):
-        return value.hex()
     if isinstance(value, list | dict):
         return json.dumps(value, default=_text)
     return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import subprocess
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from ingestor.app.export import TIMES
+from ingestor.app.export import TIMES, Format, Wanted
+from ingestor.app.export import export as export_files
+from ingestor.config import Settings, load
 from tests.support.daemon import command, surroundings
 from tests.support.documents import document_of
 from tests.support.rows import Query, insert
@@ -20,12 +23,17 @@ from tests.support.story import tell
 pytestmark = pytest.mark.slow
 
 MARCH = ("--from", "2025-03-01", "--until", "2025-04-01")
+RANGE = datetime(2025, 3, 1, tzinfo=UTC), datetime(2025, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def story(sql: Query) -> Query:
     tell(sql)
     return sql
+
+
+def settings_of(database: str) -> Settings:
+    return load(environ={"INGESTOR_ACCOUNT": "main", "INGESTOR_DATABASE__URL": database}).settings
 
 
 def export(database: str, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -96,6 +104,28 @@ def test_a_text_that_a_spreadsheet_would_run_is_defused_in_csv(
     assert formula in table.column("cause").to_pylist()
 
 
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
+def test_whatever_begins_a_formula_is_defused(sign: str, story: Query, database: str, tmp_path: Path) -> None:
+    story("UPDATE ingest.gap SET cause = %s WHERE kind = 'undecodable'", f"{sign}1")
+    wanted = Wanted("main", ["gap"], *RANGE, Format.CSV, tmp_path / "x")
+
+    told: list[tuple[str, int, int]] = []
+    (file,) = export_files(settings_of(database), wanted, lambda *each: told.append(each))
+
+    rows = read(tmp_path / "x" / "gap.csv")
+    assert f"'{sign}1" in {row["cause"] for row in rows}
+    assert told == [("gap", len(rows), len(rows))]
+    assert file.rows == len(rows)
+
+
+def test_flags_and_lists_are_as_in_json(story: Query, database: str, tmp_path: Path) -> None:
+    exported(database, tmp_path / "x", *MARCH, "--view", "gap")
+
+    rows = read(tmp_path / "x" / "gap.csv")
+    assert {row["is_open"] for row in rows} == {"true", "false"}
+    assert {row["touches"] for row in rows} == {'["balances", "pairs"]'}
+
+
 def test_a_negative_amount_is_a_number_and_no_formula(story: Query, database: str, tmp_path: Path) -> None:
     exported(database, tmp_path / "x", *MARCH, "--view", "balance_history")
 
@@ -117,7 +147,9 @@ def test_days_begin_at_the_zones_midnight(sql: Query, database: str, tmp_path: P
     late = "2025-03-31 22:00+00"
     insert(sql, "clock_step", account="main", noticed_at=late, clock="host", step_seconds=2)
 
-    exported(database, tmp_path / "x", *MARCH, "--zone", "Europe/Rome", "--view", "clock_step")
+    manifest = exported(database, tmp_path / "x", *MARCH, "--zone", "Europe/Rome", "--view", "clock_step")
+
+    assert (manifest["since"], manifest["until"]) == ("2025-02-28T23:00:00Z", "2025-03-31T22:00:00Z")
 
     assert [row["step_seconds"] for row in read(tmp_path / "x" / "clock_step.csv")] == ["1.0", "1.0"]
 

@@ -23,7 +23,7 @@ from ingestor.app.metrics import EXPOSED, PREFIX
 from tests.support.daemon import ROOT, surroundings
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query, insert
-from tests.support.story import SESSIONS
+from tests.support.story import SESSIONS, request
 
 GRAFANA = ROOT / "deploy" / "grafana"
 NAMES = ("balances", "completeness", "operations")
@@ -93,6 +93,7 @@ def told(story: Query, sql: Query) -> Query:
         "WHERE session_id = %s",
         SESSIONS["A"],
     )
+    request(sql, "main", "GetPairs", "04 12:00:00", "04 12:00:01", "answered")
     insert(
         sql,
         "dead_letter",
@@ -154,19 +155,45 @@ def test_the_balances_are_exact_and_say_how_certain_they_are(told: Query) -> Non
 
 def test_one_account_is_shown_alone(told: Query) -> None:
     for target in TARGETS:
-        if "$account" not in target.sql:
+        if target.panel == "Size":  # of the tables, whoever's the rows are
             continue
         rows = told(interpolated(target.sql, accounts="'polled'").replace("%", "%%"))
         assert "main" not in {str(value).partition(" ")[0] for row in rows for value in row}, target
 
 
-def test_the_shading_is_that_of_the_gaps(told: Query) -> None:
-    rows = told(interpolated(first("balances", "Balances over time, gaps shaded", "B")))
-    edges = [(at, value) for at, metric, value in rows if metric == "gap main"]
+@pytest.mark.parametrize(
+    ("panel", "series"),
+    [
+        (("balances", "Balances over time, gaps shaded", "B"), "gap main"),
+        (("completeness", "Gaps", "A"), "main balances"),
+    ],
+)
+def test_the_shading_is_that_of_the_gaps(panel: tuple[str, str, str], series: str, told: Query) -> None:
+    rows = told(interpolated(first(*panel)))
+    edges = [(at, value) for at, metric, value in rows if metric == series]
     assert (datetime.fromisoformat("2025-03-03T13:00:00Z"), 1) in edges
     assert (datetime.fromisoformat("2025-03-03T13:10:00Z"), 0) in edges
     assert edges[-1] == (datetime.fromisoformat(UNTIL), 0)
     assert [value for _, value in edges] == [1, 0] * (len(edges) // 2)
+
+
+def test_the_known_and_the_unknown_time_of_a_range_are_those_of_its_coverage(told: Query) -> None:
+    coverage = {
+        (account, cause): (share, seconds)
+        for account, cause, share, seconds in told(
+            "SELECT account, cause, share::float8, extract(epoch FROM duration)::float8 "
+            "FROM report.coverage(%s, %s) WHERE kind = 'balances' AND NOT is_former",
+            SINCE,
+            UNTIL,
+        )
+    }
+    known = told(interpolated(first("completeness", "Known, of the range")))
+    unknown = told(interpolated(first("completeness", "Unknown time by cause")))
+
+    assert known == [(name, coverage[name, "known"][0]) for name in ("main", "polled")]
+    assert dict(unknown) == {
+        f"{name} {cause}": seconds for (name, cause), (_, seconds) in coverage.items() if cause != "known"
+    }
 
 
 @pytest.mark.parametrize("kind", ["balances", "pairs"])
