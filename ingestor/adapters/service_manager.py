@@ -15,7 +15,8 @@ _OF_A_DAEMON = (
     *("StandardInput", "StandardOutput", "StandardError", "BusName", "PIDFile", "RemainAfterExit"),
 )
 """What belongs to a service that stays, and not to a command of a few seconds whose output is read here."""
-_KINDS_OF_A_DAEMON = ("Exec", "Restart", "Timeout", "StartLimit", "FileDescriptorStore")
+_KINDS_OF_A_DAEMON = ("Exec", "Restart", "Timeout", "StartLimit", "FileDescriptorStore", "RuntimeDirectory")
+"""First words of more of it. At the end of a command, systemd would remove the daemon's runtime directory."""
 
 
 class NoAnswer(Transient):

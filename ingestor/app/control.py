@@ -20,8 +20,8 @@ from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import Clock
 from ingestor.pipeline.tail import Tail
 
-_PACKAGED = "/run/hercle-ingestor"
-"""RuntimeDirectory= of the unit."""
+PACKAGED = Path("/run/hercle-ingestor")
+"""Has the RuntimeDirectory= of each account's unit."""
 _ASK_SECONDS = 3.0
 
 
@@ -149,5 +149,5 @@ def _directory(environ: Mapping[str, str]) -> Path | None:
 
 def _sockets(account: str) -> list[Path]:
     """Where the account's daemon may listen: root is not in its unit."""
-    directories = [each for each in (_directory(os.environ), Path(_PACKAGED)) if each is not None]
+    directories = [each for each in (_directory(os.environ), PACKAGED / account) if each is not None]
     return [directory / f"{account}.sock" for directory in dict.fromkeys(directories)]

@@ -14,6 +14,11 @@ def block(section: str, number: int, language: str = "sh") -> str:
     return "".join(line for line in found[number].splitlines(keepends=True) if not line.startswith("editor "))
 
 
+def commands(console: str) -> list[str]:
+    """Each command of a block of language `console`, without its prompt."""
+    return [each.rstrip("\n") for each in re.split(r"(?m)^\$ ", console)[1:]]
+
+
 def runbook() -> dict[str, list[str]]:
     """Of each alert the commands."""
     entries = (ROOT / "deploy" / "RUNBOOK.md").read_text().split("\n## ")[1:]

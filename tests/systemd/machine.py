@@ -141,6 +141,10 @@ class Machine:
         """A property of a unit."""
         return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
 
+    def enlarge_volume(self, size_bytes: int) -> None:
+        """Of PostgreSQL, while it runs."""
+        _run("mount", "-o", f"remount,size={size_bytes}", str(self._volume))
+
     @property
     def dsn(self) -> str:
         """Of the database `ingestor`, for this host's root."""

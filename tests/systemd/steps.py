@@ -18,6 +18,16 @@ from tests.support.daemon import ROOT
 from tests.support.waiting import eventually
 from tests.systemd.bed import ACCOUNTS, Bed, unit
 from tests.systemd.guide import block, log_commands, runbook
+from tests.systemd.operating import (
+    a_check_as_root_in_the_units_sandbox,
+    an_account_is_paused_and_resumed,
+    an_upgrade_is_planned_and_not_made,
+    install_and_uninstall_leave_the_package_alone,
+    old_rows_are_pruned_by_a_user_of_their_own,
+    old_rows_are_removed_each_night,
+    records_are_partitioned_under_running_daemons,
+    the_local_socket_answers_root_and_the_group,
+)
 
 Figures = dict[str, object]
 Step = Callable[[Bed, dict[str, Path], Figures], None]
@@ -241,8 +251,6 @@ def an_upgrade_with_data_in_it(bed: Bed, packages: dict[str, Path], figures: Fig
     assert (machine.root / "etc" / "ingestor" / "main.toml").read_bytes() == settings
     version = machine.run("dpkg-query", "--show", "--showformat=${Version}", "hercle-ingestor")
     assert version == packages["new"].name.split("_")[1]
-    planned = machine.shell(block("Upgrade", 0, "console").replace("$ ", ""))
-    assert re.fullmatch(r"schema: at \d+, nothing to do\n", planned)
 
 
 def a_forgotten_database_is_said(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
@@ -302,25 +310,6 @@ def the_stacks_on_request(bed: Bed, _packages: dict[str, Path], _figures: Figure
     assert bed.pid(FIRST) == pid
 
 
-def old_rows_are_pruned_by_a_user_of_their_own(
-    bed: Bed, _packages: dict[str, Path], _figures: Figures
-) -> None:
-    """Nothing is that old; and the daemon runs meanwhile, also while its records are partitioned."""
-    machine = bed.machine
-    settings = machine.root / "etc" / "ingestor" / "main.toml"
-    prune, timer, partition = (block("Retention", number, "console").replace("$ ", "") for number in range(3))
-    before = settings.read_text()
-    settings.write_text(before + block("Retention", 0, "toml"))
-    machine.shell(prune)
-    settings.write_text(before)
-    machine.shell(f"cd /; {partition}")
-    assert "hercle-ingestor-prune@main.timer" in machine.shell(timer)
-    machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
-    said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
-    assert "nothing: [retention] keeps everything" in said
-    bed.streaming(FIRST)
-
-
 def peer_authentication_without_its_library_is_said(
     bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
@@ -334,52 +323,6 @@ def peer_authentication_without_its_library_is_said(
     finally:
         machine.shell('mv /root/kept/* "$(dirname /usr/lib/*/libnss_files.so.2)"')
     machine.run("systemctl", "start", unit(FIRST))
-
-
-def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
-    """By the guide's command: it sees the credential and the unit, and is the database's role. While the
-    daemon runs, that commits what an analyst's role then reads; while it is stopped, nothing stays."""
-    machine = bed.machine
-    for account in ACCOUNTS:  # the step before has restarted them
-        bed.says(account, r"up · .*")
-    started = time.monotonic()
-    printed = machine.shell(block("Is it well?", 1))
-    figures["check_seconds"] = round(time.monotonic() - started, 1)
-    assert "FAIL" not in printed
-    assert "read from systemd credential hercle_api_key" in printed
-    assert "ingestor may do what the daemon does; all roles are there" in printed
-    assert f"{unit(FIRST)} is active: up" in printed
-    assert "committed by the running daemon, and read as ingestor_analyst" in printed
-
-    file = _check(bed, SECOND)  # with a key in a file that only its group may read
-    assert file["key"]["what"] == "read from file /etc/ingestor/second.key (hub.key_file)"
-    assert "by the running daemon" in file["stored"]["what"]
-
-    machine.run("systemctl", "stop", unit(SECOND))
-    before = bed.stored(SECOND)
-    stopped = _check(bed, SECOND)
-    assert stopped["unit"]["verdict"] == "note"
-    assert "read as ingestor_analyst" in stopped["stored"]["what"]
-    assert "rolled back" in stopped["stored"]["what"]
-    assert bed.stored(SECOND) == before
-    machine.run("systemctl", "start", unit(SECOND))
-    bed.streaming(SECOND)
-
-    assert "name one by --instance" in machine.shell("ingestor check 2>&1 || true")
-    line = machine.shell(f"ingestor check --nagios --instance {FIRST} || true")
-    assert re.fullmatch(r"INGESTOR (OK|WARNING) - .* \| time=[\d.]+s;;;0;15 .*\n", line)
-    lost = machine.root / "etc" / "ingestor" / f"{FIRST}.key"
-    lost.rename(lost.with_suffix(".lost"))
-    said = machine.shell(f"ingestor check --instance {FIRST} 2>&1 || echo code $?")
-    lost.with_suffix(".lost").rename(lost)
-    assert "LoadCredential=" in said
-    assert said.endswith("code 78\n")
-
-
-def _check(bed: Bed, account: str) -> dict[str, dict[str, str]]:
-    """The findings by step."""
-    document = json.loads(bed.machine.shell(f"ingestor check --json --instance {account}"))
-    return {each["name"]: each for each in document["findings"]}
 
 
 def a_database_over_tls_with_a_password(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
@@ -591,6 +534,9 @@ STEPS: list[Step] = [
     from_a_clean_root_to_the_first_snapshot,
     a_second_account,
     peer_authentication_as_the_dynamic_user,
+    old_rows_are_removed_each_night,
+    the_local_socket_answers_root_and_the_group,
+    an_account_is_paused_and_resumed,
     one_account_cannot_read_the_others_key,
     the_exposure_is_at_most_1_2,
     sigkill_is_restarted_and_its_gap_closed,
@@ -602,10 +548,13 @@ STEPS: list[Step] = [
     a_key_is_rotated_without_a_restart,
     settings_are_reloaded_and_wrong_ones_refused,
     an_upgrade_with_data_in_it,
+    an_upgrade_is_planned_and_not_made,
+    install_and_uninstall_leave_the_package_alone,
     a_forgotten_database_is_said,
     the_documented_log_commands_show_what_they_are_for,
     the_runbooks_commands_run,
     the_stacks_on_request,
+    records_are_partitioned_under_running_daemons,
     old_rows_are_pruned_by_a_user_of_their_own,
     peer_authentication_without_its_library_is_said,
     a_stop_within_its_limit,

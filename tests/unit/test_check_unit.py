@@ -19,6 +19,7 @@ UNIT = (DEPLOY / "hercle-ingestor@.service").read_text()
 NOT_FOR_A_COMMAND = {
     *("Type", "NotifyAccess", "ExecStart", "Restart", "RestartSec", "RestartPreventExitStatus", "OOMPolicy"),
     *("WatchdogSec", "TimeoutStartSec", "TimeoutStopSec", "SyslogIdentifier", "ExecReload"),
+    *("RuntimeDirectory", "RuntimeDirectoryMode"),
 }
 
 
@@ -77,8 +78,6 @@ def test_it_is_the_user_the_credential_and_the_settings_of_the_instance() -> Non
         "--property=User=ingestor",
         "--property=LoadCredential=hercle_api_key:/etc/ingestor/main.key",
         "--property=Environment=INGESTOR_CONFIG=/etc/ingestor/main.toml INGESTOR_ACCOUNT=main",
-        "--property=RuntimeDirectory=hercle-ingestor",
-        "--property=RuntimeDirectoryPreserve=yes",
         "--property=SystemCallFilter=~@privileged @resources",
         "--property=CapabilityBoundingSet=",
     } <= {*command}

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from ingestor.adapters.postgres.roles import CHANGED, LIMITS, PRUNED, PRUNER, ROLES, SETTINGS, WRITER
+from ingestor.app import control
 from ingestor.cli.exits import Exit
 from ingestor.config import Settings
 from ingestor.config.secrets import KEY_CREDENTIAL, PASSWORD_CREDENTIAL
@@ -130,6 +131,14 @@ def test_an_account_has_the_name_of_its_instance() -> None:
     assert service["SyslogIdentifier"] == "ingestor@%i"
     assert (service["DynamicUser"], service["User"]) == ("yes", "ingestor")
     assert unit(MIGRATE)["Service"]["Environment"] == service["Environment"]
+
+
+def test_the_local_socket_is_where_the_commands_look_and_its_group_gets_there() -> None:
+    """systemd keeps a preserved runtime directory of a dynamic user below /run/private, for root only."""
+    service = unit(DAEMON)["Service"]
+    assert f"/run/{service['RuntimeDirectory']}" == f"{control.PACKAGED}/%i"
+    assert service["RuntimeDirectoryMode"] == "0750"
+    assert "RuntimeDirectoryPreserve" not in service
 
 
 def test_no_unit_needs_a_newer_systemd_than_252() -> None:

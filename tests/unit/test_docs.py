@@ -1,9 +1,12 @@
 """The documents agree with the code: what they name exists, and each invariant has a test that cites it."""
 
 import ast
+import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -12,6 +15,7 @@ from ingestor.adapters.postgres.roles import ROLES
 from ingestor.cli.main import program
 from ingestor.config import Settings
 from tests.support.daemon import ROOT
+from tests.systemd import operating, steps
 
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
@@ -172,6 +176,50 @@ def test_every_block_of_a_guide_says_which_test_runs_it_or_why_none_does(guide: 
             test = ROOT / said["test"]
             assert test.is_file(), first
             assert re.search(r"README\.md|RUNBOOK\.md|tests\.systemd\.guide", test.read_text()), first
+
+
+def taken(test: Path) -> set[tuple[str, str, int]]:
+    """Section, language and number of each block that a test has from `tests.systemd.guide.block`."""
+    found = set()
+    for node in ast.walk(ast.parse(test.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "block":
+            section, number, *language = (ast.literal_eval(each) for each in node.args)
+            found.add((section, language[0] if language else "sh", number))
+    return found
+
+
+def guide_blocks(text: str) -> Iterator[tuple[str, tuple[str, str, int], str]]:
+    """The line above each block of the operator's guide, its section, language and number, and its text."""
+    for section in text.split("\n## ")[1:]:
+        numbers: Counter[str] = Counter()
+        for above, language, body in re.findall(r"(?m)^(.*)\n```(\w*)\n((?:(?!```).*\n)*)```$", section):
+            yield above, (section.partition("\n")[0], language, numbers[language]), body
+            numbers[language] += 1
+
+
+@pytest.mark.parametrize("module", [steps, operating])
+def test_what_the_guide_says_is_run_on_the_machine_is(module: ModuleType) -> None:
+    """What only reads the journal is run wherever it stands, by a step of its own."""
+    test = Path(module.__file__ or "")
+    marked = {
+        name
+        for above, name, body in guide_blocks((ROOT / "deploy" / "README.md").read_text())
+        if above == f"<!-- run by {test.relative_to(ROOT)} -->"
+        and not all(line.startswith("journalctl ") for line in body.splitlines())
+    }
+    assert marked
+    assert marked - taken(test) == set()
+
+
+def test_no_step_on_the_machine_is_left_out() -> None:
+    written = {
+        each
+        for module in (steps, operating)
+        for each in vars(module).values()
+        if inspect.isfunction(each)
+        and list(inspect.signature(each).parameters)[1:2] in (["packages"], ["_packages"])
+    }
+    assert written == set(steps.STEPS)
 
 
 @each_document
