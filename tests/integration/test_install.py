@@ -16,15 +16,34 @@ from ingestor.app.database import upgrade_database
 from ingestor.app.install.installation import Plan, plan_install, plan_uninstall
 from ingestor.app.install.installing import carry_out
 from ingestor.domain.errors import BadConfiguration
-from tests.support.daemon import ROOT, command, surroundings
+from tests.support.daemon import ROOT, surroundings
 from tests.support.documents import document_of
 from tests.support.postgres import BINARIES, libpq_url, postgres_directory, server_under_test
 
 pytestmark = pytest.mark.slow
 
 
+VENV = "opt/ingestor/venv"
+
+
+def program(*words: str, root: Path) -> list[str]:
+    """The command, with this environment where the units of that machine can see it."""
+    venv = root / VENV
+    if not venv.is_symlink():
+        venv.parent.mkdir(parents=True)
+        venv.symlink_to(sys.prefix)
+    return [str(venv / "bin" / "python"), "-m", "ingestor", *words, "--root", str(root)]
+
+
 def ingestor(*words: str, root: Path) -> subprocess.CompletedProcess[str]:
-    return command(*words, "--root", str(root), env={**surroundings(), "PYTHONPATH": str(ROOT)})
+    return subprocess.run(
+        program(*words, root=root),
+        env={**surroundings(), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def actions(*words: str, root: Path) -> dict[str, str]:
@@ -147,7 +166,7 @@ def answered(answer: bytes, *words: str, root: Path) -> int:
     try:
         os.write(ours, answer + b"\n")
         return subprocess.run(
-            [sys.executable, "-m", "ingestor", *words, "--root", str(root)],
+            program(*words, root=root),
             env={**surroundings(), "PYTHONPATH": str(ROOT)},
             stdin=its,
             capture_output=True,
