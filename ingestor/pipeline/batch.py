@@ -76,13 +76,13 @@ class Batch:
         """Its rows in the store's own form, where that has prepared them."""
         rows = self.rows
         for change in changes:
-            kind = type(change)
-            if kind in rows:
-                rows[kind].append(change)
+            same = rows.get(type(change))
+            if same is not None:
+                same.append(change)
             elif isinstance(change, Effect):
                 self.effects.append(change)
             else:
-                rows[kind] = [change]
+                rows[type(change)] = [change]
         for kind in _REWRITTEN:
             if kind in rows:
                 rows[kind] = list({attrgetter(*kind.key)(row): row for row in rows[kind]}.values())

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from ingestor.domain.events import Pair
+from ingestor.domain.events import Asset, Pair
 from ingestor.domain.gaps import Gap
 from ingestor.domain.records import Decoded, SessionClosed, SessionOpened
 from ingestor.domain.requests import RequestOutcome, RequestSent
@@ -48,6 +48,8 @@ class Stream(Struct, frozen=True, gc=False):
     exposure_total: ExposureTotal | None = None
     pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""
+    assets: tuple[Asset, ...] = ()
+    """As the newest version named them, in this process: the decoder keeps those that do not change."""
     base: Decoded | None = None
     """The last record of this version that was stored whole, in this process: what a repeat may refer to."""
 

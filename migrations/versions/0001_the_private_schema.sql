@@ -153,9 +153,9 @@ CREATE TABLE ingest.outcome (
 );
 -- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
 CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
--- The versions in their order: see ingest.version.
-CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision)
-    WHERE valid_from IS NOT NULL;
+-- The versions in their order: see ingest.version. Not only of the rows that are versions, or the planner would not know
+-- that a join by number finds one at most, and could not leave out a join of which nothing is shown.
+CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision);
 -- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
 -- a new version, none for the pushes of a hub that pushes every number.
 CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)

@@ -110,8 +110,7 @@ SELECT account, history.session_id(account, 729), 1, 'h', '1', history.began(), 
 FROM history.account;
 
 ALTER TABLE ingest.outcome ADD PRIMARY KEY (account, session_id, ordinal, position, received_at);
-CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision)
-    WHERE valid_from IS NOT NULL;
+CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision);
 CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
     INCLUDE (previous_confirmed_until, recorded_at)
     WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);

@@ -229,7 +229,9 @@ def _lasting(state: State) -> object:
         watermark = stream.state.watermark
         assert watermark is not None
         watermark = replace(watermark, arrival=0, content=Content.stored(watermark.content.digest))
-        streams[key] = replace(stream, state=StreamState(watermark, epochs=stream.state.epochs), base=None)
+        streams[key] = replace(
+            stream, state=StreamState(watermark, epochs=stream.state.epochs), assets=(), base=None
+        )
     gaps = [
         replace(gap, arrival=0, last_occurred_at=gap.last_occurred_at or gap.opened_at) for gap in state.gaps
     ]

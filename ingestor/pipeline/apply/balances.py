@@ -1,14 +1,16 @@
 """Applies a balance snapshot: the decision on it, and what has changed in it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import compress
+from operator import is_not
 
 from msgspec.structs import astuple
 
 from ingestor.domain.content import Content
 from ingestor.domain.decision import Incoming, Outcome
-from ingestor.domain.events import BalanceSnapshot
+from ingestor.domain.events import Asset, BalanceSnapshot
 from ingestor.domain.sequencer import decide
 from ingestor.domain.streams import EventKey, Kind, StreamKey, Watermark
 from ingestor.pipeline.apply.decisions import record_decision
@@ -26,7 +28,7 @@ def apply_balances(
     key: StreamKey, stream: Stream, arrived: Arrived, snapshot: BalanceSnapshot, rules: Rules
 ) -> tuple[Stream, Finding, list[Change]]:
     """The stream after this snapshot, the finding, and the rows."""
-    changed, missing = _compared(stream.holdings, snapshot)
+    assets, changed, missing = _compared(stream, snapshot)
     request = arrived.answers(Kind.BALANCES)
     event = arrived.key
     incoming = Incoming(
@@ -43,41 +45,61 @@ def apply_balances(
     finding, changes, base = record_decision(arrived, key, stream, incoming, decision)
     version = decision.state.watermark
     holdings, exposures, total = stream.holdings, stream.exposures, stream.exposure_total
+    newest = stream.assets
     if version is not None and version.event is event:
+        newest = snapshot.assets
         if changed:
             holdings = {**holdings, **dict(changed)}
             changes += _balance_rows(snapshot.user_id, changed, version)
-        exposures, total = _exposures(changes, stream, snapshot, missing, event, version.confirmed_until)
+        exposures, total = _exposures(
+            changes, stream, snapshot, assets, missing, event, version.confirmed_until
+        )
     elif version is not None and decision.outcome is Outcome.DUPLICATE:
         # Not the time of receipt: the watermark's never goes back, and this snapshot has just confirmed it.
-        exposures, total = _exposures(changes, stream, snapshot, missing, event, version.confirmed_until)
-    return Stream(decision.state, holdings, exposures, total, base=base), finding, changes
+        exposures, total = _exposures(
+            changes, stream, snapshot, assets, missing, event, version.confirmed_until
+        )
+    return Stream(decision.state, holdings, exposures, total, assets=newest, base=base), finding, changes
 
 
 def _compared(
-    known: Mapping[str, Holding], snapshot: BalanceSnapshot
-) -> tuple[list[tuple[str, Holding]], Collection[str]]:
-    """The assets that differ from the known ones, in order; and the known ones that are no longer named."""
+    stream: Stream, snapshot: BalanceSnapshot
+) -> tuple[Sequence[Asset], list[tuple[str, Holding]], Collection[str]]:
+    """The assets that may differ from the newest version; those that do, in order, with those that are no
+    longer named; and the known ones that are not named.
+    """
+    known = stream.holdings
+    moved = _moved(stream.assets, snapshot.assets)
+    assets = snapshot.assets if moved is None else moved
     changed: list[tuple[str, Holding]] = []
-    found = 0
-    for asset in snapshot.assets:
+    for asset in assets:
         holding = known.get(asset.name)
-        if holding is not None:
-            found += 1
-            # The decoder keeps what has not changed, so most amounts are the same object.
-            if (
-                (holding.available is asset.available or holding.available == asset.available)
-                and (holding.allocated is asset.allocated or holding.allocated == asset.allocated)
-                and holding.reported
-            ):
-                continue
-        changed.append((asset.name, Holding(asset.available, asset.allocated, True)))
-    if found == len(known):  # nearly always
-        return changed, ()
-    missing = known.keys() - [asset.name for asset in snapshot.assets]
+        # The decoder keeps what has not changed, so most amounts are the same object.
+        if (
+            holding is None
+            or not (holding.available is asset.available or holding.available == asset.available)
+            or not (holding.allocated is asset.allocated or holding.allocated == asset.allocated)
+            or not holding.reported
+        ):
+            changed.append((asset.name, Holding(asset.available, asset.allocated, True)))
+    if moved is not None:  # nearly always
+        return assets, changed, ()
+    missing = known.keys() - [asset.name for asset in assets]
     # Rule 13: an asset that is not named any more is zero from here on, and known to be unreported.
     changed += [(name, _GONE) for name in sorted(missing) if known[name].reported]
-    return changed, missing
+    return assets, changed, missing
+
+
+def _moved(before: tuple[Asset, ...], now: tuple[Asset, ...]) -> Sequence[Asset] | None:
+    """Those that are not the very objects of before; None unless the names and their order are the same."""
+    if len(before) != len(now):
+        return None
+    moved = []
+    for old, new in compress(zip(before, now, strict=True), map(is_not, before, now)):
+        if old.name != new.name:
+            return None
+        moved.append(new)
+    return moved
 
 
 def _shrinks(stream: Stream, snapshot: BalanceSnapshot, missing: Collection[str], rules: Rules) -> bool:
@@ -96,14 +118,14 @@ def _balance_rows(user: str, changed: list[tuple[str, Holding]], version: Waterm
     ]
 
 
-def _has_exposure(snapshot: BalanceSnapshot) -> bool:
+def _has_exposure(snapshot: BalanceSnapshot, assets: Sequence[Asset]) -> bool:
     if (
         snapshot.total_current_exposure is not None
         or snapshot.total_max_exposure is not None
         or snapshot.base_currency is not None
     ):
         return True
-    for asset in snapshot.assets:  # `any` would make a generator for each event
+    for asset in assets:  # noqa: SIM110 - `any` would make a generator for each event
         if asset.current_exposure is not None or asset.max_exposure is not None:
             return True
     return False
@@ -113,13 +135,15 @@ def _exposures(
     changes: list[Change],
     stream: Stream,
     snapshot: BalanceSnapshot,
+    assets: Sequence[Asset],
     missing: Collection[str],
     event: EventKey,
     observed_at: datetime,
 ) -> tuple[Mapping[str, Exposure], ExposureTotal | None]:
     """Exposure moves with prices, so it is recorded as observed, whether or not the sequence moved."""
     known, total = stream.exposures, stream.exposure_total
-    reports = _has_exposure(snapshot)
+    # Where none was ever reported, the assets that have not moved have none.
+    reports = _has_exposure(snapshot, assets if total is None else snapshot.assets)
     if not reports and not missing:
         return known, total  # nearly all of them
     # An asset that is not named any more has none, even if the optional block is not there for the others.

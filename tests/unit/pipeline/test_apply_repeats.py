@@ -238,7 +238,7 @@ def test_a_session_and_a_day_begin_with_a_whole_record(feed: Kept) -> None:
 
 def test_a_restart_knows_no_base(feed: Kept) -> None:
     feed.take(balances(5))
-    streams = {key: replace(stream, base=None) for key, stream in feed.state.streams.items()}
+    streams = {key: replace(stream, assets=(), base=None) for key, stream in feed.state.streams.items()}
     feed.state = replace(feed.state, streams=streams)
 
     assert feed.take(balances(5))[0].base_ordinal is None
