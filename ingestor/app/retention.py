@@ -10,8 +10,9 @@ import psycopg
 
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.partitioning import add_months
-from ingestor.adapters.postgres.pruning import TARGETS, Cuts, counted, emptied, months, removed
+from ingestor.adapters.postgres.pruning import counted, emptied, months, removed
 from ingestor.adapters.postgres.reading import value
+from ingestor.adapters.postgres.retention_rules import TARGETS, Cuts
 from ingestor.app.database import database_beside, looking_at, snapshot
 from ingestor.config import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingestor.adapters.postgres.pruning import TARGETS
+from ingestor.adapters.postgres.retention_rules import TARGETS
 from ingestor.app.retention import prune
 from ingestor.config import load
 from tests.support.daemon import command, surroundings

@@ -1,42 +1,27 @@
 # ruff: noqa: E501, S608 - SQL, of constants only
-"""Which rows of one account may go, by the settings of `[retention]`, and removing them in small transactions.
+"""Removes the rows that `retention_rules` lets go, in small transactions.
 
 All is found in one snapshot, and removed by the rows' addresses, which cannot be given to other rows while the
 snapshot lives. Nothing but deleted rows is locked. Where tables are partitioned, a month of which few rows stay is
-emptied at once instead, after the snapshot. Never removed: what is current, what holds at the cut, and the
-records that are the evidence of the current state, of open gaps, pending confirmations, dead letters and epochs.
+emptied at once instead, after the snapshot.
 """
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
 
 import psycopg
 
 from ingestor.adapters.postgres.reading import value
+from ingestor.adapters.postgres.retention_rules import FOUND_BY, TARGETS, Cuts, Target, parameters, query
 
 BATCH_ROWS = 5_000
-
-Cuts = dict[str, datetime | None]
-"""By setting: the moment before which rows may go; None: never."""
-
-
-class Target(NamedTuple):
-    """Rows of one table that go by the same rule."""
-
-    table: str
-    settings: tuple[str, ...]
-    """Any of these has them removed."""
-    found: str
-    """What follows `SELECT ... FROM`: gives `doomed`, with the cuts as parameters."""
 
 
 def counted(connection: psycopg.Connection, account: str, cuts: Cuts, target: Target) -> Counter[int]:
     """How many rows would go, by the partition in which they are."""
-    query = _query("doomed.tableoid::bigint, count(*)", target, "GROUP BY 1")
-    return Counter(dict(connection.execute(query, _parameters(account, cuts)).fetchall()))
+    counting = query("doomed.tableoid::bigint, count(*)", target, "GROUP BY 1")
+    return Counter(dict(connection.execute(counting, parameters(account, cuts)).fetchall()))
 
 
 def removed(
@@ -58,9 +43,7 @@ def removed(
     """
     done = 0
     with looking.cursor("prune") as cursor:
-        cursor.execute(
-            _query("doomed.tableoid::bigint, doomed.ctid::text", target), _parameters(account, cuts)
-        )
+        cursor.execute(query("doomed.tableoid::bigint, doomed.ctid::text", target), parameters(account, cuts))
         while batch := cursor.fetchmany(BATCH_ROWS):
             for part in {oid for oid, _ in batch if oid not in but}:
                 addresses = [address for oid, address in batch if oid == part]
@@ -104,8 +87,8 @@ def months(
         name, file = described
         rows = value(connection, f"SELECT count(*) FROM {name}")
         if rows - doomed <= BATCH_ROWS:
-            query = _kept(name, part, targets[table])
-            kept = [address for (address,) in connection.execute(query, _parameters(account, cuts))]
+            staying = _kept(name, part, targets[table])
+            kept = [address for (address,) in connection.execute(staying, parameters(account, cuts))]
             chosen.append(Month(part, table, file, rows, kept))
     return chosen
 
@@ -121,7 +104,7 @@ _OVER = r"""
 def _kept(name: str, part: int, targets: list[Target]) -> bytes:
     going = " UNION ALL ".join(f"SELECT doomed.tableoid, doomed.ctid FROM {each.found}" for each in targets)
     return (
-        f"{_COMMON} SELECT kept.ctid::text FROM {name} AS kept WHERE NOT EXISTS ("
+        f"{FOUND_BY} SELECT kept.ctid::text FROM {name} AS kept WHERE NOT EXISTS ("
         f"SELECT FROM ({going}) AS doomed WHERE doomed.tableoid = {part} AND doomed.ctid = kept.ctid)"
     ).encode()
 
@@ -136,194 +119,12 @@ def emptied(connection: psycopg.Connection, month: Month) -> int:
         connection: in autocommit, with nothing of ours in another transaction that has read the month.
     """
     try:
-        query = "SELECT ingest.empty_month($1::bigint::oid::regclass, $2::bigint::oid, $3, $4::tid[])"
-        done = value(connection, query, month.part, month.file, month.rows, month.kept)
+        emptying = "SELECT ingest.empty_month($1::bigint::oid::regclass, $2::bigint::oid, $3, $4::tid[])"
+        done = value(connection, emptying, month.part, month.file, month.rows, month.kept)
     except psycopg.errors.LockNotAvailable:
         done = False
     return month.rows - len(month.kept) if done else 0
 
-
-def _query(what: str, target: Target, more: str = "") -> bytes:
-    return f"{_COMMON} SELECT {what} FROM {target.found} {more}".encode()
-
-
-def _parameters(account: str, cuts: Cuts) -> dict[str, object]:
-    return {"account": account, **cuts}
-
-
-_COMMON = """
-WITH cut AS (
-    SELECT %(account)s::text AS account, %(duplicates_days)s::timestamptz AS duplicates,
-        %(records_days)s::timestamptz AS records, %(requests_days)s::timestamptz AS requests,
-        %(history_days)s::timestamptz AS history
-),
-version_floor AS MATERIALIZED (
-    SELECT DISTINCT ON (v.kind, v.user_id) v.*
-    FROM cut JOIN ingest.version AS v ON v.account = cut.account
-    WHERE v.valid_from <= cut.history AND v.recorded_at <= cut.history
-    ORDER BY v.kind, v.user_id, v.valid_from DESC, v.epoch DESC, v.sequence DESC, v.revision DESC
-),
-balance_floor AS MATERIALIZED (
-    SELECT DISTINCT ON (b.user_id, b.asset) b.*
-    FROM version_floor AS f JOIN ingest.balance AS b ON b.account = f.account AND b.user_id = f.user_id
-    WHERE f.kind = 'balances' AND (b.valid_from, b.epoch, b.sequence, b.revision)
-        <= (f.valid_from, f.epoch, f.sequence, f.revision)
-    ORDER BY b.user_id, b.asset, b.valid_from DESC, b.epoch DESC, b.sequence DESC, b.revision DESC
-),
-pair_floor AS MATERIALIZED (
-    SELECT DISTINCT ON (p.name) p.*
-    FROM version_floor AS f JOIN ingest.pair AS p ON p.account = f.account
-    WHERE f.kind = 'pairs' AND (p.valid_from, p.epoch, p.sequence, p.revision)
-        <= (f.valid_from, f.epoch, f.sequence, f.revision)
-    ORDER BY p.name, p.valid_from DESC, p.epoch DESC, p.sequence DESC, p.revision DESC
-),
-exposure_floor AS MATERIALIZED (
-    SELECT DISTINCT ON (e.user_id, e.asset) e.*
-    FROM cut JOIN ingest.exposure AS e ON e.account = cut.account
-    WHERE e.observed_at <= cut.history AND e.recorded_at <= cut.history
-    ORDER BY e.user_id, e.asset, e.observed_at DESC, e.session_id DESC, e.ordinal DESC, e.position DESC
-),
-total_floor AS MATERIALIZED (
-    SELECT DISTINCT ON (t.user_id) t.*
-    FROM cut JOIN ingest.exposure_total AS t ON t.account = cut.account
-    WHERE t.observed_at <= cut.history AND t.recorded_at <= cut.history
-    ORDER BY t.user_id, t.observed_at DESC, t.session_id DESC, t.ordinal DESC, t.position DESC
-),
--- The currency of the exposures that hold at the cut.
-total_of_floor AS MATERIALIZED (
-    SELECT t.*
-    FROM exposure_floor AS e CROSS JOIN LATERAL (
-        SELECT x.* FROM ingest.exposure_total AS x
-        WHERE x.account = e.account AND x.user_id = e.user_id AND x.observed_at <= e.observed_at
-        ORDER BY x.observed_at DESC, x.session_id DESC, x.ordinal DESC, x.position DESC LIMIT 1
-    ) AS t
-),
-last_answer AS MATERIALIZED (
-    SELECT r.command, max(r.requested_at) AS requested_at
-    FROM cut JOIN ingest.request AS r ON r.account = cut.account
-    WHERE r.outcome = 'answered' AND r.ended_at < cut.requests
-    GROUP BY r.command
-),
-current_version AS MATERIALIZED (
-    SELECT 'balances' AS kind, b.*
-    FROM cut JOIN ingest.known_asset AS k ON k.account = cut.account CROSS JOIN LATERAL (
-        SELECT x.user_id, x.valid_from, x.epoch, x.sequence, x.revision FROM ingest.balance AS x
-        WHERE x.account = k.account AND x.user_id = k.user_id AND x.asset = k.asset
-        ORDER BY x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC LIMIT 1
-    ) AS b
-    UNION
-    SELECT 'pairs', '', p.valid_from, p.epoch, p.sequence, p.revision
-    FROM (
-        SELECT DISTINCT ON (x.name) x.* FROM cut JOIN ingest.pair AS x ON x.account = cut.account
-        ORDER BY x.name, x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC
-    ) AS p
-),
-evidence AS MATERIALIZED (
-    SELECT w.session_id, w.ordinal FROM cut JOIN ingest.watermark AS w USING (account)
-    UNION SELECT v.session_id, v.ordinal FROM cut JOIN ingest.version AS v USING (account)
-        JOIN current_version AS c USING (kind, user_id, valid_from, epoch, sequence, revision)
-    UNION SELECT g.session_id, g.ordinal FROM cut JOIN ingest.gap AS g USING (account) WHERE g.ended_at IS NULL
-    UNION SELECT c.session_id, c.ordinal FROM cut JOIN ingest.confirmation AS c USING (account)
-        WHERE c.resolution IS NULL
-    UNION SELECT d.session_id, d.ordinal FROM cut JOIN ingest.dead_letter AS d USING (account)
-    UNION SELECT e.first_evidence_session_id, e.first_evidence_ordinal FROM cut JOIN ingest.epoch AS e USING (account)
-    UNION SELECT e.last_evidence_session_id, e.last_evidence_ordinal FROM cut JOIN ingest.epoch AS e USING (account)
-    UNION (SELECT DISTINCT ON (e.user_id, e.asset) e.session_id, e.ordinal
-        FROM cut JOIN ingest.exposure AS e USING (account)
-        ORDER BY e.user_id, e.asset, e.observed_at DESC, e.session_id DESC, e.ordinal DESC, e.position DESC)
-    UNION (SELECT DISTINCT ON (t.user_id) t.session_id, t.ordinal
-        FROM cut JOIN ingest.exposure_total AS t USING (account)
-        ORDER BY t.user_id, t.observed_at DESC, t.session_id DESC, t.ordinal DESC, t.position DESC)
-),
-old AS (
-    SELECT r.tableoid, r.ctid, r.account, r.session_id, r.ordinal, r.base_ordinal
-    FROM cut JOIN ingest.raw_event AS r ON r.account = cut.account
-    WHERE (
-            r.received_at < cut.records
-            OR r.received_at < cut.duplicates AND NOT EXISTS (
-                SELECT FROM ingest.outcome AS o
-                WHERE o.account = r.account AND o.session_id = r.session_id AND o.ordinal = r.ordinal
-                  AND o.outcome <> 'duplicate'
-            )
-        )
-      AND NOT EXISTS (SELECT FROM evidence AS e WHERE e.session_id = r.session_id AND e.ordinal = r.ordinal)
-),
--- Whole records to which no record refers that stays.
-old_whole AS (
-    SELECT o.* FROM old AS o CROSS JOIN cut
-    WHERE o.base_ordinal IS NULL AND NOT EXISTS (
-        SELECT FROM ingest.raw_event AS r
-        WHERE r.account = o.account AND r.session_id = o.session_id AND r.base_ordinal = o.ordinal
-          AND (
-              r.received_at >= greatest(cut.records, cut.duplicates)
-              OR EXISTS (SELECT FROM evidence AS e WHERE e.session_id = r.session_id AND e.ordinal = r.ordinal)
-          )
-    )
-)
-"""
-
-_RECORDS = ("duplicates_days", "records_days")
-_BELOW = "(doomed.valid_from, doomed.epoch, doomed.sequence, doomed.revision) < (f.valid_from, f.epoch, f.sequence, f.revision)"
-_EARLIER = "(doomed.observed_at, doomed.session_id, doomed.ordinal, doomed.position) < (f.observed_at, f.session_id, f.ordinal, f.position)"
-
-TARGETS = (
-    # Records that refer to others go before those, and outcomes before their records: where it is interrupted, what
-    # is left is whole, and the next call goes on.
-    Target("raw_event", _RECORDS, "old AS doomed WHERE doomed.base_ordinal IS NOT NULL"),
-    Target(
-        "outcome",
-        _RECORDS,
-        "ingest.outcome AS doomed JOIN old_whole USING (account, session_id, ordinal) "
-        "WHERE doomed.valid_from IS NULL",
-    ),
-    Target("raw_event", _RECORDS, "old_whole AS doomed"),
-    Target(
-        "request",
-        ("requests_days",),
-        "ingest.request AS doomed JOIN cut ON cut.account = doomed.account "
-        "WHERE doomed.outcome IS NOT NULL AND doomed.ended_at < cut.requests AND NOT EXISTS ("
-        "SELECT FROM last_answer AS l WHERE l.command = doomed.command AND l.requested_at = doomed.requested_at)",
-    ),
-    Target(
-        "outcome",
-        ("history_days",),
-        # Not the outcome of a record that stays: what refers to that record is shown by it.
-        "ingest.outcome AS doomed JOIN version_floor AS f USING (account, kind, user_id) "
-        f"WHERE doomed.valid_from IS NOT NULL AND {_BELOW} "
-        "AND NOT EXISTS (SELECT FROM ingest.raw_event AS r WHERE r.account = doomed.account "
-        "AND r.session_id = doomed.session_id AND r.ordinal = doomed.ordinal AND NOT EXISTS ("
-        "SELECT FROM old_whole AS o WHERE o.session_id = r.session_id AND o.ordinal = r.ordinal)) "
-        "AND NOT EXISTS (SELECT FROM balance_floor AS b WHERE doomed.kind = 'balances' "
-        "AND (b.user_id, b.valid_from, b.epoch, b.sequence, b.revision) "
-        "= (doomed.user_id, doomed.valid_from, doomed.epoch, doomed.sequence, doomed.revision)) "
-        "AND NOT EXISTS (SELECT FROM pair_floor AS p WHERE doomed.kind = 'pairs' "
-        "AND (p.valid_from, p.epoch, p.sequence, p.revision) "
-        "= (doomed.valid_from, doomed.epoch, doomed.sequence, doomed.revision))",
-    ),
-    Target(
-        "balance",
-        ("history_days",),
-        f"ingest.balance AS doomed JOIN balance_floor AS f USING (account, user_id, asset) WHERE {_BELOW}",
-    ),
-    Target(
-        "pair",
-        ("history_days",),
-        f"ingest.pair AS doomed JOIN pair_floor AS f USING (account, name) WHERE {_BELOW}",
-    ),
-    Target(
-        "exposure_total",
-        ("history_days",),
-        f"ingest.exposure_total AS doomed JOIN total_floor AS f USING (account, user_id) WHERE {_EARLIER} "
-        "AND NOT EXISTS (SELECT FROM total_of_floor AS t "
-        "WHERE (t.user_id, t.observed_at, t.session_id, t.ordinal, t.position) "
-        "= (doomed.user_id, doomed.observed_at, doomed.session_id, doomed.ordinal, doomed.position))",
-    ),
-    Target(
-        "exposure",
-        ("history_days",),
-        f"ingest.exposure AS doomed JOIN exposure_floor AS f USING (account, user_id, asset) WHERE {_EARLIER}",
-    ),
-)
 
 _DELETE = {
     each.table: f"DELETE FROM ingest.{each.table} WHERE tableoid = %s AND ctid = ANY (%s::tid[])".encode()
