@@ -1,13 +1,33 @@
 """Fixtures that more than one kind of test needs. Nothing starts before a test uses it."""
 
+import logging
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
 
 import pytest
+import structlog
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.logs.output import LineHandler
 from tests.support.postgres import database_template, fresh_database, postgres_directory, server_under_test
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Puts back what a command or `logs.configure` changes in this process, or the next test meets it."""
+    root = logging.getLogger()
+    before = (root.level, sys.excepthook, threading.excepthook, sys.unraisablehook)
+    yield
+    logging.captureWarnings(capture=False)
+    root.setLevel(before[0])
+    for handler in [handler for handler in root.handlers if isinstance(handler, LineHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+    sys.excepthook, threading.excepthook, sys.unraisablehook = before[1:]
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
@@ -21,7 +20,6 @@ from typing_extensions import override
 from ingestor import logs
 from ingestor.domain.redaction import Redactor
 from ingestor.domain.scrub import MASK
-from ingestor.logs.output import LineHandler
 from ingestor.logs.rendering import MAX_BYTES, as_json, printable
 from tests.support.log_events import LOG_EVENTS
 
@@ -30,19 +28,9 @@ SECRET = 'ky/A1+b2"C3 d4%E5=canary'
 
 
 @pytest.fixture(autouse=True)
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts back what `configure` changes in the process."""
-    root = logging.getLogger()
-    before = (root.level, sys.excepthook, threading.excepthook, sys.unraisablehook)
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is known to this process."""
     monkeypatch.setattr("ingestor.logs.redaction._of_this_process", Redactor())
-    yield
-    logging.captureWarnings(capture=False)
-    root.setLevel(before[0])
-    for handler in [handler for handler in root.handlers if isinstance(handler, LineHandler)]:
-        root.removeHandler(handler)
-        handler.close()
-    sys.excepthook, threading.excepthook, sys.unraisablehook = before[1:]
-    structlog.reset_defaults()
 
 
 @pytest.fixture
