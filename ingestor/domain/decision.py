@@ -75,11 +75,6 @@ class Incoming(Struct, frozen=True, gc=False):
     requested: int | None
     """Arrival number of the request that this snapshot answers; None for a push."""
 
-    @property
-    def origin(self) -> Origin:
-        """How it came."""
-        return Origin.PUSHED if self.requested is None else Origin.ANSWERED
-
     def is_fresh(self, arrival: int) -> bool:
         """Whether it answers a request that was sent after that arrival."""
         return self.requested is not None and self.requested > arrival

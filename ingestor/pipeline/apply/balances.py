@@ -68,38 +68,29 @@ def _compared(
     """The assets that may differ from the newest version; those that do, in order, with those that are no
     longer named; and the known ones that are not named.
     """
-    known = stream.holdings
-    moved = _moved(stream.assets, snapshot.assets)
-    assets = snapshot.assets if moved is None else moved
+    before, assets = stream.assets, snapshot.assets
     changed: list[tuple[str, Holding]] = []
+    if before and len(before) == len(assets):  # nearly always, with the same names
+        read_anew = []
+        # The decoder keeps an asset that has not changed, so most are the very same objects.
+        for old, new in compress(zip(before, assets, strict=True), map(is_not, before, assets)):
+            if old.name != new.name:
+                break
+            read_anew.append(new)
+            if old.available != new.available or old.allocated != new.allocated:
+                changed.append((new.name, Holding(new.available, new.allocated, True)))
+        else:
+            return read_anew, changed, ()
+        changed = []
+    known = stream.holdings
     for asset in assets:
-        holding = known.get(asset.name)
-        # The decoder keeps what has not changed, so most amounts are the same object.
-        if (
-            holding is None
-            or not (holding.available is asset.available or holding.available == asset.available)
-            or not (holding.allocated is asset.allocated or holding.allocated == asset.allocated)
-            or not holding.reported
-        ):
-            changed.append((asset.name, Holding(asset.available, asset.allocated, True)))
-    if moved is not None:  # nearly always
-        return assets, changed, ()
+        now = Holding(asset.available, asset.allocated, True)
+        if known.get(asset.name) != now:
+            changed.append((asset.name, now))
     missing = known.keys() - [asset.name for asset in assets]
     # Rule 13: an asset that is not named any more is zero from here on, and known to be unreported.
     changed += [(name, _GONE) for name in sorted(missing) if known[name].reported]
     return assets, changed, missing
-
-
-def _moved(before: tuple[Asset, ...], now: tuple[Asset, ...]) -> Sequence[Asset] | None:
-    """Those that are not the very objects of before; None unless the names and their order are the same."""
-    if len(before) != len(now):
-        return None
-    moved = []
-    for old, new in compress(zip(before, now, strict=True), map(is_not, before, now)):
-        if old.name != new.name:
-            return None
-        moved.append(new)
-    return moved
 
 
 def _shrinks(stream: Stream, snapshot: BalanceSnapshot, missing: Collection[str], rules: Rules) -> bool:
@@ -111,10 +102,11 @@ def _shrinks(stream: Stream, snapshot: BalanceSnapshot, missing: Collection[str]
 
 
 def _balance_rows(user: str, changed: list[tuple[str, Holding]], version: Watermark) -> list[BalanceRow]:
-    number = version.number
-    place = (version.valid_from, number.epoch, number.sequence, number.revision)
+    number, since = version.number, version.valid_from
+    epoch, sequence, revision = number.epoch, number.sequence, number.revision
     return [
-        BalanceRow(user, name, *place, now.available, now.allocated, now.reported) for name, now in changed
+        BalanceRow(user, name, since, epoch, sequence, revision, now.available, now.allocated, now.reported)
+        for name, now in changed
     ]
 
 

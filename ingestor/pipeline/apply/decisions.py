@@ -1,6 +1,5 @@
 """The rows of a decision on a snapshot: the outcome, the version that it became, and the decision's facts."""
 
-from datetime import datetime
 from typing import assert_never
 
 from ingestor.domain.decision import (
@@ -31,39 +30,24 @@ def record_decision(
     Args:
         stream: before the decision.
     """
-    record, event, before = arrived.record, arrived.event, stream.state.watermark
-    version = decision.state.watermark
+    alone, base, outcome = arrived.alone, stream.base, decision.outcome
+    before, version = stream.state.watermark, decision.state.watermark
     if version is not None and version.event is not incoming.key:
         version = None  # this snapshot has not become one
-    base, changes = stream.base, list[Change]()
-    is_duplicate = decision.outcome is Outcome.DUPLICATE
-    repeat = difference(base, arrived) if is_duplicate else None
+    repeat = difference(base, arrived) if outcome is Outcome.DUPLICATE else None
+    changes: list[Change]
     if repeat is not None:
-        changes.append(repeat)
+        changes = [repeat]
+    elif version is not None:
+        base = alone
+        changes = [_version(arrived, key, before, version, decision)]
     else:
-        if version is not None or (is_duplicate and arrived.alone is not None):
-            base = arrived.alone
-        if arrived.alone is not None:
-            changes.append(whole(record))
-        number = None if version is None else version.number
-        changes.append(
-            OutcomeRow(
-                record.session,
-                record.ordinal,
-                event.position,
-                record.received_at,
-                decision.outcome,
-                None,
-                event.subject,
-                event.client_id,
-                key.kind,
-                key.user_id,
-                None if number is None else number.epoch,
-                _own_sequence(key, incoming) if number is None else number.sequence,
-                None if number is None else number.revision,
-                *(_NO_VERSION if version is None else _version(version, before, incoming, decision)),
-            )
-        )
+        if outcome is Outcome.DUPLICATE and alone is not None:
+            base = alone
+        sequence = incoming.sequence if key.kind is Kind.BALANCES else None
+        changes = [outcome_of(arrived, outcome, None, key, sequence)]
+    if alone is not None and repeat is None:
+        changes.append(whole(arrived.record))
     for fact in decision.facts:
         changes += _fact(arrived, key, fact)
     if decision.degraded:
@@ -73,7 +57,7 @@ def record_decision(
         sequence = version.number.sequence
         skipped = Skipped(sequence - decision.passed_over, sequence - 1, before.confirmed_until)
     if arrived.request is not None and arrived.answers(key.kind) is None:
-        failure = f"answered with {event.subject}"
+        failure = f"answered with {arrived.event.subject}"
     finding = Finding(
         arrived,
         decision.outcome,
@@ -87,19 +71,30 @@ def record_decision(
     return finding, changes, base
 
 
-def _own_sequence(stream: StreamKey, incoming: Incoming) -> int | None:
-    return incoming.sequence if stream.kind is Kind.BALANCES else None
-
-
-_Version = tuple[datetime | None, bool | None, Origin | None, int | None, datetime | None]
-_NO_VERSION: _Version = (None, None, None, None, None)
-
-
 def _version(
-    version: Watermark, before: Watermark | None, incoming: Incoming, decision: Decision
-) -> _Version:
-    until = None if before is None else min(before.confirmed_until, version.valid_from)
-    return version.valid_from, version.deleted, incoming.origin, decision.passed_over, until
+    arrived: Arrived, key: StreamKey, before: Watermark | None, version: Watermark, decision: Decision
+) -> OutcomeRow:
+    record, event, number, since = arrived.record, arrived.event, version.number, version.valid_from
+    return OutcomeRow(
+        record.session,
+        record.ordinal,
+        event.position,
+        record.received_at,
+        decision.outcome,
+        None,
+        event.subject,
+        event.client_id,
+        key.kind,
+        key.user_id,
+        number.epoch,
+        number.sequence,
+        number.revision,
+        since,
+        version.deleted,
+        Origin.PUSHED if arrived.answers(key.kind) is None else Origin.ANSWERED,
+        decision.passed_over,
+        None if before is None else min(before.confirmed_until, since),
+    )
 
 
 def _fact(arrived: Arrived, stream: StreamKey, fact: Fact) -> list[Change]:
@@ -169,8 +164,28 @@ def _epoch(arrived: Arrived, stream: StreamKey, opened: EpochOpened) -> list[Cha
     return [row, Notice("epoch_opened", facts)]
 
 
-def outcome_of(arrived: Arrived, outcome: Outcome, reason: str) -> OutcomeRow:
-    """The outcome of an event that belongs to no stream."""
+def outcome_of(
+    arrived: Arrived,
+    outcome: Outcome,
+    reason: str | None,
+    stream: StreamKey | None = None,
+    sequence: int | None = None,
+) -> OutcomeRow:
+    """The outcome of an event that has become no version."""
     record, event = arrived.record, arrived.event
-    place = (record.session, record.ordinal, event.position, record.received_at)
-    return OutcomeRow(*place, outcome, reason, event.subject, event.client_id, None, None, None, None, None)
+    kind, user = (None, None) if stream is None else (stream.kind, stream.user_id)
+    return OutcomeRow(
+        record.session,
+        record.ordinal,
+        event.position,
+        record.received_at,
+        outcome,
+        reason,
+        event.subject,
+        event.client_id,
+        kind,
+        user,
+        None,
+        sequence,
+        None,
+    )

@@ -5,7 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from ingestor.domain.decision import Origin, Outcome, Policy, Step
 from ingestor.domain.requests import Command
@@ -358,6 +358,14 @@ def test_an_emptied_list_waits_whatever_share_may_go(share: float, before: dict[
 
     assert (outcomes(pending), outcomes(agreed)) == (["pending"], ["applied"])
     assert holdings(feed.stream()) == {}
+
+
+def test_an_emptied_list_waits_also_where_a_restart_has_loaded_what_was_there(feed: Feed) -> None:
+    feed.apply(feed.received(balances(5, WIDE)))
+    streams = {key: replace(stream, assets=(), base=None) for key, stream in feed.state.streams.items()}
+    feed.state = replace(feed.state, streams=streams)
+
+    assert outcomes(feed.apply(feed.received(balances(6, {})))) == ["pending"]
 
 
 def test_what_is_empty_already_can_lose_nothing(feed: Feed) -> None:
