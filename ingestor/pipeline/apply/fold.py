@@ -25,7 +25,7 @@ from ingestor.pipeline.apply.decisions import outcome_of
 from ingestor.pipeline.apply.finding import Arrived, Finding
 from ingestor.pipeline.apply.pairs import apply_pairs
 from ingestor.pipeline.apply.positions import advance_sessions, watermark_rows
-from ingestor.pipeline.apply.repeats import whole
+from ingestor.pipeline.apply.repeats import Repeat, repeat_of, whole
 from ingestor.pipeline.apply.rules import Rules
 from ingestor.pipeline.batch import Batch, Change, Notice
 from ingestor.pipeline.rows import DeadLetterRow
@@ -37,9 +37,15 @@ _KIND_OF_SUBJECT = {"account.balances.snapshot": Kind.BALANCES, "execution.pairs
 def fold(state: State, items: Sequence[Decoded | Fact], rules: Rules) -> tuple[State, Batch]:
     """Apply items in their order of arrival; the state after them, and the rows of one transaction."""
     after, changes = state, list[Change]()
+    repeat: Repeat | None = None
     for item in items:
+        if repeat is not None and isinstance(item, Decoded) and repeat.comes_again(item.record):
+            changes.append(replace(repeat.row, ordinal=item.record.ordinal))
+            after = replace(after, arrivals=after.arrivals + 1)
+            continue
         after, more = apply(after, item, rules)
         changes += more
+        repeat = repeat_of(item, more)
     sessions, ended, session_rows = advance_sessions(state, items, rules.software_version)
     changes += session_rows
     changes += watermark_rows(state, after)

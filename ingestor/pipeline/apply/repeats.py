@@ -5,10 +5,13 @@ stream in one run of bytes refers to that record, and stores only the run. So do
 our request's id as well, which is stored as a number.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
-from ingestor.domain.records import Decoded, Record
+from ingestor.domain.records import Decoded, Fact, Record
 from ingestor.pipeline.apply.finding import Arrived
+from ingestor.pipeline.batch import Change
 from ingestor.pipeline.rows import RawEventRow
 
 
@@ -52,6 +55,34 @@ def difference(base: Decoded | None, arrived: Arrived) -> RawEventRow | None:
         head,
         request_id,
     )
+
+
+class Repeat(NamedTuple):
+    """A record that refers to another one, and whose row is all that it has led to.
+
+    It may have moved the time until which its stream is confirmed, to its own receipt. After that, the same
+    bytes at the same time have nothing left to change: a flood of them needs no decision for each.
+    """
+
+    record: Record
+    row: RawEventRow
+
+    def comes_again(self, record: Record) -> bool:
+        """Whether that record has its bytes and its time of receipt, in the same session."""
+        mine = self.record
+        return (
+            record.raw == mine.raw
+            and record.received_at == mine.received_at
+            and record.session is mine.session
+        )
+
+
+def repeat_of(item: Decoded | Fact, changes: Sequence[Change]) -> Repeat | None:
+    """The item as a `Repeat`, if it is one with these changes."""
+    if len(changes) != 1 or not isinstance(item, Decoded):
+        return None
+    (row,) = changes
+    return Repeat(item.record, row) if isinstance(row, RawEventRow) and row.base_ordinal is not None else None
 
 
 def _is_of(base: Decoded, arrived: Arrived) -> bool:

@@ -257,3 +257,56 @@ def test_a_conflict_that_is_confirmed_by_a_repeat_keeps_its_rows(feed: Kept) -> 
     third = str(UUID(int=3))
     feed.apply(feed.requested(third))
     assert feed.take(balances(5, {"BTC": 9}, client_id=third))[0].base_ordinal == row.ordinal
+
+
+def flood(feed: Kept, *records: Record) -> list[tuple[str, int | None]]:
+    """Outcome and base of each of them, applied in one batch; as if each had been applied by itself."""
+    single = Kept()
+    single.state, single.decoder = feed.state, feed.decoder
+    batch, parts = feed.apply(*records), [single.apply(record) for record in records]
+    assert feed.state.streams == single.state.streams
+    assert feed.state.arrivals == single.state.arrivals
+    raw = batch.all(RawEventRow)
+    assert raw == [row for part in parts for row in part.all(RawEventRow)]
+    rows = {row.ordinal: row.outcome.value for row in batch.all(OutcomeRow)}
+    assert rows == {row.ordinal: row.outcome.value for part in parts for row in part.all(OutcomeRow)}
+    return [(rows.get(row.ordinal, "-"), row.base_ordinal) for row in raw]
+
+
+def test_a_flood_of_one_moment_refers_to_the_first_record(feed: Kept) -> None:
+    raw = balances(5)
+    records = [feed.received(raw), *(feed.received(raw, later=0.0) for _ in range(4))]
+
+    assert flood(feed, *records, feed.received(raw)) == [("applied", None), *[("-", 1)] * 5]
+    assert feed.stream().state.watermark.confirmed_until == feed.now  # type: ignore[union-attr]
+
+
+def test_in_one_moment_another_record_is_no_repeat(feed: Kept) -> None:
+    def now(sequence: int) -> Record:
+        return feed.received(balances(sequence), later=0.0)
+
+    records = [now(5), now(5), now(5), now(4), now(5), now(6), now(5), now(6), now(6)]
+    assert flood(feed, *records) == [
+        *(("applied", None), ("-", 1), ("-", 1), ("stale", None), ("-", 1)),
+        *(("applied", None), ("stale", None), ("-", 6), ("-", 6)),
+    ]
+
+
+def test_in_one_moment_a_repeat_that_ended_something_is_not_the_pattern_of_the_next(feed: Kept) -> None:
+    """The first answer ends the request; the later ones are answers to nothing that is open."""
+    feed.answer(FIRST, balances(5, client_id=FIRST))
+    feed.apply(feed.requested(SECOND))
+    records = [feed.received(balances(5, client_id=SECOND), later=0.0) for _ in range(4)]
+
+    assert flood(feed, *records) == [("-", 1)] * 4
+
+
+def test_in_one_moment_another_session_has_its_own_first_record(feed: Kept) -> None:
+    feed.take(balances(5))
+    records = [feed.received(balances(5), later=0.0) for _ in range(2)]
+    feed.apply(feed.opened(OTHER))
+    feed.take(balances(5))
+    records.append(replace(records[0], session=OTHER, ordinal=2))
+
+    assert flood(feed, *records) == [("duplicate", None), ("-", 2), ("duplicate", None)]
+    assert feed.state.sessions[OTHER].committed_ordinal == 2
