@@ -57,7 +57,7 @@ def test_every_message_arrives_whole_and_in_order(
     messages, pings, pieces = arriving
     received: list[bytes | Oversized] = []
     control: list[Frame] = []
-    reader = MessageReader(_LIMIT, 100, received.append, control.append)
+    reader = MessageReader(_LIMIT, 100, received.extend, control.append)
     for piece in pieces:
         reader.feed(piece)
 

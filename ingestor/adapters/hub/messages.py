@@ -7,7 +7,7 @@ UTF-8 costs one record and not the link.
 """
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from websockets.exceptions import ProtocolError
@@ -44,7 +44,7 @@ class MessageReader:
     """The incoming side of one WebSocket, without its socket.
 
     Args:
-        on_message: called with each data message, in order.
+        on_messages: called with the data messages, in order.
         on_control: called with each ping, pong and close frame, also between the fragments of a message.
     """
 
@@ -52,13 +52,13 @@ class MessageReader:
         self,
         message_limit: int,
         head_limit: int,
-        on_message: Callable[[bytes | Oversized], None],
+        on_messages: Callable[[Sequence[bytes | Oversized]], None],
         on_control: Callable[[Frame], None],
     ) -> None:
         self._limit = message_limit
         self._most = min(_MOST_TIMES_THE_LIMIT * message_limit, _MOST_BYTES)
         self._head_limit = head_limit
-        self._on_message = on_message
+        self._on_messages = on_messages
         self._on_control = on_control
         self._buffer = bytearray()
         self._parts: list[bytes] = []
@@ -75,18 +75,20 @@ class MessageReader:
 
     def _take_plain_texts(self) -> None:
         """Nearly all frames are short texts that have arrived whole; they need no parser (decision 0009)."""
-        buffer, at, end = self._buffer, 0, len(self._buffer)
-        while at + _PLAIN_HEADER <= end and buffer[at] == _WHOLE_TEXT:
-            length, begin = buffer[at + 1], at + 2
-            if length == _16_BITS_FOLLOW:
-                length, begin = buffer[at + 2] << 8 | buffer[at + 3], at + _PLAIN_HEADER
-            elif length > _16_BITS_FOLLOW:  # longer, or masked
-                break
-            if length > self._limit or begin + length > end:
-                break
-            at = begin + length
-            self._on_message(bytes(buffer[begin:at]))
-        del buffer[:at]
+        at, end, limit, texts = 0, len(self._buffer), self._limit, list[bytes]()
+        with memoryview(self._buffer) as data:
+            while at + _PLAIN_HEADER <= end and data[at] == _WHOLE_TEXT:
+                length, begin = data[at + 1], at + 2
+                if length == _16_BITS_FOLLOW:
+                    length, begin = data[at + 2] << 8 | data[at + 3], at + _PLAIN_HEADER
+                elif length > _16_BITS_FOLLOW:  # longer, or masked
+                    break
+                if length > limit or begin + length > end:
+                    break
+                at = begin + length
+                texts.append(bytes(data[begin:at]))
+        del self._buffer[:at]
+        self._on_messages(texts)
 
     def _read_frames(self) -> Generator[None, None, None]:
         while True:
@@ -142,7 +144,7 @@ class MessageReader:
         if frame.fin:
             parts, overflow = self._parts, self._overflow
             self._parts, self._overflow, self._size = [], None, 0
-            self._on_message(b"".join(parts) if overflow is None else overflow.end())
+            self._on_messages([b"".join(parts) if overflow is None else overflow.end()])
 
     def _begin_overflow(self) -> "_Overflow":
         if self._overflow is None:

@@ -88,8 +88,24 @@ class Receiver:
         """Bytes came in: the messages that they complete have this time."""
         self._received_at = self._now()
 
-    def message(self, frame: bytes | Oversized) -> None:
-        """Split one message. Raises LinkFailure on a refused handshake or a Close record."""
+    def messages(self, frames: Sequence[bytes | Oversized]) -> None:
+        """Split messages. Raises LinkFailure on a refused handshake or a Close record."""
+        session, at, longest = self._session, self._received_at, self._limits.record_bytes
+        for frame in frames:
+            if (
+                self._handshake_done
+                and not self._begun
+                and isinstance(frame, bytes)
+                and frame.startswith(_INVOCATION_HEAD)
+                and frame.find(_END) == (size := len(frame) - 1) <= longest
+            ):  # one invocation, as nearly all are
+                self.heard_at = at
+                self.ordinal += 1
+                self._pending.append(Record(session, self.ordinal, at, frame[:-1], size))
+            else:
+                self._message(frame)
+
+    def _message(self, frame: bytes | Oversized) -> None:
         if not self._handshake_done:
             if isinstance(frame, Oversized):
                 raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "the answer to the handshake is too long")
@@ -98,9 +114,6 @@ class Receiver:
             self._give_begun()
             self.heard_at = self._received_at
             self._give(frame.head, frame.size, frame.sha256)
-            return
-        if frame.find(_END) == len(frame) - 1 > 0 and not self._begun:  # one record, as hubs mostly send them
-            self._piece(frame[:-1])
             return
         *whole, rest = frame.split(_END)
         if self._begun:

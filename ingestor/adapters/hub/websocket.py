@@ -58,7 +58,9 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         self._on_bytes = on_bytes
         self._report = report
         limits = options.limits
-        self._reader = MessageReader(limits.message_bytes, limits.head_bytes, receiver.message, self._control)
+        self._reader = MessageReader(
+            limits.message_bytes, limits.head_bytes, receiver.messages, self._control
+        )
         self._behind_upgrade = b""
         self._send_lock = threading.Lock()
         self._send_failed = False

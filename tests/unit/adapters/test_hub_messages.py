@@ -16,7 +16,7 @@ class Reading:
 
     def __init__(self, limit: int = 100_000) -> None:
         self.seen: list[object] = []
-        self.reader = MessageReader(limit, 10, self.seen.append, lambda each: self.seen.append(each.opcode))
+        self.reader = MessageReader(limit, 10, self.seen.extend, lambda each: self.seen.append(each.opcode))
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 255, 256, 65_535, 65_536])
