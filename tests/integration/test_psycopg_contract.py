@@ -61,4 +61,4 @@ def test_rows_that_are_packed_ahead_are_what_psycopg_would_send(database: str) -
         copy.set_types(into.types)
         for each in some:
             copy.write_row(("main", *astuple(each)))
-    assert Packer("main").pack(into, some) == written.getvalue()
+    assert b"".join(Packer("main").pack(into, some)) == written.getvalue()

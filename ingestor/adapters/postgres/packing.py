@@ -27,6 +27,8 @@ from ingestor.adapters.postgres import statements
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
+_PIECE_BYTES = 64 * 1024
+"""What grows to megabytes is copied again and again, which cost a tenth of the throughput at fifty assets."""
 _REMEMBERED = 10_000
 """Values; a batch of a thousand events has a few thousand different times, each many times over."""
 
@@ -60,8 +62,8 @@ class Packer:
         self.adapters.register_dumper(bytes, BytesBinaryDumper)
         self._account = (account,)
 
-    def pack(self, into: statements.Copy, rows: Sequence[Any]) -> bytes:
-        """The data of one COPY, header and trailer included.
+    def pack(self, into: statements.Copy, rows: Sequence[Any]) -> list[bytearray]:
+        """The data of one COPY in pieces, header and trailer included.
 
         Raises:
             psycopg.Error, OverflowError, UnicodeError: a value that no column of that type holds.
@@ -70,7 +72,11 @@ class Packer:
         oids = [psycopg.adapters.types.get_oid(each) for each in into.types]
         transformer.set_dumper_types(oids, Format.BINARY)
         packed = bytearray(_HEADER)
+        pieces = [packed]
         for row in rows:
+            if len(packed) > _PIECE_BYTES:
+                packed = bytearray()
+                pieces.append(packed)
             format_row_binary(self._account + astuple(row), transformer, packed)
         packed += _TRAILER
-        return bytes(packed)
+        return pieces

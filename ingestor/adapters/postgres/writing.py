@@ -39,8 +39,8 @@ def write(connection: psycopg.Connection, account: str, batch: Batch) -> None:
             return
         with connection.transaction():
             _at_once(cursor, account, {row: some for row, some in rows.items() if row not in copied})
-            for row, data in batch.prepared or _packed(Packer(account), copied):
-                _copy(cursor, statements.COPIES[row], data)
+            for row, pieces in batch.prepared or _packed(Packer(account), copied):
+                _copy(cursor, statements.COPIES[row], pieces)
 
 
 def prepare(packer: Packer, batch: Batch) -> None:
@@ -51,7 +51,7 @@ def prepare(packer: Packer, batch: Batch) -> None:
             batch.prepared = _packed(packer, copied)
 
 
-def _packed(packer: Packer, copied: Rows) -> list[tuple[type[Any], bytes]]:
+def _packed(packer: Packer, copied: Rows) -> list[tuple[type[Any], list[bytearray]]]:
     return [(row, packer.pack(statements.COPIES[row], some)) for row, some in copied.items()]
 
 
@@ -121,8 +121,9 @@ _HALVES = {row: _halves(row, change.each) for row, change in statements.CHANGES.
 """Of a row: what gets the columns that all may share, and what makes the rest."""
 
 
-def _copy(cursor: psycopg.Cursor[Any], into: statements.Copy, data: bytes) -> None:
+def _copy(cursor: psycopg.Cursor[Any], into: statements.Copy, pieces: Sequence[bytearray]) -> None:
     # An int above its column's four bytes would be cut without a word, so whatever is counted there has its
     # limit where it is counted: revisions in the sequencer, bytes at the socket, positions in the decoder.
     with cursor.copy(into.statement) as copy:
-        copy.write(data)
+        for piece in pieces:
+            copy.write(piece)
