@@ -40,7 +40,7 @@ def record_decision(
         changes = [repeat]
     elif version is not None:
         base = alone
-        changes = [_version(arrived, key, before, version, decision)]
+        changes = [_version(arrived, key, before, version, incoming, decision)]
     else:
         if outcome is Outcome.DUPLICATE and alone is not None:
             base = alone
@@ -72,7 +72,12 @@ def record_decision(
 
 
 def _version(
-    arrived: Arrived, key: StreamKey, before: Watermark | None, version: Watermark, decision: Decision
+    arrived: Arrived,
+    key: StreamKey,
+    before: Watermark | None,
+    version: Watermark,
+    incoming: Incoming,
+    decision: Decision,
 ) -> OutcomeRow:
     record, event, number, since = arrived.record, arrived.event, version.number, version.valid_from
     return OutcomeRow(
@@ -91,7 +96,7 @@ def _version(
         number.revision,
         since,
         version.deleted,
-        Origin.PUSHED if arrived.answers(key.kind) is None else Origin.ANSWERED,
+        Origin.PUSHED if incoming.requested is None else Origin.ANSWERED,
         decision.passed_over,
         None if before is None else min(before.confirmed_until, since),
     )
