@@ -1,4 +1,4 @@
-"""The package and what else is installed: first, anew over an older version, and off again."""
+"""The package is installed, upgraded and removed; and the same is done without it."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""What an operator does beside a running daemon: look into it, pause it, plan an upgrade, prune."""
+"""What an operator does beside a running daemon: look into it, pause it, reload it, plan an upgrade, prune,
+back up."""
 
 import json
 import re
