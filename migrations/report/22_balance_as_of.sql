@@ -31,7 +31,7 @@ observed_at: Receipt of the version that held.
 valid_from: Since when the asset had these amounts.
 reported: False: the snapshot did not name the asset any more, so it counts as 0.
 confirmed_until: When the hub last confirmed the account''s state of that version, as far as it was known: until then nothing had changed.
-certainty: confirmed: the hub confirmed this state at or after the moment, or pushed the next number in the same session. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: the asset had not been seen yet.';
+certainty: confirmed: the hub confirmed this state at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed it. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: the asset had not been seen yet.';
 
 CREATE FUNCTION report.balance_at_each(instants timestamptz[], known_at timestamptz DEFAULT now())
 RETURNS TABLE (

@@ -68,8 +68,8 @@ BEGIN ATOMIC
         ) AS d (day)
         WHERE extract(isodow FROM d.day) = w.weekday
     ),
-    -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown. There
-    -- may be many of these, and they never overlap: their lengths are summed, and only what lies in an interval with a
+    -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown; lists
+    -- of pairs have no number. There may be many of these, and they never overlap: their lengths are summed, and only what lies in an interval with a
     -- cause of its own is taken apart.
     undated AS MATERIALIZED (
         SELECT a.account, a.kind, a.user_id, v.intervals, v.duration
@@ -80,7 +80,7 @@ BEGIN ATOMIC
             WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
               AND x.valid_from > since AND x.valid_from <= upper(a.span) AND x.recorded_at <= known_at
               AND x.previous_confirmed_until < x.valid_from
-              AND (x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
+              AND (x.kind = 'pairs' OR x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
         ) AS v
         WHERE v.intervals > 0
     ),
@@ -88,8 +88,8 @@ BEGIN ATOMIC
     piece AS MATERIALIZED (
         SELECT
             i.account, i.kind, i.user_id, i.is_gap,
-            v.valid_from <= i.span_until AND (v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0)
-                AND v.recorded_at <= known_at AS is_undated,
+            v.valid_from <= i.span_until AND v.recorded_at <= known_at
+                AND (v.kind = 'pairs' OR v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0) AS is_undated,
             tstzrange(v.previous_confirmed_until, greatest(v.previous_confirmed_until, v.valid_from)) * i.during AS during
         FROM (
             SELECT h.account, h.kind, h.user_id, true AS is_gap, h.during, upper(a.span) AS span_until
@@ -145,8 +145,8 @@ BEGIN ATOMIC
                 LIMIT 1
             ) AS v
             WHERE v.session_id = o.session_id AND v.previous_confirmed_until < o.opened_at
-              AND v.origin = 'pushed' AND v.passed_over = 0 AND v.revision = 0 AND v.recorded_at <= known_at
-              AND o.opened_at >= coalesce((
+              AND v.kind = 'balances' AND v.origin = 'pushed' AND v.passed_over = 0 AND v.revision = 0
+              AND v.recorded_at <= known_at AND o.opened_at >= coalesce((
                   SELECT max(before.opened_at)
                   FROM report.session AS before
                   WHERE before.account = a.account AND before.opened_at <= since
@@ -165,7 +165,7 @@ BEGIN ATOMIC
             ) AS v
             WHERE v.recorded_at <= known_at AND v.previous_confirmed_until < v.valid_from
               AND (
-                  v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0
+                  v.kind = 'pairs' OR v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0
                   OR NOT coalesce((
                       SELECT o.opened_at
                       FROM report.session AS o
