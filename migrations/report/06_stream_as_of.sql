@@ -81,7 +81,7 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (
         SELECT
             CASE
-                WHEN ts > known_at + interval '2 seconds' THEN NULL
+                WHEN (ts <= known_at + interval '2 seconds') IS NOT TRUE THEN NULL
                 WHEN v.valid_from IS NULL THEN 'before_first'
                 WHEN ts <= seen.confirmed_until AND NOT pending.is_pending AND NOT pending.is_contradicted THEN 'confirmed'
                 WHEN EXISTS (
@@ -110,4 +110,5 @@ COMMENT ON FUNCTION report.stream_as_of(timestamptz, timestamptz) IS
     'Which version of each stream held at a moment, as far as it was known at another one, and how sure is that? confirmed: the hub confirmed this version at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed this one; lists of pairs have no number. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: nothing had been seen yet. Null: the moment lies after what was known, by more than two seconds.
 as_of: The moment.
 observed_at: Receipt of the version that held.
-confirmed_until: When the hub last confirmed that version, as far as it was known: until then nothing had changed.';
+confirmed_until: When the hub last confirmed that version, as far as it was known: until then nothing had changed.
+certainty: One of the words above.';

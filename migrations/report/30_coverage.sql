@@ -32,6 +32,7 @@ BEGIN ATOMIC
                 LIMIT 1
             ) AS first_at
         FROM report.stream_as_of(least(known_at, statement_timestamp()), known_at) AS s
+        WHERE isfinite(since) AND until IS NOT NULL AND known_at IS NOT NULL
     ),
     hole AS MATERIALIZED (
         SELECT
@@ -64,7 +65,9 @@ BEGIN ATOMIC
         ) * tstzrange(since, greatest(since, until)) AS during
         FROM report.maintenance_window AS w
         CROSS JOIN LATERAL generate_series(
-            date_trunc('day', since AT TIME ZONE w.zone), until AT TIME ZONE w.zone, interval '1 day'
+            date_trunc('day', CASE WHEN isfinite(since) THEN since AT TIME ZONE w.zone END),
+            least(until, known_at, statement_timestamp()) AT TIME ZONE w.zone,
+            interval '1 day'
         ) AS d (day)
         WHERE extract(isodow FROM d.day) = w.weekday
     ),
@@ -283,7 +286,7 @@ BEGIN ATOMIC
     WHERE NOT isempty(a.span);
 END;
 COMMENT ON FUNCTION report.coverage(timestamptz, timestamptz, timestamptz) IS
-    'For which share of a range was the state of each stream known, and why not for the rest? Known is what report.balance_as_of calls confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now.
+    'For which share of a range was the state of each stream known, and why not for the rest? Known is what report.balance_as_of calls confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now. One without a beginning has no rows.
 cause: known, or why not: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a contradiction waited for confirmation), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
 duration: How much of the range that is.
 share: Its share of the range, from 0 to 1.
@@ -298,7 +301,11 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE SET jit = off
 BEGIN ATOMIC
     SELECT d.day::date, c.*
-    FROM generate_series(first_day::timestamp, last_day::timestamp, interval '1 day') AS d (day)
+    FROM generate_series(
+        CASE WHEN isfinite(first_day) THEN first_day::timestamp END,
+        least(last_day::timestamp, now() AT TIME ZONE zone),
+        interval '1 day'
+    ) AS d (day)
     CROSS JOIN LATERAL report.coverage(
         d.day AT TIME ZONE zone, (d.day + interval '1 day') AT TIME ZONE zone, known_at
     ) AS c
