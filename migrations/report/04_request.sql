@@ -2,8 +2,22 @@ CREATE VIEW report.request AS
 SELECT
     account, request_id, command, cause, attempt, argument_form, session_id, requested_at, outcome, ended_at,
     CASE WHEN outcome = 'answered' THEN ended_at - requested_at END AS latency, answer_ordinal, error, recorded_at,
-    CASE WHEN ended_at IS NOT NULL THEN end_recorded_at END AS end_recorded_at
-FROM ingest.request;
+    CASE WHEN ended_at IS NOT NULL THEN end_recorded_at END AS end_recorded_at,
+    (
+        SELECT e.user_id
+        FROM ingest.event_outcome AS e
+        WHERE e.account = r.account AND e.session_id = r.session_id AND e.ordinal = r.answer_ordinal
+          AND e.request_id = r.request_id::text
+        LIMIT 1
+    ) AS answer_user_id,
+    (
+        SELECT e.outcome = 'duplicate'
+        FROM ingest.event_outcome AS e
+        WHERE e.account = r.account AND e.session_id = r.session_id AND e.ordinal = r.answer_ordinal
+          AND e.request_id = r.request_id::text
+        LIMIT 1
+    ) AS is_repeat
+FROM ingest.request AS r;
 
 COMMENT ON VIEW report.request IS
     'What was requested of the hub, why, and how did it answer?';
@@ -18,6 +32,8 @@ COMMENT ON COLUMN report.request.outcome IS 'How it ended, one word of a fixed s
 COMMENT ON COLUMN report.request.ended_at IS 'Receipt of the answer, or when it was given up.';
 COMMENT ON COLUMN report.request.latency IS 'From sending it to the receipt of the answer.';
 COMMENT ON COLUMN report.request.answer_ordinal IS 'Ordinal of the record that answered.';
+COMMENT ON COLUMN report.request.answer_user_id IS 'The hub''s user that the answer is about; empty for pairs, null where its record is not stored any more.';
+COMMENT ON COLUMN report.request.is_repeat IS 'The answer said the same as was known, and so confirmed it. Null where its record is not stored any more.';
 COMMENT ON COLUMN report.request.error IS 'The hub''s text where it refused.';
 COMMENT ON COLUMN report.request.recorded_at IS 'When the row was first stored.';
 COMMENT ON COLUMN report.request.end_recorded_at IS 'When its end was stored; null while it is open.';

@@ -51,8 +51,12 @@ BEGIN ATOMIC
                 FROM report.request AS r
                 WHERE r.account = s.account
                   AND r.command = CASE s.kind WHEN 'balances' THEN 'GetBalances' ELSE 'GetPairs' END
-                  AND r.outcome = 'answered' AND r.requested_at <= known_at AND r.ended_at <= known_at
-                  AND r.end_recorded_at <= known_at AND r.ended_at <= final.until
+                  AND r.outcome = 'answered' AND r.requested_at <= least(known_at, final.until)
+                  AND r.ended_at <= known_at AND r.end_recorded_at <= known_at
+                  AND r.ended_at BETWEEN v.valid_from AND final.until
+                  -- Not one about another user, or that came after a push and told of what was before it. What is not
+                  -- stored any more is taken for a repeat: there was no other version until then.
+                  AND coalesce(r.is_repeat AND r.answer_user_id = s.user_id, true)
                 ORDER BY r.requested_at DESC
                 LIMIT 1
             ))
@@ -69,7 +73,7 @@ BEGIN ATOMIC
             ) AS is_pending,
             coalesce(
                 n.epoch = v.epoch AND n.sequence = v.sequence AND n.previous_confirmed_until <= v.valid_from
-                AND n.recorded_at <= known_at,
+                AND n.recorded_at <= known_at AND n.valid_from <= known_at,
                 false
             ) AS is_contradicted
         OFFSET 0
@@ -77,7 +81,7 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (
         SELECT
             CASE
-                WHEN ts > known_at + interval '2 seconds' THEN NULL
+                WHEN (ts <= known_at + interval '2 seconds') IS NOT TRUE THEN NULL
                 WHEN v.valid_from IS NULL THEN 'before_first'
                 WHEN ts <= seen.confirmed_until AND NOT pending.is_pending AND NOT pending.is_contradicted THEN 'confirmed'
                 WHEN EXISTS (
@@ -88,8 +92,9 @@ BEGIN ATOMIC
                 ) THEN 'in_gap'
                 WHEN pending.is_pending OR pending.is_contradicted THEN 'last_known'
                 -- Nothing lies between a number and the next one, if that was pushed in the session that confirmed the first.
-                WHEN n.origin = 'pushed' AND n.passed_over = 0 AND n.revision = 0 AND n.epoch = v.epoch
-                    AND n.recorded_at <= known_at AND n.valid_from <= statement_timestamp() + interval '2 seconds'
+                -- Lists of pairs have no number of the hub's.
+                WHEN s.kind = 'balances' AND n.origin = 'pushed' AND n.passed_over = 0 AND n.revision = 0 AND n.epoch = v.epoch
+                    AND n.recorded_at <= known_at AND n.valid_from <= least(known_at, statement_timestamp())
                     AND (
                         SELECT o.opened_at
                         FROM report.session AS o
@@ -102,7 +107,8 @@ BEGIN ATOMIC
     ) AS said;
 END;
 COMMENT ON FUNCTION report.stream_as_of(timestamptz, timestamptz) IS
-    'Which version of each stream held at a moment, as far as it was known at another one, and how sure is that? confirmed: the hub confirmed this version at or after the moment, or pushed the next number in the same session. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: nothing had been seen yet. Null: the moment lies after what was known.
+    'Which version of each stream held at a moment, as far as it was known at another one, and how sure is that? confirmed: the hub confirmed this version at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed this one; lists of pairs have no number. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: nothing had been seen yet. Null: the moment lies after what was known, by more than two seconds.
 as_of: The moment.
 observed_at: Receipt of the version that held.
-confirmed_until: When the hub last confirmed that version, as far as it was known: until then nothing had changed.';
+confirmed_until: When the hub last confirmed that version, as far as it was known: until then nothing had changed.
+certainty: One of the words above.';

@@ -73,13 +73,29 @@ FROM (
                   AND (x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
                 ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
             ) AS unproven_from,
-            (
-                SELECT greatest(g.missed_from, b.valid_from) FROM ingest.gap AS g
-                WHERE g.account = b.account AND 'balances' = ANY (g.touches)
-                  AND coalesce(g.user_id, b.user_id) = b.user_id
-                  AND g.missed_from >= b.valid_from
-                ORDER BY g.missed_from LIMIT 1
-            ) AS blind_from
+            CASE
+                -- Pushed in a gap: as in the index.
+                WHEN EXISTS (
+                    SELECT FROM ingest.gap AS g
+                    WHERE g.account = b.account AND 'balances' = ANY (g.touches)
+                      AND coalesce(g.user_id, b.user_id) = b.user_id
+                      AND coalesce(g.balances_confirmed_at, 'infinity') > b.valid_from
+                      AND tstzrange(
+                          g.missed_from,
+                          CASE WHEN g.balances_confirmed_at IS NULL THEN 'infinity'
+                              ELSE greatest(
+                                  g.missed_from, g.balances_confirmed_at, g.balances_confirmation_recorded_at
+                              ) END
+                      ) @> b.valid_from
+                ) THEN b.valid_from
+                ELSE (
+                    SELECT g.missed_from FROM ingest.gap AS g
+                    WHERE g.account = b.account AND 'balances' = ANY (g.touches)
+                      AND coalesce(g.user_id, b.user_id) = b.user_id
+                      AND g.missed_from >= b.valid_from
+                    ORDER BY g.missed_from LIMIT 1
+                )
+            END AS blind_from
         FROM ingest.balance AS b
         LEFT JOIN ingest.version AS v
             ON v.account = b.account AND v.kind = 'balances' AND v.user_id = b.user_id

@@ -31,7 +31,7 @@ observed_at: Receipt of the version that held.
 valid_from: Since when the asset had these amounts.
 reported: False: the snapshot did not name the asset any more, so it counts as 0.
 confirmed_until: When the hub last confirmed the account''s state of that version, as far as it was known: until then nothing had changed.
-certainty: confirmed: the hub confirmed this state at or after the moment, or pushed the next number in the same session. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: the asset had not been seen yet.';
+certainty: confirmed: the hub confirmed this state at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed it. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: the asset had not been seen yet.';
 
 CREATE FUNCTION report.balance_at_each(instants timestamptz[], known_at timestamptz DEFAULT now())
 RETURNS TABLE (
@@ -48,7 +48,11 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION report.balance_at_each(timestamptz[], timestamptz) IS
     'What did the accounts contain at each of these moments? The rows are those of report.balance_as_of.
-as_of: The moment.';
+as_of: The moment.
+valid_from: As in report.balance_as_of.
+observed_at: As in report.balance_as_of.
+confirmed_until: As in report.balance_as_of.
+certainty: As in report.balance_as_of.';
 
 CREATE FUNCTION report.balance_eod(first_day date, last_day date, zone text, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
@@ -60,14 +64,22 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT d.day::date, b.*
-    FROM generate_series(first_day::timestamp, last_day::timestamp, interval '1 day') AS d (day)
+    FROM generate_series(
+        CASE WHEN isfinite(first_day) THEN first_day::timestamp END,
+        least(last_day::timestamp, now() AT TIME ZONE zone),
+        interval '1 day'
+    ) AS d (day)
     CROSS JOIN LATERAL report.balance_as_of((d.day + interval '1 day') AT TIME ZONE zone, known_at) AS b
     WHERE (d.day + interval '1 day') AT TIME ZONE zone <= least(known_at, statement_timestamp());
 END;
 COMMENT ON FUNCTION report.balance_eod(date, date, text, timestamptz) IS
     'What did the accounts contain at the end of each local day? Days may have 23 or 25 hours; a day that has not ended has no row. The rows are those of report.balance_as_of at the midnight that ends the day.
 day: The local day.
-as_of: The local midnight at which the day ends.';
+as_of: The local midnight at which the day ends.
+valid_from: As in report.balance_as_of.
+observed_at: As in report.balance_as_of.
+confirmed_until: As in report.balance_as_of.
+certainty: As in report.balance_as_of.';
 
 CREATE FUNCTION report.bucket(since timestamptz, until timestamptz, step interval, zone text DEFAULT 'UTC')
 RETURNS TABLE (bucket_from timestamptz, bucket_until timestamptz)
@@ -76,15 +88,19 @@ BEGIN ATOMIC
     SELECT b.bucket_from, least(b.bucket_until, until)
     FROM (
         SELECT t AT TIME ZONE zone AS bucket_from, (t + step) AT TIME ZONE zone AS bucket_until
-        FROM generate_series(since AT TIME ZONE zone, until AT TIME ZONE zone, step) AS t
+        FROM generate_series(
+            CASE WHEN isfinite(since) AND isfinite(until) THEN since AT TIME ZONE zone END, until AT TIME ZONE zone, step
+        ) AS t
         WHERE step >= interval '1 day'
         UNION ALL
-        SELECT t, t + step FROM generate_series(since, until, step) AS t WHERE step < interval '1 day'
+        SELECT t, t + step
+        FROM generate_series(CASE WHEN isfinite(since) AND isfinite(until) THEN since END, until, step) AS t
+        WHERE step < interval '1 day'
     ) AS b
     WHERE b.bucket_from < until;
 END;
 COMMENT ON FUNCTION report.bucket(timestamptz, timestamptz, interval, text) IS
-    'Which buckets make up a range? Steps of a day and more follow the calendar of the zone, shorter ones the clock: an hour is an hour on a day of 23 as well.
+    'Which buckets make up a range? Steps of a day and more follow the calendar of the zone, shorter ones the clock: an hour is an hour on a day of 23 as well. A range without a beginning or an end has none.
 bucket_from: Start of the bucket.
 bucket_until: Its end, the start of the next one.';
 
@@ -100,16 +116,23 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT t.bucket_from, t.bucket_until, coalesce(b.valid_from <= t.bucket_from, true), b.*
-    FROM report.bucket(since, until, step, zone) AS t
+    -- What begins later has no row: it need not be made, and there may be no end to it.
+    FROM report.bucket(
+        since, least(until, least(known_at, now()) + step + interval '1 day'), step, zone
+    ) AS t
     CROSS JOIN LATERAL report.balance_as_of(least(t.bucket_until, known_at, now()), known_at) AS b
     WHERE t.bucket_from < least(known_at, now());
 END;
 COMMENT ON FUNCTION report.balance_bucket(timestamptz, timestamptz, interval, text, timestamptz) IS
-    'What did the accounts contain over a range, in equal steps and without holes? The amounts are those at the end of each bucket; in the bucket that has not ended, those of now.
+    'What did the accounts contain over a range, in equal steps and without holes? The amounts are those at the end of each bucket; in the bucket that has not ended, those of now. The range needs a beginning; its end may be infinity.
 bucket_from: Start of the bucket.
 bucket_until: Its end, the start of the next one.
 is_carried: The amounts did not change within the bucket: they are carried over from before.
-as_of: The end of the bucket, at the latest what was known.';
+as_of: The end of the bucket, at the latest what was known.
+valid_from: As in report.balance_as_of.
+observed_at: As in report.balance_as_of.
+confirmed_until: As in report.balance_as_of.
+certainty: As in report.balance_as_of.';
 
 CREATE FUNCTION report.balance_change(since timestamptz, until timestamptz, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
@@ -143,7 +166,8 @@ total_change: Difference of the totals.
 certainty_before: Certainty at the first moment, as in report.balance_as_of.
 certainty: Certainty at the second moment, as in report.balance_as_of.
 observed_before: Receipt of the version that held at the first moment.
-observed_at: Receipt of the version that held at the second moment.';
+observed_at: Receipt of the version that held at the second moment.
+confirmed_until: When the hub last confirmed that version, as in report.balance_as_of.';
 
 CREATE FUNCTION report.balance_movements(since timestamptz, until timestamptz, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
@@ -167,6 +191,8 @@ BEGIN ATOMIC
     WHERE h.valid_from >= since AND h.valid_from < until AND h.recorded_at <= known_at;
 END;
 COMMENT ON FUNCTION report.balance_movements(timestamptz, timestamptz, timestamptz) IS
-    'Which changes were seen in a range, and how large were they? Order by movement for the largest. The first row of an asset has no change.
+    'Which changes were seen from the first moment until before the second one, and how large were they? Order by movement for the largest. The first row of an asset has no change.
 observed_at: Receipt of the snapshot that brought the change; at what time before it happened, only previous_confirmed_until limits.
-movement: Size of the change of the total, without its sign.';
+movement: Size of the change of the total, without its sign.
+confirmed_until: As in report.balance_history, as known now.
+certainty: As in report.balance_history, as known now.';

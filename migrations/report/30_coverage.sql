@@ -32,6 +32,7 @@ BEGIN ATOMIC
                 LIMIT 1
             ) AS first_at
         FROM report.stream_as_of(least(known_at, statement_timestamp()), known_at) AS s
+        WHERE isfinite(since) AND until IS NOT NULL AND known_at IS NOT NULL
     ),
     hole AS MATERIALIZED (
         SELECT
@@ -64,12 +65,14 @@ BEGIN ATOMIC
         ) * tstzrange(since, greatest(since, until)) AS during
         FROM report.maintenance_window AS w
         CROSS JOIN LATERAL generate_series(
-            date_trunc('day', since AT TIME ZONE w.zone), until AT TIME ZONE w.zone, interval '1 day'
+            date_trunc('day', CASE WHEN isfinite(since) THEN since AT TIME ZONE w.zone END),
+            least(until, known_at, statement_timestamp()) AT TIME ZONE w.zone,
+            interval '1 day'
         ) AS d (day)
         WHERE extract(isodow FROM d.day) = w.weekday
     ),
-    -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown. There
-    -- may be many of these, and they never overlap: their lengths are summed, and only what lies in an interval with a
+    -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown; lists
+    -- of pairs have no number. There may be many of these, and they never overlap: their lengths are summed, and only what lies in an interval with a
     -- cause of its own is taken apart.
     undated AS MATERIALIZED (
         SELECT a.account, a.kind, a.user_id, v.intervals, v.duration
@@ -80,7 +83,7 @@ BEGIN ATOMIC
             WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
               AND x.valid_from > since AND x.valid_from <= upper(a.span) AND x.recorded_at <= known_at
               AND x.previous_confirmed_until < x.valid_from
-              AND (x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
+              AND (x.kind = 'pairs' OR x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
         ) AS v
         WHERE v.intervals > 0
     ),
@@ -88,8 +91,8 @@ BEGIN ATOMIC
     piece AS MATERIALIZED (
         SELECT
             i.account, i.kind, i.user_id, i.is_gap,
-            v.valid_from <= i.span_until AND (v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0)
-                AND v.recorded_at <= known_at AS is_undated,
+            v.valid_from <= i.span_until AND v.recorded_at <= known_at
+                AND (v.kind = 'pairs' OR v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0) AS is_undated,
             tstzrange(v.previous_confirmed_until, greatest(v.previous_confirmed_until, v.valid_from)) * i.during AS during
         FROM (
             SELECT h.account, h.kind, h.user_id, true AS is_gap, h.during, upper(a.span) AS span_until
@@ -145,8 +148,8 @@ BEGIN ATOMIC
                 LIMIT 1
             ) AS v
             WHERE v.session_id = o.session_id AND v.previous_confirmed_until < o.opened_at
-              AND v.origin = 'pushed' AND v.passed_over = 0 AND v.revision = 0 AND v.recorded_at <= known_at
-              AND o.opened_at >= coalesce((
+              AND v.kind = 'balances' AND v.origin = 'pushed' AND v.passed_over = 0 AND v.revision = 0
+              AND v.recorded_at <= known_at AND o.opened_at >= coalesce((
                   SELECT max(before.opened_at)
                   FROM report.session AS before
                   WHERE before.account = a.account AND before.opened_at <= since
@@ -165,7 +168,7 @@ BEGIN ATOMIC
             ) AS v
             WHERE v.recorded_at <= known_at AND v.previous_confirmed_until < v.valid_from
               AND (
-                  v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0
+                  v.kind = 'pairs' OR v.origin <> 'pushed' OR v.passed_over <> 0 OR v.revision <> 0
                   OR NOT coalesce((
                       SELECT o.opened_at
                       FROM report.session AS o
@@ -283,7 +286,7 @@ BEGIN ATOMIC
     WHERE NOT isempty(a.span);
 END;
 COMMENT ON FUNCTION report.coverage(timestamptz, timestamptz, timestamptz) IS
-    'For which share of a range was the state of each stream known, and why not for the rest? Known is what report.balance_as_of calls confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now.
+    'For which share of a range was the state of each stream known, and why not for the rest? Known is what report.balance_as_of calls confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now. One without a beginning has no rows.
 cause: known, or why not: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a contradiction waited for confirmation), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
 duration: How much of the range that is.
 share: Its share of the range, from 0 to 1.
@@ -298,7 +301,11 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE SET jit = off
 BEGIN ATOMIC
     SELECT d.day::date, c.*
-    FROM generate_series(first_day::timestamp, last_day::timestamp, interval '1 day') AS d (day)
+    FROM generate_series(
+        CASE WHEN isfinite(first_day) THEN first_day::timestamp END,
+        least(last_day::timestamp, now() AT TIME ZONE zone),
+        interval '1 day'
+    ) AS d (day)
     CROSS JOIN LATERAL report.coverage(
         d.day AT TIME ZONE zone, (d.day + interval '1 day') AT TIME ZONE zone, known_at
     ) AS c

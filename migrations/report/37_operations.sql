@@ -15,7 +15,11 @@ BEGIN ATOMIC
         percentile_disc(0.99) WITHIN GROUP (ORDER BY round(1000 * extract(epoch FROM r.latency), 3)),
         max(round(1000 * extract(epoch FROM r.latency), 3))
     FROM report.account AS a
-    CROSS JOIN generate_series(first_day::timestamp, last_day::timestamp, interval '1 day') AS d (day)
+    CROSS JOIN generate_series(
+        CASE WHEN isfinite(first_day) THEN first_day::timestamp END,
+        least(last_day::timestamp, now() AT TIME ZONE zone),
+        interval '1 day'
+    ) AS d (day)
     JOIN report.request AS r
         ON r.account = a.account AND r.requested_at >= d.day AT TIME ZONE zone
         AND r.requested_at < (d.day + interval '1 day') AT TIME ZONE zone

@@ -6,7 +6,7 @@ UTC.
 """
 
 from decimal import Decimal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from tests.support.rows import Query, insert
 
@@ -29,7 +29,7 @@ def tell(sql: Query) -> None:
     """Write the story into an empty database."""
     for name in ("main", "polled"):
         insert(sql, "account", account=name, environment="custom", created_at=_at("2025-03-03 08:59"))
-        _stopped(sql, name)
+        stopped(sql, name, _at("2025-03-31 12:00"))
     for session, (name, opened) in OPENED.items():
         open_session(sql, name, session, _at(opened))
     _main(sql)
@@ -350,17 +350,35 @@ def request(
     outcome: str,
     *,
     recorded: str | None = None,
+    answer: tuple[int, str, str] | None = None,
 ) -> None:
     """A request that was sent in session P.
 
     Args:
         recorded: when its end was stored; else at once.
+        answer: the ordinal of the record that answers, its user, and its outcome; else that is not stored any
+            more.
     """
+    request_id = uuid4()
+    if answer is not None:
+        insert(
+            sql,
+            "outcome",
+            account=account,
+            session_id=SESSIONS["P"],
+            ordinal=answer[0],
+            position=0,
+            received_at=_march(ended),
+            outcome=answer[2],
+            request_id=str(request_id),
+            kind="balances",
+            user_id=answer[1],
+        )
     insert(
         sql,
         "request",
         account=account,
-        request_id=("gen_random_uuid()",),
+        request_id=request_id,
         requested_at=_march(requested),
         command=command,
         cause="schedule",
@@ -368,6 +386,7 @@ def request(
         argument_form="positional",
         session_id=SESSIONS["P"],
         outcome=outcome,
+        answer_ordinal=None if answer is None else answer[0],
         ended_at=_march(ended),
         recorded_at=_march(requested),
         end_recorded_at=_march(recorded or ended),
@@ -411,7 +430,8 @@ def open_session(sql: Query, account: str, session: str, opened: object) -> None
     )
 
 
-def _stopped(sql: Query, account: str) -> None:
+def stopped(sql: Query, account: str, at: object) -> None:
+    """The process of an account stopped in good order."""
     insert(
         sql,
         "heartbeat",
@@ -421,7 +441,7 @@ def _stopped(sql: Query, account: str) -> None:
         host="h",
         software_version="1",
         started_at=_at("2025-03-03 08:59"),
-        heartbeat_at=_at("2025-03-31 12:00"),
+        heartbeat_at=at,
         link_state="stopped",
         key_refused=False,
         inbox_records=0,
@@ -429,5 +449,5 @@ def _stopped(sql: Query, account: str) -> None:
         dropped_records=0,
         balances_interval="1 minute",
         pairs_interval="5 minutes",
-        stopped_at=_at("2025-03-31 12:00"),
+        stopped_at=at,
     )

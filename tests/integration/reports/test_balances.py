@@ -208,6 +208,44 @@ def test_an_answer_confirms_once_it_is_stored(main: Versions, sql: Query) -> Non
             assert found == [(1, said)], (confirmed_until, ts, known_at)
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((7, "u", "duplicate"), "confirmed"),
+        (None, "confirmed"),
+        # The key was changed for a while.
+        ((7, "v", "duplicate"), "last_known"),
+        # A push had overtaken it.
+        ((7, "u", "stale"), "last_known"),
+    ],
+)
+def test_only_an_answer_that_repeats_the_state_of_its_user_confirms_it_as_known_then(
+    answer: tuple[int, str, str] | None, said: str, main: Versions, sql: Query
+) -> None:
+    request(sql, "main", "GetBalances", "03 10:03:59", "03 10:04:00", "answered", answer=answer)
+    main.stand("03 12:00:00")
+
+    assert sql(CERTAINTY, "2025-03-03 10:03+00", "2025-03-03 10:05+00") == [(1, said)]
+    known = {(row[0], row[1]) for row in sql("SELECT answer_user_id, is_repeat FROM report.request")}
+    assert known == {(None, None) if answer is None else (answer[1], answer[2] == "duplicate")}
+
+
+def test_a_next_number_with_a_stamp_later_than_what_was_known_proves_nothing(
+    main: Versions, sql: Query
+) -> None:
+    """The database's clock was set back: 2 was stored at 10:00, and received at 10:10 by its stamp."""
+    main("03 10:10:00", "A", 1, 2, before="03 09:30:00", recorded="03 10:00:00", BTC=("2", "0"))
+    main.stand("03 10:10:00")
+
+    half_past = "2025-03-03 09:50+00"
+    for known_at, said, unknown in (
+        ("2025-03-03 10:05+00", (1, "last_known"), [(timedelta(minutes=35),)]),
+        ("2025-03-03 10:15+00", (1, "confirmed"), []),
+    ):
+        assert sql(CERTAINTY, half_past, known_at) == [said]
+        assert sql(UNKNOWN, "2025-03-03 09:00+00", "2025-03-03 10:10+00", known_at, "unconfirmed") == unknown
+
+
 def test_another_content_contradicts_once_it_is_stored(main: Versions, sql: Query) -> None:
     main("03 09:00:10", "A", 1, 1, revision=1, before="03 09:00:00", recorded="03 09:20:00", BTC=("2", "0"))
     main.stand("03 12:00:00")

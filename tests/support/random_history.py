@@ -1,0 +1,298 @@
+"""A random history of one account: items, applied by `fold` and stored by the real store.
+
+Only the times at which the database stored something are set afterwards, since a test has no days to wait.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.store import PostgresStore
+from ingestor.domain.records import Item, Record, SessionEnd
+from ingestor.domain.requests import Command
+from ingestor.pipeline.ports import ClockStep
+from ingestor.pipeline.resume import ends_of_left_sessions
+from tests.support.feed import Feed
+from tests.support.items import at, envelope, invocation
+from tests.support.rows import Query
+from tests.support.story import stopped
+from tests.support.told import Contents, Sent, Told
+
+ASSETS = ("BTC", "EUR", "ETH", "a 'quoted'; asset")
+AMOUNTS = (
+    *("0", "-0", "0.0", "7", "1.50", "-3.25", "1e-5", "12345678901234567890"),
+    *("0.0000000000000000000000000001", "98765432.1234567890123456789012345678"),
+)
+PAIRS = ("BTCEUR", "ETHEUR", "ETHBTC")
+LIMITS = ("0.1", "5", "1000.000000000000000000000001")
+BROKEN = invocation(envelope("account.balances.snapshot", "not JSON"))
+_STAMPED = {
+    "outcome": ("recorded_at",),
+    "gap": ("recorded_at", "balances_confirmation_recorded_at", "pairs_confirmation_recorded_at"),
+    "confirmation": ("recorded_at", "resolution_recorded_at"),
+    "request": ("recorded_at", "end_recorded_at"),
+}
+
+
+class _Clock:
+    """The time of the newest item; the database's is not asked."""
+
+    offset_seconds = None
+
+    def __init__(self) -> None:
+        self.moment: Callable[[], datetime] = lambda: at(0)
+
+    def now(self) -> datetime:
+        return self.moment()
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def synchronise(self, database: datetime, sent: float, received: float) -> tuple[ClockStep, ...]:
+        return ()
+
+
+class History:
+    """Tells one account; each method whose name begins with `_do_` is something that can happen."""
+
+    def __init__(self, sql: Query, url: str, account: str, random: Random, seconds: float) -> None:
+        self.sql, self.random, self.told = sql, random, Told(account)
+        self.clock = _Clock()
+        self.store = PostgresStore(
+            DatabaseSession(url, DatabaseTiming(), self.clock), account, "custom", "0", self.clock
+        )
+        ((self.tested_at,),) = sql("SELECT now()")
+        self.feed = Feed(seconds=seconds)
+        self.clock.moment = lambda: self.feed.now
+        self.skew, self.late = 0.0, 0.0
+        self.sent: dict[tuple[UUID, int], Sent] = {}
+        self.sessions = 0
+        self.users = {"u": (100, self._some(ASSETS, AMOUNTS))}
+        self.user, self.deleted, self.up = "u", False, False
+        self.pairs = self._some(PAIRS, LIMITS)
+        self._start()
+
+    def tell(self, length: int) -> Told:
+        """So many things happen; the process stops in good order, or goes on."""
+        happens = [name for name in dir(self) if name.startswith("_do_")]
+        usual = ["_do_push", "_do_answer", "_do_answer_pairs", "_do_reconnect"] * 2
+        for _ in range(length):
+            if not self.up:
+                self._open()
+            getattr(self, self.random.choice([*happens, *usual]))()
+        self.told.end = self.feed.now + timedelta(seconds=self.random.choice((0, 10, 3600)))
+        self.store.close()
+        stopped(self.sql, self.told.account, self.told.end)
+        return self.told
+
+    # --- what can happen ---
+
+    def _do_push(self) -> None:
+        self._commit(*(self._pushed(moves=True) for _ in range(self.random.choice((1, 1, 3)))))
+
+    def _do_skip(self) -> None:
+        number, contents = self.users[self.user]
+        self.users[self.user] = number + self.random.randrange(1, 4), contents
+        self._do_push()
+
+    def _do_repeat(self) -> None:
+        self._commit(*(self._pushed() for _ in range(self.random.choice((1, 1, 4)))))
+
+    def _do_old_number(self) -> None:
+        number, _ = self.users[self.user]
+        if number > 1:
+            self._commit(self._received(number - 1, self._some(ASSETS, AMOUNTS)))
+
+    def _do_conflict(self) -> None:
+        number, _ = self.users[self.user]
+        self.users[self.user] = number, self._some(ASSETS, AMOUNTS)
+        self._do_repeat()
+
+    def _do_answer(self) -> None:
+        self._move(self.random.choice((0, 0, 1)))
+        self._ask()
+
+    def _do_answer_that_a_push_overtakes(self) -> None:
+        number, contents = self.users[self.user]
+        name, sent = self._requested(Command.GET_BALANCES)
+        self._commit(sent, self._pushed(moves=True))
+        self._commit(self._received(number, contents, name))
+
+    def _do_no_answer(self) -> None:
+        name, sent = self._requested(self.random.choice(list(Command)))
+        self._commit(sent)
+        self._commit(self.feed.ended(name))
+
+    def _do_answer_pairs(self) -> None:
+        if self.random.random() < 0.3:
+            self.pairs = self._some(PAIRS, LIMITS)
+        self._ask_pairs()
+
+    def _do_push_pairs(self) -> None:
+        if self.random.random() < 0.5:
+            self.pairs = self._some(PAIRS, LIMITS)
+        self._commit(self._received_pairs())
+
+    def _do_empty_pairs(self) -> None:
+        before, self.pairs = self.pairs, {}
+        self._commit(self._received_pairs())
+        if self.random.random() < 0.5:
+            self.pairs = before
+        for _ in range(2):
+            self._ask_pairs()
+
+    def _do_empty(self) -> None:
+        number, before = self.users[self.user]
+        self.users[self.user] = number + 1, {}
+        self._commit(self._pushed())
+        if self.random.random() < 0.5:
+            self.users[self.user] = number + 2, before
+        if self.random.random() < 0.8:
+            self._ask()
+            self._ask()
+
+    def _do_reset(self) -> None:
+        self.users[self.user] = self.random.randrange(3), self._some(ASSETS, AMOUNTS)
+        for _ in range(self.random.choice((1, 3, 4))):
+            self._ask()
+
+    def _do_deleted(self) -> None:
+        self.deleted = not self.deleted
+        self._do_push()
+
+    def _do_another_user(self) -> None:
+        self.user = self.random.choice(("u", "v", "w"))
+        self.users.setdefault(self.user, (5, self._some(ASSETS, AMOUNTS)))
+
+    def _do_broken(self) -> None:
+        self._commit(self._record(BROKEN))
+
+    def _do_drop(self) -> None:
+        self._move(1)
+        self._commit(self.feed.dropped(self.random.choice((1, 7))))
+
+    def _do_reconnect(self) -> None:
+        cause = self.random.choice(("reset", "stopped", "paused"))
+        end = SessionEnd.LINK_LOST if cause == "reset" else SessionEnd.CLEAN
+        self._wait()
+        self._commit(self.feed.closed(cause, end))
+        self._move(self.random.choice((0, 0, 1, 2)))
+        self.up = False
+        if cause == "stopped":
+            self._start()
+        if self.random.random() < 0.8:
+            self._open()
+            for ask in self.random.sample((self._ask, self._ask_pairs), k=self.random.choice((1, 2, 2))):
+                ask()
+
+    def _do_die(self) -> None:
+        self._wait()
+        self._start()
+        self._commit(*ends_of_left_sessions(self.feed.state, self.feed.now))
+
+    def _do_clock_step(self) -> None:
+        """The database's clock; ours follows slowly and never goes back."""
+        self.skew, self.late = self.random.choice((-900.0, -1.5, 0.0, 0.0, 2.0, 600.0)), 0.0
+
+    def _do_long_silence(self) -> None:
+        self.feed.seconds += self.random.choice((3600, 20_000, 86_400))
+
+    # --- how it is told ---
+
+    def _start(self) -> None:
+        """A process starts: what was pending is abandoned, and the state is loaded."""
+        self.feed = Feed(seconds=self.feed.seconds + 5)
+        self.feed.state = self.store.open()
+        self.up = False
+        self.told.abandon(self.feed.now, self._stamp())
+
+    def _open(self) -> None:
+        self._wait()
+        self.sessions += 1
+        self._commit(self.feed.opened(UUID(int=self.sessions)))
+        self.up = True
+
+    def _commit(self, *items: Item) -> None:
+        batch = self.feed.apply(*items)
+        self.store.write(batch)
+        self.told.note(items, self.sent, batch, self._stamp())
+        self._wait()
+
+    def _stamp(self) -> datetime:
+        """Set the time of the newest transaction."""
+        lag = self.random.choice((0.0, 0.0, 0.0, 0.25, 900.0))
+        self.late = max(self.late, self.feed.seconds + self.skew + lag)
+        recorded = at(self.late)
+        for table, columns in _STAMPED.items():
+            for column in columns:
+                self.sql(
+                    f"UPDATE ingest.{table} SET {column} = %s WHERE {column} >= %s AND account = %s",
+                    recorded,
+                    self.tested_at,
+                    self.told.account,
+                )
+        return recorded
+
+    def _wait(self) -> None:
+        self.feed.seconds += self.random.choice((0.0, 0.000001, 0.5, 20.0, 61.0, 200.0, 1800.0))
+
+    # --- the hub ---
+
+    def _some(self, names: tuple[str, ...], values: tuple[str, ...]) -> Contents:
+        share = self.random.choice((0.0, 0.7, 0.7, 1.0)) if names is ASSETS else 0.8
+        choice = self.random.choice
+        return {n: (choice(values), choice(values)) for n in names if self.random.random() < share}
+
+    def _move(self, by: int) -> None:
+        number, contents = self.users[self.user]
+        if by:
+            # Half of what moves is one asset.
+            one = {**contents, self.random.choice(ASSETS): (self.random.choice(AMOUNTS), "0")}
+            contents = self.random.choice((one, self._some(ASSETS, AMOUNTS)))
+        self.users[self.user] = number + by, contents
+
+    def _pushed(self, *, moves: bool = False) -> Record:
+        self._move(int(moves))
+        return self._received(*self.users[self.user])
+
+    def _received(self, number: int, contents: Contents, name: str | None = None) -> Record:
+        assets = ", ".join(
+            f'{{"name": "{asset}", "available": {free}, "allocated": {tied}}}'
+            for asset, (free, tied) in contents.items()
+        )
+        data = (
+            f'{{"userId": "{self.user}", "sequence": {number}, "assets": [{assets}], '
+            f'"deleted": {str(self.deleted).lower()}}}'
+        )
+        record = self._record(invocation(envelope("account.balances.snapshot", data, name)))
+        self.sent[record.session, record.ordinal] = Sent("balances", self.user, contents, name is None)
+        return record
+
+    def _received_pairs(self, name: str | None = None) -> Record:
+        listed = ", ".join(
+            f'{{"name": "{pair}", "asset": "{pair[:3]}", "currency": "{pair[3:]}", '
+            f'"minSize": {least}, "maxSize": {most}}}'
+            for pair, (least, most) in self.pairs.items()
+        )
+        record = self._record(invocation(envelope("execution.pairs", f"[{listed}]", name)))
+        self.sent[record.session, record.ordinal] = Sent("pairs", "", dict(self.pairs), name is None)
+        return record
+
+    def _record(self, raw: bytes) -> Record:
+        return self.feed.received(raw, later=self.random.choice((0.0, 0.000001, 1.0, 30.0)))
+
+    def _requested(self, command: Command) -> tuple[str, Item]:
+        name = str(UUID(int=self.random.getrandbits(128)))
+        return name, self.feed.requested(name, command)
+
+    def _ask(self) -> None:
+        name, sent = self._requested(Command.GET_BALANCES)
+        self._commit(sent)
+        self._commit(self._received(*self.users[self.user], name))
+
+    def _ask_pairs(self) -> None:
+        name, sent = self._requested(Command.GET_PAIRS)
+        self._commit(sent, self._received_pairs(name))
