@@ -24,7 +24,7 @@ from ingestor.domain.requests import Command, RequestOutcome
 from ingestor.domain.streams import EventKey, Kind, StreamState, VersionNumber
 from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.resume import resumed
+from ingestor.pipeline.resume import ends_of_left_sessions, resumed
 from ingestor.pipeline.rows import (
     BalanceRow,
     GapRow,
@@ -33,7 +33,7 @@ from ingestor.pipeline.rows import (
     RequestRow,
     SessionRow,
 )
-from ingestor.pipeline.state import State
+from ingestor.pipeline.state import EARLIEST, State
 from tests.support.fake_store import KEYS, FakeStore
 from tests.support.feed import Feed
 from tests.support.items import EPOCH, balances, envelope, invocation, pairs
@@ -204,10 +204,11 @@ def test_every_skip_is_on_its_version_and_those_that_were_pushed_are_gaps_that_b
 
 # --- anything at all ---
 
+Actions = list[tuple[str, int, str, float]]
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["push", "push", "answer", "late", "pairs", "list", "broken", "many", "error"])
-        | st.sampled_from(["request", "end", "dropped", "passed", "reconnect", "again"]),
+        | st.sampled_from(["request", "end", "dropped", "passed", "reconnect", "again", "exposed"]),
         st.integers(0, 9),
         st.sampled_from(["user-1", "user-1", "user-2"]),
         st.sampled_from([1.0, 1.0, 0.0, 600.0, -600.0]),
@@ -224,12 +225,20 @@ class Anything:
     items: list[Item] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     sessions: int = 0
+    session_ids_from: int = 1_000
 
     def reconnect(self) -> None:
         if self.sessions:
             self.items.append(self.feed.closed())
         self.sessions += 1
-        self.items.append(self.feed.opened(UUID(int=self.sessions)))
+        self.items.append(self.feed.opened(UUID(int=self.session_ids_from + self.sessions)))
+
+    def restart(self, ends: Sequence[SessionClosed]) -> None:
+        """The process died, and another one has connected: with lower ids, for a clock that stepped back
+        meanwhile. What the first one had received is written.
+        """
+        self.session_ids_from, self.sessions, self.items = 0, 0, [*ends]
+        self.reconnect()
 
     def request(self, number: int) -> str:
         self.requests.append(str(UUID(int=len(self.requests))))
@@ -269,16 +278,22 @@ class Anything:
             "list": lambda: pairs(["AAAUSDT", "BBBUSDT"][: number % 3], client_id=self.request(0)),
             "broken": lambda: invocation(envelope("account.balances.snapshot", "?", latest)),
             "error": lambda: invocation(envelope("preChecksError", "no", latest)),
+            "exposed": lambda: compact(number // 3, {"BTC": "1", "ETH": "1"}, str(number), user),
             "many": lambda: invocation(envelope("execution.pairs", []), {}, envelope("x", "y")),
         }
         return made.get(action, lambda: b"\xff")()
 
 
-def anything(actions: list[tuple[str, int, str, float]]) -> tuple[Feed, list[Item]]:
+def made_of(actions: Actions) -> Anything:
     made = Anything()
     made.reconnect()
     for action in actions:
         made.act(*action)
+    return made
+
+
+def anything(actions: Actions) -> tuple[Feed, list[Item]]:
+    made = made_of(actions)
     return made.feed, made.items
 
 
@@ -392,6 +407,91 @@ def test_what_is_loaded_after_a_restart_is_what_was_known_before_it(
 
 
 @settings(max_examples=150, deadline=None)
+@given(ACTIONS, ACTIONS, RANDOMS)
+def test_after_a_restart_the_same_items_lead_to_the_same_tables(
+    before: Actions, after: Actions, rng: random.Random
+) -> None:
+    """I9: what is decided, stored and called for is what it would be had the link been lost instead."""
+    made = made_of(before)
+    kept, loaded = (stored(made.feed, cut(made.items, rng)) for _ in range(2))
+    # Requests end with their session (`RequestOutcome.LINK_LOST`).
+    known = replace(forgetful(made.feed.state, kept.open()), requests={})
+    lives = [(kept, Feed(made.feed.rules, known)), (loaded, Feed(made.feed.rules, loaded.open()))]
+    made.restart(ends_of_left_sessions(known, made.feed.now))
+    go_on(made, after, lives, rng)
+
+    assert tables(loaded) == tables(kept)
+    assert _lasting(loaded.open()) == _lasting(lives[1][1].state)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ACTIONS, ACTIONS, RANDOMS)
+def test_the_state_that_the_server_still_has_leads_to_what_ours_would_have_led_to(
+    before: Actions, after: Actions, rng: random.Random
+) -> None:
+    """I9: in the same session, and with the requests that are open."""
+    made = made_of(before)
+    ours, (kept, loaded) = made.feed, (stored(made.feed, cut(made.items, rng)) for _ in range(2))
+    state, facts = resumed(ours.state, loaded.open())
+    assert facts == []
+    known = asked_anew(forgetful(ours.state, kept.open()))
+    made.items = [made.feed.requested(str(UUID(int=2**64)))]
+    go_on(made, after, [(kept, Feed(ours.rules, known)), (loaded, Feed(ours.rules, state))], rng)
+
+    # How a record is stored depends on whether its base is remembered (decision 0013), what it says does not.
+    assert loaded.records() == kept.records()
+    assert loaded.outcomes() == kept.outcomes()
+    assert tables(loaded, RawEventRow, OutcomeRow) == tables(kept, RawEventRow, OutcomeRow)
+
+
+def go_on(made: Anything, actions: Actions, lives: list[tuple[FakeStore, Feed]], rng: random.Random) -> None:
+    """The same items for each; what they call for must be the same."""
+    for action in actions:
+        made.act(*action)
+    for items in cut(made.items, rng):
+        called_for = []
+        for store, feed in lives:
+            batch = feed.apply(*items)
+            store.write(batch)
+            called_for.append(sorted(map(repr, batch.effects)))  # where a clock stepped, gaps differ in order
+        assert called_for[0] == called_for[1]
+
+
+def forgetful(state: State, stored: State) -> State:
+    """Without what is forgotten where the stored state is loaded, and with what it adds.
+
+    - What is pending is abandoned, its evidence with it, and raised again if the contradiction appears again
+      (`Resolution.ABANDONED`).
+    - Lower snapshots are counted from then on (RULES.md).
+    - No exposure is stamped as early as a stored one (`Stream.observed_at`).
+    """
+    streams = {
+        key: replace(
+            each,
+            state=replace(each.state, pending=(), lower=None),
+            observed_at=stored.streams[key].observed_at,
+        )
+        for key, each in state.streams.items()
+    }
+    return replace(state, streams=streams)
+
+
+def asked_anew(state: State) -> State:
+    """What was requested before now confirms nothing (`resumed`)."""
+    streams = {}
+    for key, each in state.streams.items():
+        assert each.state.watermark is not None
+        watermark = replace(each.state.watermark, arrival=state.arrivals)
+        streams[key] = replace(each, state=replace(each.state, watermark=watermark))
+    gaps = tuple(replace(gap, arrival=state.arrivals) for gap in state.gaps)
+    return replace(state, streams=streams, gaps=gaps)
+
+
+def tables(store: FakeStore, *but: type[Any]) -> dict[type[Any], list[Any]]:
+    return {kind: _blind_to_history(store.rows(kind)) for kind in KEYS if kind not in but}
+
+
+@settings(max_examples=150, deadline=None)
 @given(ACTIONS, RANDOMS)
 def test_what_the_server_loses_is_a_gap_exact_by_ordinal_whichever_sessions_it_takes_along(
     actions: list[tuple[str, int, str, float]], rng: random.Random
@@ -451,7 +551,7 @@ def _lasting(state: State) -> State:
     ]
     return State(
         streams={
-            key: replace(each, state=lasting(each.state), assets=(), base=None)
+            key: replace(each, state=lasting(each.state), assets=(), base=None, observed_at=EARLIEST)
             for key, each in state.streams.items()
         },
         gaps=tuple(sorted(gaps, key=repr)),
@@ -473,12 +573,12 @@ class Exactly:
         return Decoded(record, decode(record.raw))
 
 
-def compact(sequence: int, held: Mapping[str, str], exposure: str | None) -> bytes:
+def compact(sequence: int, held: Mapping[str, str], exposure: str | None, user: str = "user-1") -> bytes:
     """A snapshot as the hub writes it; the first asset has an exposure, if there is one."""
     assets = [f'{{"name":"{name}","available":{free},"allocated":0}}' for name, free in held.items()]
     if exposure is not None and assets:
         assets[0] = assets[0].replace("}", f',"currentExposure":{exposure},"maxExposure":9}}')
-    data = f'{{"userId":"user-1","sequence":{sequence},"assets":[{",".join(assets)}],"deleted":false}}'
+    data = f'{{"userId":"{user}","sequence":{sequence},"assets":[{",".join(assets)}],"deleted":false}}'
     event = envelope("account.balances.snapshot", {}) | {"data": data}
     invoked = {"type": 1, "target": "executionEvents", "arguments": [event]}
     return json.dumps(invoked, separators=(",", ":")).encode()
