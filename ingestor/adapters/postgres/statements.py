@@ -318,6 +318,6 @@ END_LEFT_REQUESTS = (
     b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
     b"SELECT least(max(requested_at), $2) - interval '1 day' FROM ingest.request WHERE account = $1)"
 )
-"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. The day
-is the newest request's or, where that has a stamp of a clock that was ahead, today. An index of the open ones
-would have to be written twice for each request."""
+"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. It
+ends with the newest request or, where that has a stamp of a clock that was ahead, now. An index of the open
+ones would have to be written twice for each request."""
