@@ -24,7 +24,7 @@ from ingestor.domain.requests import Command, RequestOutcome
 from ingestor.domain.streams import EventKey, Kind, StreamState, VersionNumber
 from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.batch import Batch
-from ingestor.pipeline.resume import ends_of_left_sessions, resumed
+from ingestor.pipeline.resume import resumed
 from ingestor.pipeline.rows import (
     BalanceRow,
     GapRow,
@@ -319,11 +319,11 @@ def test_the_tables_do_not_depend_on_where_the_batches_were_cut(
 
     assert feed.state == state
     for kind in KEYS:
-        assert _blind_to_history(one.rows(kind)) == _blind_to_history(many.rows(kind))
-        assert _blind_to_history(one.rows(kind)) == _blind_to_history(single.rows(kind))
+        assert blind_to_history(one.rows(kind)) == blind_to_history(many.rows(kind))
+        assert blind_to_history(one.rows(kind)) == blind_to_history(single.rows(kind))
 
 
-def _blind_to_history(rows: list[Any]) -> list[Any]:
+def blind_to_history(rows: list[Any]) -> list[Any]:
     """Where a watermark stood before differs from one cut to another, and is not stored."""
     return [
         replace(row, old_epoch=0, old_sequence=0, old_revision=0) if hasattr(row, "old_epoch") else row
@@ -403,92 +403,7 @@ def test_what_is_loaded_after_a_restart_is_what_was_known_before_it(
     feed, items = anything(actions)
     store = stored(feed, cut(items, rng))
 
-    assert _lasting(store.open()) == _lasting(feed.state)
-
-
-@settings(max_examples=150, deadline=None)
-@given(ACTIONS, ACTIONS, RANDOMS)
-def test_after_a_restart_the_same_items_lead_to_the_same_tables(
-    before: Actions, after: Actions, rng: random.Random
-) -> None:
-    """I9: what is decided, stored and called for is what it would be had the link been lost instead."""
-    made = made_of(before)
-    kept, loaded = (stored(made.feed, cut(made.items, rng)) for _ in range(2))
-    # Requests end with their session (`RequestOutcome.LINK_LOST`).
-    known = replace(forgetful(made.feed.state, kept.open()), requests={})
-    lives = [(kept, Feed(made.feed.rules, known)), (loaded, Feed(made.feed.rules, loaded.open()))]
-    made.restart(ends_of_left_sessions(known, made.feed.now))
-    go_on(made, after, lives, rng)
-
-    assert tables(loaded) == tables(kept)
-    assert _lasting(loaded.open()) == _lasting(lives[1][1].state)
-
-
-@settings(max_examples=150, deadline=None)
-@given(ACTIONS, ACTIONS, RANDOMS)
-def test_the_state_that_the_server_still_has_leads_to_what_ours_would_have_led_to(
-    before: Actions, after: Actions, rng: random.Random
-) -> None:
-    """I9: in the same session, and with the requests that are open."""
-    made = made_of(before)
-    ours, (kept, loaded) = made.feed, (stored(made.feed, cut(made.items, rng)) for _ in range(2))
-    state, facts = resumed(ours.state, loaded.open())
-    assert facts == []
-    known = asked_anew(forgetful(ours.state, kept.open()))
-    made.items = [made.feed.requested(str(UUID(int=2**64)))]
-    go_on(made, after, [(kept, Feed(ours.rules, known)), (loaded, Feed(ours.rules, state))], rng)
-
-    # How a record is stored depends on whether its base is remembered (decision 0013), what it says does not.
-    assert loaded.records() == kept.records()
-    assert loaded.outcomes() == kept.outcomes()
-    assert tables(loaded, RawEventRow, OutcomeRow) == tables(kept, RawEventRow, OutcomeRow)
-
-
-def go_on(made: Anything, actions: Actions, lives: list[tuple[FakeStore, Feed]], rng: random.Random) -> None:
-    """The same items for each; what they call for must be the same."""
-    for action in actions:
-        made.act(*action)
-    for items in cut(made.items, rng):
-        called_for = []
-        for store, feed in lives:
-            batch = feed.apply(*items)
-            store.write(batch)
-            called_for.append(sorted(map(repr, batch.effects)))  # where a clock stepped, gaps differ in order
-        assert called_for[0] == called_for[1]
-
-
-def forgetful(state: State, stored: State) -> State:
-    """Without what is forgotten where the stored state is loaded, and with what it adds.
-
-    - What is pending is abandoned, its evidence with it, and raised again if the contradiction appears again
-      (`Resolution.ABANDONED`).
-    - Lower snapshots are counted from then on (RULES.md).
-    - No exposure is stamped as early as a stored one (`Stream.observed_at`).
-    """
-    streams = {
-        key: replace(
-            each,
-            state=replace(each.state, pending=(), lower=None),
-            observed_at=stored.streams[key].observed_at,
-        )
-        for key, each in state.streams.items()
-    }
-    return replace(state, streams=streams)
-
-
-def asked_anew(state: State) -> State:
-    """What was requested before now confirms nothing (`resumed`)."""
-    streams = {}
-    for key, each in state.streams.items():
-        assert each.state.watermark is not None
-        watermark = replace(each.state.watermark, arrival=state.arrivals)
-        streams[key] = replace(each, state=replace(each.state, watermark=watermark))
-    gaps = tuple(replace(gap, arrival=state.arrivals) for gap in state.gaps)
-    return replace(state, streams=streams, gaps=gaps)
-
-
-def tables(store: FakeStore, *but: type[Any]) -> dict[type[Any], list[Any]]:
-    return {kind: _blind_to_history(store.rows(kind)) for kind in KEYS if kind not in but}
+    assert lasting(store.open()) == lasting(feed.state)
 
 
 @settings(max_examples=150, deadline=None)
@@ -524,15 +439,17 @@ def test_what_the_server_loses_is_a_gap_exact_by_ordinal_whichever_sessions_it_t
         ordinals = [ordinal for each, ordinal in received if each == session.session_id]
         assert session.committed_ordinal == max(ordinals, default=0)
         assert session.closed_at == (end.closed_at if (end := ends.get(session.session_id)) else None)
-    assert _lasting(store.open()) == _lasting(feed.state)
+    assert lasting(store.open()) == lasting(feed.state)
 
 
 def _ordinals(dropped: Dropped) -> range:
     return range(dropped.first_ordinal, dropped.last_ordinal + 1)
 
 
-def _lasting(state: State) -> State:
-    def lasting(state: StreamState) -> StreamState:
+def lasting(state: State) -> State:
+    """What outlives the process, in an order of its own."""
+
+    def known(state: StreamState) -> StreamState:
         watermark = state.watermark
         assert watermark is not None
         content = Content.stored(watermark.content.digest)
@@ -551,7 +468,7 @@ def _lasting(state: State) -> State:
     ]
     return State(
         streams={
-            key: replace(each, state=lasting(each.state), assets=(), base=None, observed_at=EARLIEST)
+            key: replace(each, state=known(each.state), assets=(), base=None, observed_at=EARLIEST)
             for key, each in state.streams.items()
         },
         gaps=tuple(sorted(gaps, key=repr)),
