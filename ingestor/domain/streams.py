@@ -79,7 +79,7 @@ class Resolution(StrEnum):
     SUPERSEDED = "superseded"
     """A newer snapshot made it irrelevant."""
     ABANDONED = "abandoned"
-    """The process ended first; it is raised again if the contradiction appears again."""
+    """The process ended or the server lost commits first; raised again if the contradiction appears again."""
 
 
 class PendingConfirmation(Struct, frozen=True, gc=False):

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from ingestor.domain.errors import Fatal
 from ingestor.domain.records import CommitsLost, Fact, SessionClosed, SessionEnd
-from ingestor.pipeline.state import OpenSession, State
+from ingestor.domain.streams import StreamState
+from ingestor.pipeline.state import OpenSession, State, Stream
 
 
 class AccountTaken(Fatal):
@@ -55,22 +56,27 @@ def resumed(ours: State, stored: State) -> tuple[State, list[Fact]]:
         facts += [*_lost(each.session, stored), each.closed]
     for session in ours.sessions.values():
         facts += _lost(session, stored)
-    # A request sent before now may have been answered from a state that we no longer have.
     streams = {
-        key: replace(
-            stream,
-            state=replace(
-                stream.state,
-                watermark=None
-                if stream.state.watermark is None
-                else replace(stream.state.watermark, arrival=ours.arrivals),
-            ),
-        )
-        for key, stream in stored.streams.items()
+        key: _resumed(stream, ours.streams.get(key), ours.arrivals) for key, stream in stored.streams.items()
     }
     gaps = tuple(replace(gap, arrival=ours.arrivals) for gap in stored.gaps)
     state = replace(stored, streams=streams, gaps=gaps, requests=ours.requests, arrivals=ours.arrivals)
     return state, facts
+
+
+def _resumed(stored: Stream, ours: Stream | None, arrivals: int) -> Stream:
+    watermark = stored.state.watermark
+    assert watermark is not None  # noqa: S101 - a stream is stored with its first version
+    known = StreamState() if ours is None else ours.state
+    # Where versions were lost, the next push may skip those, and the hub has skipped nothing.
+    none_lost = known.watermark is not None and known.watermark.number == watermark.number
+    # A request sent before now may have been answered from a state that we no longer have.
+    state = replace(
+        stored.state,
+        watermark=replace(watermark, arrival=arrivals),
+        heard_in=known.heard_in if none_lost else None,
+    )
+    return replace(stored, state=state)
 
 
 def ends_of_left_sessions(state: State, now: datetime) -> list[SessionClosed]:

@@ -1,7 +1,7 @@
 """The ingest state: what must be known between two batches, and is loaded after a restart (I9)."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from uuid import UUID
@@ -13,6 +13,8 @@ from ingestor.domain.gaps import Gap
 from ingestor.domain.records import Decoded, SessionClosed, SessionOpened
 from ingestor.domain.requests import RequestOutcome, RequestSent
 from ingestor.domain.streams import Kind, StreamKey, StreamState, Watermark
+
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 class Holding(Struct, frozen=True, gc=False):
@@ -46,6 +48,9 @@ class Stream(Struct, frozen=True, gc=False):
     holdings: Mapping[str, Holding] = MappingProxyType({})
     exposures: Mapping[str, Exposure] = MappingProxyType({})
     exposure_total: ExposureTotal | None = None
+    observed_at: datetime = EARLIEST
+    """No exposure is stamped earlier, whatever a clock says, because the stamps tell which is the newest. As
+    loaded, it is later than all stored ones, which are of other sessions."""
     pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""
     assets: tuple[Asset, ...] = ()

@@ -18,7 +18,7 @@ COMMENT ON COLUMN report.confirmation.reason IS 'reset_suspected, conflict or ma
 COMMENT ON COLUMN report.confirmation.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.confirmation.sequence IS 'Sequence of the snapshot.';
 COMMENT ON COLUMN report.confirmation.raised_at IS 'Receipt of the snapshot.';
-COMMENT ON COLUMN report.confirmation.resolution IS 'confirmed, refuted, superseded or abandoned; null while it is pending.';
+COMMENT ON COLUMN report.confirmation.resolution IS 'confirmed: a fresh answer agreed. refuted: it disagreed. superseded: a newer snapshot came. abandoned: the daemon was restarted, or the server lost commits; it is raised again if it comes up again. Null while it is pending.';
 COMMENT ON COLUMN report.confirmation.resolved_at IS 'When it was resolved.';
 COMMENT ON COLUMN report.confirmation.is_pending IS 'Not resolved yet.';
 COMMENT ON COLUMN report.confirmation.resolved_by_session_id IS 'Session of the event that resolved it.';

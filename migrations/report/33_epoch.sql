@@ -13,7 +13,7 @@ COMMENT ON COLUMN report.epoch.opened_at IS 'Receipt of the event that opened it
 COMMENT ON COLUMN report.epoch.cause IS 'first_seen or suspected_server_reset.';
 COMMENT ON COLUMN report.epoch.first_sequence IS 'First sequence of the epoch.';
 COMMENT ON COLUMN report.epoch.previous_sequence IS 'Where the epoch before stood.';
-COMMENT ON COLUMN report.epoch.passed_over IS 'Snapshots of the lower counter that came before the epoch was opened and were not applied; they are in ingest.event_outcome as stale.';
+COMMENT ON COLUMN report.epoch.passed_over IS 'Snapshots of the lower counter that came before the epoch was opened and were not applied, since the last restart of the daemon; they are in ingest.event_outcome as stale.';
 COMMENT ON COLUMN report.epoch.passed_over_from IS 'Receipt of the first of them.';
 COMMENT ON COLUMN report.epoch.evidence IS 'How many answers showed the lower counter.';
 COMMENT ON COLUMN report.epoch.first_evidence_session_id IS 'Session of the first of them.';

@@ -383,7 +383,7 @@ COMMENT ON COLUMN ingest.epoch.first_evidence_session_id IS 'Session of the firs
 COMMENT ON COLUMN ingest.epoch.first_evidence_ordinal IS 'Ordinal of that event.';
 COMMENT ON COLUMN ingest.epoch.last_evidence_session_id IS 'Session of the answer that confirmed it.';
 COMMENT ON COLUMN ingest.epoch.last_evidence_ordinal IS 'Ordinal of that answer.';
-COMMENT ON COLUMN ingest.epoch.passed_over IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened.';
+COMMENT ON COLUMN ingest.epoch.passed_over IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened, since the last restart of the daemon.';
 COMMENT ON COLUMN ingest.epoch.passed_over_from IS 'Receipt of the first of them.';
 
 CREATE TABLE ingest.watermark (

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from random import Random
 
 import psycopg
 import pytest
@@ -14,8 +15,11 @@ from ingestor.domain.gaps import Confirmed, Gap, GapKind
 from ingestor.domain.records import SessionClosed, SessionEnd, SessionOpened
 from ingestor.domain.streams import EventKey, Kind
 from ingestor.pipeline.apply.gaps import _row
-from ingestor.pipeline.state import EndedSession, Exposure, OpenSession
+from ingestor.pipeline.resume import ends_of_left_sessions
+from ingestor.pipeline.state import EndedSession, Exposure, OpenSession, State
 from ingestor.simulator import HubConfig, SimulatedHub
+from tests.properties.test_apply_properties import Actions, cut, made_of, stored
+from tests.properties.test_restart_properties import forgetful, go_on, tables
 from tests.support.batches import (
     SESSION,
     START,
@@ -29,6 +33,8 @@ from tests.support.batches import (
     make_store,
     moved,
 )
+from tests.support.feed import Feed
+from tests.support.items import EPOCH
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query, account, stream
 from tests.support.waiting import eventually
@@ -146,6 +152,56 @@ def test_a_stamp_later_than_now_is_loaded_as_now(connection: psycopg.Connection,
     assert abs((now - stamps["u"].confirmed_until).total_seconds()) < 5
     assert stamps["another"] is not None
     assert 10 <= (now - stamps["another"].confirmed_until).total_seconds() < 15
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_loaded_state_leads_to_what_the_kept_one_would_have_led_to(database: str, seed: int) -> None:
+    """As in `test_restart_properties`, from the rows of a real database."""
+    rng = Random(seed)
+    made = made_of(anything(rng))
+    batches = cut(made.items, rng)
+    kept, loaded = (stored(made.feed, batches) for _ in range(2))
+    real, feed = make_store(database), Feed(made.feed.rules, State(account_since=EPOCH))
+    real.open()
+    for items in batches:
+        real.write(feed.apply(*items))
+    kept.open()
+    found = replace(real.open(), account_since=EPOCH)
+    assert found.streams == loaded.open().streams
+    known = replace(forgetful(made.feed.state, found), requests={})
+    lives = [(kept, Feed(made.feed.rules, known)), (loaded, Feed(made.feed.rules, found))]
+    made.restart(ends_of_left_sessions(known, made.feed.now))
+    go_on(made, anything(rng), lives, rng)
+    real.close()
+
+    assert tables(loaded) == tables(kept)
+
+
+def anything(rng: Random) -> Actions:
+    """As the strategy of `test_apply_properties` draws it."""
+    names = [
+        "push",
+        "push",
+        "answer",
+        "answer",
+        "late",
+        "pairs",
+        "list",
+        "broken",
+        "many",
+        "error",
+        "request",
+    ]
+    names += ["end", "dropped", "passed", "reconnect", "again", "exposed", "exposed"]
+    return [
+        (
+            rng.choice(names),
+            rng.randint(0, 9),
+            rng.choice(["user-1", "user-1", "user-2"]),
+            rng.choice([1.0, 1.0, 0.0, 600.0, -600.0]),
+        )
+        for _ in range(80)
+    ]
 
 
 def test_loading_reads_no_more_rows_than_there_are_assets(connection: psycopg.Connection, sql: Query) -> None:

@@ -19,7 +19,7 @@ from ingestor.domain.streams import StreamState
 from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.ports import Store
 from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
-from ingestor.pipeline.state import State
+from ingestor.pipeline.state import EARLIEST, State
 from tests.support.batches import make_store
 from tests.support.fake_store import FakeStore
 from tests.support.feed import Feed
@@ -230,7 +230,11 @@ def _lasting(state: State) -> object:
         assert watermark is not None
         watermark = replace(watermark, arrival=0, content=Content.stored(watermark.content.digest))
         streams[key] = replace(
-            stream, state=StreamState(watermark, epochs=stream.state.epochs), assets=(), base=None
+            stream,
+            state=StreamState(watermark, epochs=stream.state.epochs),
+            observed_at=EARLIEST,
+            assets=(),
+            base=None,
         )
     gaps = [
         replace(gap, arrival=0, last_occurred_at=gap.last_occurred_at or gap.opened_at) for gap in state.gaps

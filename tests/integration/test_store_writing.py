@@ -274,6 +274,28 @@ def test_opening_settles_what_a_dead_process_left(store: PostgresStore, sql: Que
     assert [each.connection_errors for each in state.gaps] == [gap().connection_errors]
 
 
+def test_what_a_dead_process_left_ends_also_where_the_clock_was_ahead_and_none_before_it_began(
+    store: PostgresStore, sql: Query
+) -> None:
+    ((now,),) = sql("SELECT now()")
+    ahead = now + timedelta(days=3)
+    begun = [("00000000-0000-4000-8000-00000000000" + str(n), at) for n, at in enumerate([now, ahead])]
+    store.write(
+        batch(
+            opened(),
+            [request(request_id=name, requested_at=at) for name, at in begun],
+            confirmation(raised_at=ahead),
+        )
+    )
+    store.open()
+
+    ends = sql("SELECT requested_at, outcome, ended_at FROM ingest.request ORDER BY requested_at")
+    assert [outcome for _, outcome, _ in ends] == ["link_lost", "link_lost"]
+    assert ends[0][2] - now < timedelta(minutes=1)
+    assert ends[1][2] == ahead
+    assert sql("SELECT resolution, resolved_at FROM ingest.confirmation") == [("abandoned", ahead)]
+
+
 LOSE = """
     UPDATE ingest.session SET committed_ordinal = 1, committed_records = 1;
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

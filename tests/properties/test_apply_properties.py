@@ -1,5 +1,6 @@
 """Laws of apply: in whatever order things come, the tables hold what the newest snapshot says, once."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,7 @@ from ingestor.pipeline.rows import (
     RequestRow,
     SessionRow,
 )
-from ingestor.pipeline.state import State
+from ingestor.pipeline.state import EARLIEST, State
 from tests.support.fake_store import KEYS, FakeStore
 from tests.support.feed import Feed
 from tests.support.items import EPOCH, balances, envelope, invocation, pairs
@@ -202,10 +203,11 @@ def test_every_skip_is_on_its_version_and_those_that_were_pushed_are_gaps_that_b
 
 # --- anything at all ---
 
+Actions = list[tuple[str, int, str, float]]
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["push", "push", "answer", "late", "pairs", "list", "broken", "many", "error"])
-        | st.sampled_from(["request", "end", "dropped", "passed", "reconnect", "again"]),
+        | st.sampled_from(["request", "end", "dropped", "passed", "reconnect", "again", "exposed"]),
         st.integers(0, 9),
         st.sampled_from(["user-1", "user-1", "user-2"]),
         st.sampled_from([1.0, 1.0, 0.0, 600.0, -600.0]),
@@ -222,12 +224,20 @@ class Anything:
     items: list[Item] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     sessions: int = 0
+    session_ids_from: int = 1_000
 
     def reconnect(self) -> None:
         if self.sessions:
             self.items.append(self.feed.closed())
         self.sessions += 1
-        self.items.append(self.feed.opened(UUID(int=self.sessions)))
+        self.items.append(self.feed.opened(UUID(int=self.session_ids_from + self.sessions)))
+
+    def restart(self, ends: Sequence[SessionClosed]) -> None:
+        """The process died, and another one has connected: with lower ids, for a clock that stepped back
+        meanwhile. What the first one had received is written.
+        """
+        self.session_ids_from, self.sessions, self.items = 0, 0, [*ends]
+        self.reconnect()
 
     def request(self, number: int) -> str:
         self.requests.append(str(UUID(int=len(self.requests))))
@@ -267,16 +277,22 @@ class Anything:
             "list": lambda: pairs(["AAAUSDT", "BBBUSDT"][: number % 3], client_id=self.request(0)),
             "broken": lambda: invocation(envelope("account.balances.snapshot", "?", latest)),
             "error": lambda: invocation(envelope("preChecksError", "no", latest)),
+            "exposed": lambda: compact(number // 3, {"BTC": "1", "ETH": "1"}, str(number), user),
             "many": lambda: invocation(envelope("execution.pairs", []), {}, envelope("x", "y")),
         }
         return made.get(action, lambda: b"\xff")()
 
 
-def anything(actions: list[tuple[str, int, str, float]]) -> tuple[Feed, list[Item]]:
+def made_of(actions: Actions) -> Anything:
     made = Anything()
     made.reconnect()
     for action in actions:
         made.act(*action)
+    return made
+
+
+def anything(actions: Actions) -> tuple[Feed, list[Item]]:
+    made = made_of(actions)
     return made.feed, made.items
 
 
@@ -302,11 +318,11 @@ def test_the_tables_do_not_depend_on_where_the_batches_were_cut(
 
     assert feed.state == state
     for kind in KEYS:
-        assert _blind_to_history(one.rows(kind)) == _blind_to_history(many.rows(kind))
-        assert _blind_to_history(one.rows(kind)) == _blind_to_history(single.rows(kind))
+        assert blind_to_history(one.rows(kind)) == blind_to_history(many.rows(kind))
+        assert blind_to_history(one.rows(kind)) == blind_to_history(single.rows(kind))
 
 
-def _blind_to_history(rows: list[Any]) -> list[Any]:
+def blind_to_history(rows: list[Any]) -> list[Any]:
     """Where a watermark stood before differs from one cut to another, and is not stored."""
     return [
         replace(row, old_epoch=0, old_sequence=0, old_revision=0) if hasattr(row, "old_epoch") else row
@@ -386,7 +402,7 @@ def test_what_is_loaded_after_a_restart_is_what_was_known_before_it(
     feed, items = anything(actions)
     store = stored(feed, cut(items, rng))
 
-    assert _lasting(store.open()) == _lasting(feed.state)
+    assert lasting(store.open()) == lasting(feed.state)
 
 
 @settings(max_examples=150, deadline=None)
@@ -422,15 +438,17 @@ def test_what_the_server_loses_is_a_gap_exact_by_ordinal_whichever_sessions_it_t
         ordinals = [ordinal for each, ordinal in received if each == session.session_id]
         assert session.committed_ordinal == max(ordinals, default=0)
         assert session.closed_at == (end.closed_at if (end := ends.get(session.session_id)) else None)
-    assert _lasting(store.open()) == _lasting(feed.state)
+    assert lasting(store.open()) == lasting(feed.state)
 
 
 def _ordinals(dropped: Dropped) -> range:
     return range(dropped.first_ordinal, dropped.last_ordinal + 1)
 
 
-def _lasting(state: State) -> State:
-    def lasting(state: StreamState) -> StreamState:
+def lasting(state: State) -> State:
+    """What outlives the process, in an order of its own."""
+
+    def known(state: StreamState) -> StreamState:
         watermark = state.watermark
         assert watermark is not None
         content = Content.stored(watermark.content.digest)
@@ -449,7 +467,7 @@ def _lasting(state: State) -> State:
     ]
     return State(
         streams={
-            key: replace(each, state=lasting(each.state), assets=(), base=None)
+            key: replace(each, state=known(each.state), assets=(), base=None, observed_at=EARLIEST)
             for key, each in state.streams.items()
         },
         gaps=tuple(sorted(gaps, key=repr)),
@@ -462,3 +480,13 @@ def _lasting(state: State) -> State:
 
 def _of_record(key: EventKey) -> EventKey:
     return replace(key, position=0)
+
+
+def compact(sequence: int, held: Mapping[str, str], exposure: str, user: str) -> bytes:
+    """A snapshot as the hub writes it; the first asset has an exposure."""
+    assets = [f'{{"name":"{name}","available":{free},"allocated":0}}' for name, free in held.items()]
+    assets[0] = assets[0].replace("}", f',"currentExposure":{exposure},"maxExposure":9}}')
+    data = f'{{"userId":"{user}","sequence":{sequence},"assets":[{",".join(assets)}],"deleted":false}}'
+    event = envelope("account.balances.snapshot", {}) | {"data": data}
+    invoked = {"type": 1, "target": "executionEvents", "arguments": [event]}
+    return json.dumps(invoked, separators=(",", ":")).encode()

@@ -37,6 +37,7 @@ from ingestor.pipeline.rows import (
     WatermarkRow,
 )
 from ingestor.pipeline.state import (
+    EARLIEST,
     EndedSession,
     Exposure,
     ExposureTotal,
@@ -285,6 +286,10 @@ class FakeStore:
             None
             if total is None
             else ExposureTotal(total.base_currency, total.total_current_exposure, total.total_max_exposure),
+            observed_at=max(
+                (row.observed_at for row in [*exposures.values(), *totals.values()]), default=EARLIEST
+            )
+            + timedelta.resolution,
         )
 
     def _gaps(self) -> tuple[Gap, ...]:

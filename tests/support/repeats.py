@@ -50,6 +50,11 @@ def outcomes_of(raw: Iterable[RawEventRow], outcomes: Iterable[OutcomeRow]) -> l
                 epoch=None,
                 sequence=base.sequence if base.kind is Kind.BALANCES else None,
                 revision=None,
+                valid_from=None,
+                deleted=None,
+                origin=None,
+                passed_over=None,
+                previous_confirmed_until=None,
             )
         ]
     return [each for row in rows for each in by_place[row.session_id, row.ordinal]]

@@ -16,6 +16,7 @@ from ingestor.domain.gaps import Confirmed, Gap
 from ingestor.domain.records import SessionClosed, SessionOpened
 from ingestor.domain.streams import EventKey, Kind, StreamKey, StreamState, VersionNumber, Watermark
 from ingestor.pipeline.state import (
+    EARLIEST,
     REMEMBERED_SESSIONS,
     EndedSession,
     Exposure,
@@ -115,7 +116,7 @@ _HOLDINGS = _newest("balance", "asset", "account, user_id", _BY_VERSION)
 _EXPOSURES = _newest("exposure", "asset", "account, user_id", _BY_OBSERVATION)
 _PAIRS = _newest("pair", "name", "account", _BY_VERSION)
 _EXPOSURE_TOTAL = f"""
-    SELECT base_currency, total_current_exposure, total_max_exposure
+    SELECT base_currency, total_current_exposure, total_max_exposure, observed_at
     FROM ingest.exposure_total WHERE account = $1 AND user_id = $2 ORDER BY {_BY_OBSERVATION} LIMIT 1
 """  # noqa: S608 - a constant
 
@@ -128,7 +129,9 @@ def _balances(connection: psycopg.Connection, state: StreamState, account: str, 
         state,
         holdings={row.asset: Holding(row.available, row.allocated, row.reported) for row in holdings},
         exposures={row.asset: Exposure(row.current_exposure, row.max_exposure) for row in exposures},
-        exposure_total=ExposureTotal(*totals[0]) if totals else None,
+        exposure_total=ExposureTotal(*totals[0][:3]) if totals else None,
+        observed_at=max((row.observed_at for row in [*exposures, *totals]), default=EARLIEST)
+        + timedelta.resolution,
     )
 
 

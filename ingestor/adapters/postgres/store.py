@@ -29,18 +29,20 @@ REGISTER_ACCOUNT = (
 )
 
 _ABANDON_CONFIRMATIONS = (
-    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = $2, "
+    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = greatest(raised_at, $2), "
     b"resolution_recorded_at = now() "
     b"WHERE account = $1 AND resolution IS NULL"
 )
 
 _END_LEFT_REQUESTS = (
-    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2, end_recorded_at = now() "
+    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = greatest(requested_at, $2), "
+    b"end_recorded_at = now() "
     b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
-    b"SELECT max(requested_at) - interval '1 day' FROM ingest.request WHERE account = $1)"
+    b"SELECT least(max(requested_at), $2) - interval '1 day' FROM ingest.request WHERE account = $1)"
 )
-"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. An
-index of the open ones would have to be written twice for each request."""
+"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. It
+ends with the newest request or, where that has a stamp of a clock that was ahead, now. An index of the open
+ones would have to be written twice for each request."""
 
 _NOT_DURABLE = (
     b"SELECT name FROM unnest(ARRAY['synchronous_commit', 'fsync', 'full_page_writes']) AS s (name) "

@@ -45,21 +45,18 @@ def apply_balances(
     finding, changes, base = record_decision(arrived, key, stream, incoming, decision)
     version = decision.state.watermark
     holdings, exposures, total = stream.holdings, stream.exposures, stream.exposure_total
-    newest = stream.assets
-    if version is not None and version.event is event:
-        newest = snapshot.assets
-        if changed:
-            holdings = {**holdings, **dict(changed)}
-            changes += _balance_rows(snapshot.user_id, changed, version)
-        exposures, total = _exposures(
-            changes, stream, snapshot, assets, missing, event, version.confirmed_until
-        )
-    elif version is not None and decision.outcome is Outcome.DUPLICATE:
-        # Not the time of receipt: the watermark's never goes back, and this snapshot has just confirmed it.
-        exposures, total = _exposures(
-            changes, stream, snapshot, assets, missing, event, version.confirmed_until
-        )
-    return Stream(decision.state, holdings, exposures, total, assets=newest, base=base), finding, changes
+    newest, observed_at = stream.assets, stream.observed_at
+    is_new = version is not None and version.event is event
+    if version is not None and (is_new or decision.outcome is Outcome.DUPLICATE):
+        if is_new:
+            newest = snapshot.assets
+            if changed:
+                holdings = {**holdings, **dict(changed)}
+                changes += _balance_rows(snapshot.user_id, changed, version)
+        observed_at = max(observed_at, version.confirmed_until)
+        exposures, total = _exposures(changes, stream, snapshot, assets, missing, event, observed_at)
+    after = Stream(decision.state, holdings, exposures, total, observed_at, assets=newest, base=base)
+    return after, finding, changes
 
 
 def _compared(

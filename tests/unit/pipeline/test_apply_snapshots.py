@@ -536,6 +536,16 @@ def test_exposure_that_comes_later_is_stamped_with_its_receipt_and_earlier_stamp
     assert [row.observed_at for row in batch.all(ExposureRow)] == [confirmed]
 
 
+def test_no_exposure_is_stamped_earlier_than_one_before_it(feed: Feed) -> None:
+    """Else the older one would count as the newest."""
+    feed.apply(feed.received(exposed(5, {"BTC": {"currentExposure": 10}})))
+    feed.apply(feed.received(exposed(5, {"BTC": {"currentExposure": 11}}), later=60))
+    latest = feed.now
+    batch = feed.apply(feed.received(exposed(6, {"BTC": {"currentExposure": 12}}), later=-60))
+
+    assert [row.observed_at for row in batch.all(ExposureRow)] == [latest]
+
+
 def test_a_snapshot_without_the_exposure_block_changes_no_exposure(feed: Feed) -> None:
     feed.apply(feed.received(exposed(5, {"BTC": {"currentExposure": 10}}, baseCurrency="EUR")))
     batch = feed.apply(feed.received(exposed(6, {"BTC": {}})))

@@ -9,13 +9,17 @@ import pytest
 from msgspec.structs import replace
 
 from ingestor.domain.content import Content
+from ingestor.domain.decision import Policy, Step
 from ingestor.domain.gaps import Gap, GapKind
 from ingestor.domain.records import CommitsLost, SessionClosed, SessionEnd
 from ingestor.domain.streams import EventKey, Kind, StreamKey, StreamState, VersionNumber, Watermark
+from ingestor.pipeline.apply import Rules, fold
 from ingestor.pipeline.resume import AccountTaken, ends_of_left_sessions, resumed
+from ingestor.pipeline.rows import GapRow
 from ingestor.pipeline.state import EndedSession, OpenSession, State, Stream
+from tests.support.fake_store import FakeStore
 from tests.support.feed import Feed
-from tests.support.items import SESSION, at, opened
+from tests.support.items import SESSION, at, balances, opened
 
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
 NOW = at(1_000)
@@ -102,17 +106,31 @@ def test_requests_sent_before_confirm_neither_streams_nor_gaps() -> None:
         VersionNumber(1, 5, 0), Content.stored(b""), EventKey(SESSION, 1, 0), at(1), at(1), False, 0
     )
     gap = Gap(GapKind.DROPPED, SESSION, 1, 0, at(1), at(1), at(1), "inbox_records", frozenset(Kind), 0)
-    stored = State(
-        streams={BALANCES: Stream(StreamState(watermark)), StreamKey(Kind.PAIRS, ""): Stream()}, gaps=(gap,)
-    )
+    stored = State(streams={BALANCES: Stream(StreamState(watermark))}, gaps=(gap,))
     feed = Feed()
     feed.apply(feed.opened(), feed.requested("mine"))
     state, _ = resumed(feed.state, stored)
 
     assert state.streams[BALANCES].state.watermark == replace(watermark, arrival=2)
-    assert state.streams[StreamKey(Kind.PAIRS, "")] == Stream()
     assert state.gaps == (replace(gap, arrival=2),)
     assert (state.arrivals, state.requests) == (2, feed.state.requests)
+
+
+@pytest.mark.parametrize(("lost", "gaps"), [(0, ["sequence_skip"]), (1, [])])
+def test_a_push_that_skips_numbers_is_a_gap_as_before_where_none_of_the_stream_was_lost(
+    lost: int, gaps: list[str]
+) -> None:
+    """Else it may be our server that has lost them, and the gap of the lost commits is there for that."""
+    feed = Feed(Rules(Policy(Step.CONTIGUOUS)))
+    store = FakeStore()
+    for item in (feed.opened(), feed.received(balances(5)), feed.received(balances(6))):
+        store.write(feed.apply(item))
+    store.lose_commits(lost)
+    feed.state, facts = resumed(feed.state, store.open())
+    feed.state, _ = fold(feed.state, facts, feed.rules)
+    batch = feed.apply(feed.received(balances(8)))
+
+    assert [gap.kind for gap in batch.all(GapRow)] == gaps
 
 
 def test_what_the_database_knows_of_the_account_is_taken() -> None:
