@@ -10,9 +10,9 @@ import click
 
 from ingestor import logs
 from ingestor.app.demo import AccountTotals, Demo, InjectedFault, Scene, demo
-from ingestor.cli.documents import DemoDocument, say
+from ingestor.cli.documents import DemoDocument
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option
+from ingestor.cli.invocation import Invocation, json_option, say
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import Fatal
 
@@ -27,9 +27,7 @@ _WIDTH = 80
 @click.option("--rate", default=20.0, show_default=True, help="Account changes per second.")
 @click.option("--seed", default=1, show_default=True, help="Of what goes wrong, and when.")
 @click.pass_obj
-def demo_command(
-    invocation: Invocation, *, seconds: float | None, as_json: bool, rate: float, seed: int
-) -> int:
+def demo_command(invocation: Invocation, *, seconds: float | None, rate: float, seed: int) -> int:
     """Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.
 
     Exits with 1 if a record is unaccounted for.
@@ -37,7 +35,7 @@ def demo_command(
     live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     logs.configure(level="error")
     stop = invocation.stop
-    echo = (lambda _: None) if as_json else click.echo
+    echo = (lambda _: None) if invocation.as_json else click.echo
     with stop_on_signals(stop):
         echo("starting a private Postgres, a simulated hub, and the daemon between them")
         with demo(rate=rate, seed=seed, seconds=seconds, stop=stop) as running:
@@ -46,14 +44,14 @@ def demo_command(
                 timer.daemon = True
                 timer.start()
             scenes = _scenes(running, stop)
-            if live and not as_json:
+            if live and not invocation.as_json:
                 _watch(scenes)
             else:
                 _tell(scenes, echo)
             echo("no more faults: waiting until all are healed")
             ending = running.finish()
     document = _document(ending.totals)
-    if as_json:
+    if invocation.as_json:
         say(document)
     else:
         from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only

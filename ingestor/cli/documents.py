@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 
 from ingestor.app.activity import Activity
@@ -33,6 +32,7 @@ from ingestor.app.status import AccountStatus, DaemonState
 from ingestor.app.support.contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
 from ingestor.app.upgrade_plan import UpgradePlan
+from ingestor.cli.config import ValidSettingsDocument
 from ingestor.config.rendering import Setting
 
 
@@ -96,20 +96,6 @@ class LiveStatusDocument:
     database: str
     """Why the database was not asked."""
     problems: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ValidSettingsDocument:
-    """`ingestor config validate --json`; settings that are wrong are a failure."""
-
-    file: str | None
-    """The configuration file; null where there is none."""
-    hub: str
-    """Its address."""
-    key_source: str | None
-    """Where the key comes from; null with `--no-environment`, as the database is."""
-    database: str | None
-    """Without its password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +207,6 @@ DOCUMENTS: dict[str, Any] = {
 }
 """By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
 `status without-database` with the database down, and any command prints `failure` if it fails."""
-
-
-def say(document: object, *, err: bool = False) -> None:
-    """Print one document; with `err` to standard error."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2), err=err)
 
 
 def schemas() -> dict[str, str]:

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from ingestor.app.export import TIMES, Format, Wanted, export
-from ingestor.cli.documents import say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.period import Moment, Zone, between
 from ingestor.cli.progress import progress_bars
 
@@ -25,8 +24,7 @@ from ingestor.cli.progress import progress_bars
     "--format", "form", type=click.Choice([each.value for each in Format]), default="csv", show_default=True
 )
 @json_option("Print the list of files as one JSON document.")
-@settings_options
-@click.pass_obj
+@with_invocation
 def export_command(
     invocation: Invocation,
     *,
@@ -36,7 +34,6 @@ def export_command(
     zone: ZoneInfo,
     views: tuple[str, ...],
     form: str,
-    as_json: bool,
 ) -> None:
     """Write views of schema report into files, with a manifest that proves them.
 
@@ -49,9 +46,5 @@ def export_command(
     )
     with progress_bars() as progress:
         files = export(settings, wanted, progress)
-    if as_json:
-        say(files)
-        return
-    for each in files:
-        click.echo(f"{each.rows:>10}  {directory / each.name}")
-    click.echo(f"{'':>10}  {directory / 'manifest.json'}")
+    written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]
+    invocation.answer(files, (f"{rows:>10}  {directory / name}" for rows, name in written))

@@ -7,8 +7,8 @@ import click
 
 from ingestor.app.install.installation import Plan, plan_install
 from ingestor.app.install.installing import carry_out
-from ingestor.cli.documents import InstallationDocument, say
-from ingestor.cli.invocation import json_option, root_option, settings_options
+from ingestor.cli.documents import InstallationDocument
+from ingestor.cli.invocation import Invocation, json_option, root_option, with_invocation
 
 
 @click.command("install")
@@ -20,23 +20,20 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
 )
 @root_option
 @json_option()
-@settings_options
-def install_command(*, dry_run: bool, local_database: bool, root: Path, as_json: bool) -> None:
+@with_invocation
+def install_command(invocation: Invocation, *, dry_run: bool, local_database: bool, root: Path) -> None:
     """Install units, settings, man page and completion, without the Debian package.
 
     The units start the program of this virtual environment. Safe to run twice: settings that are there stay.
     """
     plan = plan_install(root, local_database=local_database)
-    report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)
+    carry_out_and_tell(invocation, plan, dry_run=dry_run)
 
 
-def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool, err: bool = False) -> None:
-    """Print a plan, and what was not run of it; with `err` to standard error."""
-    if as_json:
-        say(InstallationDocument(dry_run, plan, left_out))
-        return
-    for line in lines(plan, left_out, dry_run=dry_run):
-        click.echo(line, err=err)
+def carry_out_and_tell(invocation: Invocation, plan: Plan, *, dry_run: bool) -> None:
+    """Do what the plan says, unless it is a dry run, and print it, with what was not run of it."""
+    left_out = [] if dry_run else carry_out(plan)
+    invocation.answer(InstallationDocument(dry_run, plan, left_out), lines(plan, left_out, dry_run=dry_run))
 
 
 def lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:

@@ -3,15 +3,14 @@
 import click
 
 from ingestor.app.control import reconnect_now
-from ingestor.cli.documents import ReconnectDocument, say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.documents import ReconnectDocument
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 
 @click.command("reconnect")
 @json_option()
-@settings_options
-@click.pass_obj
-def reconnect(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def reconnect(invocation: Invocation) -> None:
     """Make the running daemon connect to the hub anew, now.
 
     It asks over the daemon's local socket. A session that is up ends, which is a gap until the snapshots that
@@ -19,7 +18,5 @@ def reconnect(invocation: Invocation, *, as_json: bool) -> None:
     """
     account = invocation.load_to_look().settings.account
     reconnect_now(account)
-    if as_json:
-        say(ReconnectDocument(account, asked=True))
-    else:
-        click.echo(f"asked: the daemon of the account {account} connects anew; see `ingestor status`")
+    said = f"asked: the daemon of the account {account} connects anew; see `ingestor status`"
+    invocation.answer(ReconnectDocument(account, asked=True), [said])

@@ -3,18 +3,17 @@
 import click
 
 from ingestor.app.signals import Signal
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.pause import send
 
 
 @click.command("resume")
 @json_option()
-@settings_options
-@click.pass_obj
-def resume(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def resume(invocation: Invocation) -> None:
     """Make the account's daemon connect to the hub again, at once.
 
     It adds a row to ingest.signal, which the daemon reads within five seconds. The gap ends once fresh
     snapshots have confirmed the state.
     """
-    send(invocation, Signal.RESUME, as_json=as_json)
+    send(invocation, Signal.RESUME)

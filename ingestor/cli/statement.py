@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.invocation import Invocation, with_invocation
 from ingestor.cli.period import Month, Zone, of_month
 
 
@@ -23,8 +23,7 @@ from ingestor.cli.period import Month, Zone, of_month
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write; - is standard output.  [default: statement-ACCOUNT-MONTH.html]",
 )
-@settings_options
-@click.pass_obj
+@with_invocation
 def statement_command(
     invocation: Invocation, *, month: date, zone: ZoneInfo, assets: tuple[str, ...], output: Path | None
 ) -> None:

@@ -10,9 +10,8 @@ import click
 from ingestor.app.support.bundle import MOST_SECONDS, bundle_name, make_bundle
 from ingestor.app.support.contents import BundleReport
 from ingestor.cli.as_unit import as_the_unit, only_instance
-from ingestor.cli.documents import say
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, say, with_invocation
 
 _STDOUT = Path("-")
 _JOURNAL = ("SupplementaryGroups=systemd-journal",)
@@ -38,10 +37,9 @@ _JOURNAL = ("SupplementaryGroups=systemd-journal",)
     help="As root: of the account of hercle-ingestor@NAME, as its unit would.",
 )
 @json_option()
-@settings_options
-@click.pass_obj
+@with_invocation
 def support_bundle_command(
-    invocation: Invocation, *, output: Path | None, log_file: Path | None, instance: str | None, as_json: bool
+    invocation: Invocation, *, output: Path | None, log_file: Path | None, instance: str | None
 ) -> int:
     """Write an archive for whoever helps: versions, settings, status, counts, log; no data.
 
@@ -51,7 +49,7 @@ def support_bundle_command(
     """
     of_unit = instance or (None if log_file else only_instance(invocation))
     if of_unit is not None:
-        return _as_the_unit(of_unit, output, as_json=as_json)
+        return _as_the_unit(of_unit, output, as_json=invocation.as_json)
     bundle = make_bundle(invocation.load_to_look(), log_file)
     path = output or Path(bundle.name)
     to_stdout = path == _STDOUT
@@ -60,7 +58,7 @@ def support_bundle_command(
     else:
         with _created(path) as file:
             file.write(bundle.content)
-    if as_json:
+    if invocation.as_json:
         say(BundleReport(str(path), len(bundle.content), bundle.files, bundle.missing), err=to_stdout)
         return Exit.OK
     for each in bundle.files:

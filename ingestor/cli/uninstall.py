@@ -6,9 +6,8 @@ from pathlib import Path
 import click
 
 from ingestor.app.install.installation import plan_uninstall
-from ingestor.app.install.installing import carry_out
-from ingestor.cli.install import report
-from ingestor.cli.invocation import json_option, root_option, settings_options
+from ingestor.cli.install import carry_out_and_tell, lines
+from ingestor.cli.invocation import Invocation, json_option, root_option, with_invocation
 
 
 @click.command("uninstall")
@@ -22,9 +21,9 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
 )
 @root_option
 @json_option()
-@settings_options
+@with_invocation
 def uninstall_command(
-    *, dry_run: bool, yes: bool, purge: bool, drop_database: bool, root: Path, as_json: bool
+    invocation: Invocation, *, dry_run: bool, yes: bool, purge: bool, drop_database: bool, root: Path
 ) -> None:
     """Stop all accounts and remove what `ingestor install` has placed.
 
@@ -32,6 +31,6 @@ def uninstall_command(
     """
     plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
     if not (dry_run or yes) and sys.stdin.isatty():
-        report(plan, [], dry_run=True, as_json=False, err=True)
+        click.echo("\n".join(lines(plan, [], dry_run=True)), err=True)
         click.confirm("Do all this?", abort=True, err=True)
-    report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)
+    carry_out_and_tell(invocation, plan, dry_run=dry_run)
