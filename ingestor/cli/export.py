@@ -8,15 +8,15 @@ import click
 
 from ingestor.app.export import TIMES, Format, Wanted, export
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
-from ingestor.cli.period import Moment, Zone, between
+from ingestor.cli.period import MOMENT, ZONE, between
 from ingestor.cli.progress import progress_bars
 
 
 @click.command("export")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--from", "since", type=Moment(), required=True, help="Start, e.g. 2026-03-01.")
-@click.option("--until", type=Moment(), required=True, help="End, which does not belong to it any more.")
-@click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Whose midnights these are.")
+@click.option("--from", "since", type=MOMENT, required=True, help="Start, e.g. 2026-03-01.")
+@click.option("--until", type=MOMENT, required=True, help="End, which does not belong to it any more.")
+@click.option("--zone", type=ZONE, default="UTC", show_default=True, help="Whose midnights these are.")
 @click.option(
     "--view", "views", multiple=True, type=click.Choice(sorted(TIMES)), help="Only this one; may be repeated."
 )
@@ -41,9 +41,7 @@ def export_command(
     """
     settings = invocation.load_to_look().settings
     period = between(since, until, zone)
-    wanted = Wanted(
-        settings.account, views or tuple(TIMES), period.since, period.until, Format(form), directory
-    )
+    wanted = Wanted(settings.account, views or tuple(TIMES), *period, Format(form), directory)
     with progress_bars() as progress:
         files = export(settings, wanted, progress)
     written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]

@@ -1,14 +1,23 @@
-"""`ingestor install`: the units and what belongs to them, on a machine without the Debian package."""
+"""`ingestor install` and `uninstall`: the units and what belongs to them, without the Debian package."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from ingestor.app.install.installation import Plan, plan_install
+from ingestor.app.install.installation import Plan, plan_install, plan_uninstall
 from ingestor.app.install.installing import carry_out
 from ingestor.cli.documents import InstallationDocument
-from ingestor.cli.invocation import Invocation, json_option, root_option, with_invocation
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
+
+_root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
+    default="/",
+    metavar="DIR",
+    help="The tree of another machine, an image for example; then no command is run.",
+)
 
 
 @click.command("install")
@@ -18,7 +27,7 @@ from ingestor.cli.invocation import Invocation, json_option, root_option, with_i
     is_flag=True,
     help="Also make database, roles and schema, with PostgreSQL on this machine.",
 )
-@root_option
+@_root_option
 @json_option()
 @with_invocation
 def install_command(invocation: Invocation, *, dry_run: bool, local_database: bool, root: Path) -> None:
@@ -27,16 +36,42 @@ def install_command(invocation: Invocation, *, dry_run: bool, local_database: bo
     The units start the program of this virtual environment. Safe to run twice: settings that are there stay.
     """
     plan = plan_install(root, local_database=local_database)
-    carry_out_and_tell(invocation, plan, dry_run=dry_run)
+    _carry_out(invocation, plan, dry_run=dry_run)
 
 
-def carry_out_and_tell(invocation: Invocation, plan: Plan, *, dry_run: bool) -> None:
+@click.command("uninstall")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--purge", is_flag=True, help="Also remove edited settings, keys, passwords and drop-ins.")
+@click.option(
+    "--drop-database",
+    is_flag=True,
+    help="Also drop the database `ingestor` of this machine, with all data in it, and the roles.",
+)
+@_root_option
+@json_option()
+@with_invocation
+def uninstall_command(
+    invocation: Invocation, *, dry_run: bool, yes: bool, purge: bool, drop_database: bool, root: Path
+) -> None:
+    """Stop all accounts and remove what `ingestor install` has placed.
+
+    Edited settings, keys and data stay, unless an option says otherwise. On a terminal, it asks first.
+    """
+    plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
+    if not (dry_run or yes) and sys.stdin.isatty():
+        click.echo("\n".join(_lines(plan, [], dry_run=True)), err=True)
+        click.confirm("Do all this?", abort=True, err=True)
+    _carry_out(invocation, plan, dry_run=dry_run)
+
+
+def _carry_out(invocation: Invocation, plan: Plan, *, dry_run: bool) -> None:
     """Do what the plan says, unless it is a dry run, and print it, with what was not run of it."""
     left_out = [] if dry_run else carry_out(plan)
-    invocation.answer(InstallationDocument(dry_run, plan, left_out), lines(plan, left_out, dry_run=dry_run))
+    invocation.answer(InstallationDocument(dry_run, plan, left_out), _lines(plan, left_out, dry_run=dry_run))
 
 
-def lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
+def _lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
     """For people."""
     for command in plan.before:
         yield f"command    {command}"

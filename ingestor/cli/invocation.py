@@ -103,17 +103,6 @@ def json_option(text: str = "One JSON document on standard output.") -> Callable
     return click.option("--json", "as_json", is_flag=True, expose_value=False, callback=_keep, help=text)
 
 
-def root_option(command: _Command) -> _Command:
-    """Adds `--root`: the directory whose tree stands for the machine."""
-    return click.option(
-        "--root",
-        type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
-        default="/",
-        metavar="DIR",
-        help="The tree of another machine, an image for example; then no command is run.",
-    )(command)
-
-
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """The same option may stand before and after the command's name: once given is given."""
     if value:

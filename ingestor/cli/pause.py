@@ -1,4 +1,4 @@
-"""`ingestor pause`: no link to the hub until `ingestor resume`."""
+"""`ingestor pause`: no link to the hub until `ingestor resume`, which is here too."""
 
 import click
 
@@ -16,10 +16,22 @@ def pause(invocation: Invocation) -> None:
     It adds a row to ingest.signal, which the daemon reads within five seconds; a daemon that starts later
     reads it too. The time without a link is a gap with the cause `paused`.
     """
-    send(invocation, Signal.PAUSE)
+    _send(invocation, Signal.PAUSE)
 
 
-def send(invocation: Invocation, word: Signal) -> None:
+@click.command("resume")
+@json_option()
+@with_invocation
+def resume(invocation: Invocation) -> None:
+    """Make the account's daemon connect to the hub again, at once.
+
+    It adds a row to ingest.signal, which the daemon reads within five seconds. The gap ends once fresh
+    snapshots have confirmed the state.
+    """
+    _send(invocation, Signal.RESUME)
+
+
+def _send(invocation: Invocation, word: Signal) -> None:
     """Store the word for the configured account's daemon, and say so."""
     settings = invocation.load_to_look().settings
     signal(settings, word)

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import click
 
 from ingestor.cli.invocation import Invocation, with_invocation
-from ingestor.cli.period import Month, Zone, of_month
+from ingestor.cli.period import MONTH, ZONE, of_month
 
 
 @click.command("statement")
-@click.option("--month", type=Month(), required=True, help="Which month, e.g. 2026-03.")
+@click.option("--month", type=MONTH, required=True, help="Which month, e.g. 2026-03.")
 @click.option(
-    "--zone", type=Zone(), default="UTC", show_default=True, help="Whose midnights its days begin at."
+    "--zone", type=ZONE, default="UTC", show_default=True, help="Whose midnights its days begin at."
 )
 @click.option("--asset", "assets", multiple=True, metavar="NAME", help="Only this asset; may be repeated.")
 @click.option(
@@ -35,8 +35,7 @@ def statement_command(
     from ingestor.app.statement import statement  # noqa: PLC0415 - matplotlib, once the options are right
 
     settings = invocation.load_to_look().settings
-    period = of_month(month, zone)
-    document = statement(settings, period.since, period.until, zone, assets)
+    document = statement(settings, *of_month(month, zone), zone, assets)
     if output == Path("-"):
         sys.stdout.write(document)
         return
