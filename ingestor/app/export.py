@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 
 from ingestor.adapters.postgres.reading import rows
-from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.app.database import looking, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
@@ -92,7 +92,7 @@ def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: N
         Transient: the database cannot be reached.
     """
     _make(wanted.directory)
-    with database_beside(settings) as url, looking_at(url) as connection, snapshot(connection):
+    with looking(settings) as connection, snapshot(connection):
         files = [_write(connection, wanted, view, progress) for view in wanted.views]
         manifest = _manifest(connection, wanted, files)
     (wanted.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

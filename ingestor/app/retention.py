@@ -13,7 +13,7 @@ from ingestor.adapters.postgres.partitioning import add_months
 from ingestor.adapters.postgres.pruning import counted, emptied, months, removed
 from ingestor.adapters.postgres.reading import value
 from ingestor.adapters.postgres.retention_rules import TARGETS, Cuts
-from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.app.database import database_beside, looking, looking_at, snapshot
 from ingestor.config import Settings
 
 _LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
@@ -125,7 +125,7 @@ _TIMES = {
 
 def sizes(settings: Settings) -> list[TableSize]:
     """Of each table that grows, largest first. Rows are counted, so it reads each table once."""
-    with database_beside(settings) as url, looking_at(url, _LOOKING) as connection, snapshot(connection):
+    with looking(settings, _LOOKING) as connection, snapshot(connection):
         found = [_size(connection, table, column) for table, column in _TIMES.items()]
     return sorted(found, key=lambda each: each.table_bytes + each.index_bytes, reverse=True)
 

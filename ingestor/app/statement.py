@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import class_row, namedtuple_row
 
 import ingestor
-from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.app.database import looking, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 from ingestor.statement import page
@@ -48,7 +48,7 @@ def statement(
         BadConfiguration: the account has no row in this database, or the time has not begun.
         Transient: the database cannot be reached.
     """
-    with database_beside(settings) as url, looking_at(url) as connection, snapshot(connection):
+    with looking(settings) as connection, snapshot(connection):
         return page(_figures(_Reader(connection, settings.account, since, until, zone, tuple(assets))))
 
 

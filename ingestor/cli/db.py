@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
+from ingestor.app.database import ROLES_SQL, apply_roles, schema, upgrade_configured
 from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
 from ingestor.app.retention import Pruned, prune, sizes
 from ingestor.app.upgrade_plan import Blocks, UpgradePlan, plan_upgrade
@@ -61,8 +61,7 @@ def _plan_lines(plan: UpgradePlan) -> Iterator[str]:
 @with_invocation
 def status_command(invocation: Invocation) -> int:
     """Tell the schema's revision and what an upgrade would do. Exits with 78 if it does not fit."""
-    with database_beside(invocation.load_to_look().settings) as url:
-        state = schema_at(url)
+    state = schema(invocation.load_to_look().settings)
     lines = [f"database: {state.found or 'no schema'}", f"software: {state.wanted}"]
     lines += [f"pending:  {step}" for step in state.pending]
     if state.newer:

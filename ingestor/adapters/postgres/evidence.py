@@ -74,7 +74,12 @@ class StoredRecord:
 
 
 def gaps(
-    connection: psycopg.Connection, account: str, *, only_open: bool, limit: int, number: str | None = None
+    connection: psycopg.Connection,
+    account: str,
+    *,
+    limit: int,
+    only_open: bool = False,
+    number: str | None = None,
 ) -> list[Gap]:
     """The newest ones first; with `number` only the one whose `id` it is."""
     return read(connection, Gap, _GAPS, account, only_open, limit, number)

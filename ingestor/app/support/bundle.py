@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 import ingestor
@@ -23,13 +24,12 @@ from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.schema import schema_state
 from ingestor.adapters.postgres.totals import outcome_counts
 from ingestor.app.control import live_state
-from ingestor.app.database import database_beside, looking_at
-from ingestor.app.status import daemon_state, status
+from ingestor.app.database import database_beside, looking, looking_at
+from ingestor.app.status import daemon_state, status_in
 from ingestor.app.support.contents import (
     BundleContents,
     BundleFile,
     EffectiveSetting,
-    ShownAccount,
     ShownGap,
     ShownLetter,
     ShownLive,
@@ -48,6 +48,7 @@ from ingestor.logs import redact, register_secret
 MOST_SECONDS = 120.0
 """For all of it; counting takes the longest."""
 _MOST = 200
+_LOOKING = DatabaseTiming()
 _COUNTING = DatabaseTiming(statement_seconds=60, transaction_seconds=90)
 _URL_PARTS = ("host", "port", "dbname", "sslmode", "target_session_attrs")
 _T = TypeVar("_T")
@@ -107,22 +108,34 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
     with ExitStack() as stack:
         server = part("postgres", lambda settings: _server_version(settings, stack))
 
-        def stored(name: str, read_part: Callable[[Settings], _T]) -> _T | None:
+        def stored(
+            name: str,
+            shown: type[_T],
+            find: Callable[[psycopg.Connection], object],
+            timing: DatabaseTiming = _LOOKING,
+        ) -> _T | None:
+            def look(settings: Settings) -> _T:
+                with looking(settings, timing, reads_only=True) as connection:
+                    return _only(find(connection), shown)
+
             if server is None:  # tried once: each attempt may take seconds
                 missing[name] = "it is in the database"
                 return None
-            return part(name, read_part)
+            return part(name, look)
 
+        account = settings.account
         contents = BundleContents(
             versions=_versions(server),
             settings=[_setting(loaded, name) for name in all_keys()],
-            status=stored("status", _status),
+            status=stored("status", ShownStatus, lambda db: _status(db, account)),
             live=part("live", _live),
-            schema=stored("schema", _schema),
-            outcomes=stored("outcomes", _outcomes),
-            gaps=stored("gaps", _gaps),
-            dead_letters=stored("dead_letters", _dead_letters),
-            sizes=stored("sizes", _sizes),
+            schema=stored("schema", ShownSchema, schema_state),
+            outcomes=stored("outcomes", dict[str, int], lambda db: outcome_counts(db, account), _COUNTING),
+            gaps=stored("gaps", list[ShownGap], lambda db: evidence.gaps(db, account, limit=_MOST)),
+            dead_letters=stored(
+                "dead_letters", list[ShownLetter], lambda db: evidence.dead_letters(db, account, _MOST)
+            ),
+            sizes=stored("sizes", list[ShownSize], lambda db: read(db, ShownSize, _SIZES)),
             log=part("log", lambda settings: last_lines(settings.account, log)),
         )
     return contents, missing
@@ -212,51 +225,22 @@ def _shown(given: object) -> str | int | float | None:
             return str(given)
 
 
-def _status(settings: Settings) -> ShownStatus:
-    found = status(settings)
-    return ShownStatus(daemon_state(found).value, _only(found, ShownAccount))
+def _status(connection: psycopg.Connection, account: str) -> dict[str, object]:
+    found = status_in(connection, account)
+    return {"daemon": daemon_state(found).value, "account": found}
 
 
 def _live(settings: Settings) -> ShownLive:
     found = live_state(settings.account)
     if found is None:
         raise Transient("no daemon of this account answers on this machine, or not to this user")
-    return _only(
-        {
-            "version": found.version,
-            "not_live": found.not_live,
-            "not_ready": list(found.not_ready),
-            "picture": found.picture,
-        },
-        ShownLive,
-    )
-
-
-def _schema(settings: Settings) -> ShownSchema:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        return _only(schema_state(connection), ShownSchema)
-
-
-def _outcomes(settings: Settings) -> dict[str, int]:
-    with database_beside(settings) as url, looking_at(url, _COUNTING, reads_only=True) as connection:
-        return outcome_counts(connection, settings.account)
-
-
-def _gaps(settings: Settings) -> list[ShownGap]:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        found = evidence.gaps(connection, settings.account, only_open=False, limit=_MOST)
-    return [_only(each, ShownGap) for each in found]
-
-
-def _dead_letters(settings: Settings) -> list[ShownLetter]:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        found = evidence.dead_letters(connection, settings.account, _MOST)
-    return [_only(each, ShownLetter) for each in found]
-
-
-def _sizes(settings: Settings) -> list[ShownSize]:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        return read(connection, ShownSize, _SIZES)
+    told = {
+        "version": found.version,
+        "not_live": found.not_live,
+        "not_ready": list(found.not_ready),
+        "picture": found.picture,
+    }
+    return _only(told, ShownLive)
 
 
 _SIZES = """
