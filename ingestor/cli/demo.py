@@ -4,15 +4,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 
 import click
 
 from ingestor import logs
-from ingestor.app.demo import AccountTotals, Demo, InjectedFault, Scene, demo
-from ingestor.cli.documents import DemoDocument
+from ingestor.app.demo import Demo, InjectedFault, Scene, demo
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, say
+from ingestor.cli.invocation import Invocation, json_option
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import Fatal
 
@@ -50,33 +48,10 @@ def demo_command(invocation: Invocation, *, seconds: float | None, rate: float, 
                 _tell(scenes, echo)
             echo("no more faults: waiting until all are healed")
             ending = running.finish()
-    document = _document(ending.totals)
-    if invocation.as_json:
-        say(document)
-    else:
-        from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
+    from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
 
-        for line in summary(ending, asdict(document)):
-            click.echo(line)
-    return Exit.OK if document.unaccounted == 0 else Exit.PROBLEMS
-
-
-def _document(totals: AccountTotals) -> DemoDocument:
-    outcomes = dict(totals.outcomes)
-    if totals.dropped:
-        outcomes["dropped"] = totals.dropped
-    missing = totals.received - totals.committed - totals.dropped
-    return DemoDocument(
-        received=totals.received,
-        committed=totals.committed,
-        outcomes=outcomes,
-        unaccounted=missing + totals.events_without_outcome,
-        reconnects=max(0, totals.sessions - 1),
-        requests_answered=totals.requests_answered,
-        gaps=totals.gaps,
-        balance_rows=totals.balance_rows,
-        pair_rows=totals.pair_rows,
-    )
+    invocation.answer(ending.totals, summary(ending))
+    return Exit.OK if ending.totals.unaccounted == 0 else Exit.PROBLEMS
 
 
 def _scenes(running: Demo, stop: threading.Event) -> Iterator[Scene]:

@@ -31,6 +31,7 @@ from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
 from ingestor.app.support.contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
+from ingestor.app.totals import AccountTotals
 from ingestor.app.upgrade_plan import UpgradePlan
 from ingestor.cli.config import ValidSettingsDocument
 from ingestor.config.rendering import Setting
@@ -135,23 +136,6 @@ class PruneDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoDocument:
-    """`ingestor demo --json`."""
-
-    received: int
-    committed: int
-    outcomes: dict[str, int]
-    unaccounted: int
-    """Records received that are neither stored nor counted as dropped, and stored ones without an outcome."""
-    reconnects: int
-    requests_answered: int
-    gaps: dict[str, dict[str, int]]
-    """By kind, then by `open` and `ended`."""
-    balance_rows: int
-    pair_rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class FailureDocument:
     """What any command prints with `--json` if it fails."""
 
@@ -202,7 +186,7 @@ DOCUMENTS: dict[str, Any] = {
     "db prune": PruneDocument,
     "db size": list[TableSize],
     "export": list[ExportedFile],
-    "demo": DemoDocument,
+    "demo": AccountTotals,
     "failure": FailureDocument,
 }
 """By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints

@@ -22,7 +22,6 @@ from ingestor.adapters.postgres import evidence
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.schema import schema_state
-from ingestor.adapters.postgres.totals import outcome_counts
 from ingestor.app.control import live_state
 from ingestor.app.database import database_beside, looking, looking_at
 from ingestor.app.status import daemon_state, status_in
@@ -39,6 +38,7 @@ from ingestor.app.support.contents import (
     Versions,
 )
 from ingestor.app.support.log import last_lines
+from ingestor.app.totals import outcome_counts
 from ingestor.config import Loaded, Settings, database_password, resolve_key
 from ingestor.config.keys import all_keys, value_of
 from ingestor.config.values import MASK, Secret
