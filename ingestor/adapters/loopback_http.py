@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +27,6 @@ _WAITING = 4
 _REQUEST_BYTES = 8 * 1024
 _ANSWER_BYTES = 1024 * 1024
 _RETRY_SECONDS = 5.0
-_REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    503: "Service Unavailable",
-}
 _PLAIN = "text/plain; charset=utf-8"
 
 
@@ -113,7 +107,7 @@ class LoopbackServer:
             head += piece
         page = self._page(head)
         lines = (
-            f"HTTP/1.1 {page.status} {_REASONS[page.status]}",
+            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
             f"Content-Type: {page.content_type}",
             f"Content-Length: {len(page.body)}",
             "Connection: close",

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ingestor.adapters.postgres import evidence
-from ingestor.adapters.postgres.evidence import DeadLetter, Gap, StoredRecord
+from ingestor.adapters.postgres.evidence import DeadLetter, Gap
 from ingestor.app.database import looking
 from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
@@ -125,8 +125,11 @@ def export_of(settings: Settings, limit: int, number: str | None = None) -> Iter
     account = settings.account
     with looking(settings, reads_only=True) as connection:
         for each in evidence.dead_letters(connection, account, limit, None if number is None else [number]):
-            record = evidence.stored_record(connection, account, each)
-            yield DeadLetterDocument(account, _shown(each), None if record is None else _record(record))
+            record = None
+            if stored := evidence.stored_record(connection, account, each):
+                size, sha256, raw = stored
+                record = RecordDocument(size, sha256, masked(raw))
+            yield DeadLetterDocument(account, _shown(each), record)
 
 
 def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[DeadLetter]:
@@ -161,10 +164,6 @@ def _shown(letter: DeadLetter) -> DeadLetter:
     """The detail may quote the record."""
     subject = None if letter.subject is None else cleaned(letter.subject)
     return replace(letter, detail=cleaned(letter.detail), subject=subject)
-
-
-def _record(record: StoredRecord) -> RecordDocument:
-    return RecordDocument(record.size, record.sha256, masked(record.raw))
 
 
 def _unknown(what: str, number: str, account: str, command: str) -> BadConfiguration:

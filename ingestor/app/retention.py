@@ -1,7 +1,7 @@
 """Removing rows that the settings do not keep, and how much room the tables take."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,27 +21,19 @@ _DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_se
 """Whoever waits behind a lock that we wait for waits no longer than we do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Rows of a table that go, or have gone."""
-
-    table: str
-    rows: int
-
-
 Progress = Callable[[str, int, int], None]
 """Called with a table, its rows removed so far, and how many there are."""
 
 
 def prune(
     settings: Settings, *, dry_run: bool, progress: Progress = lambda *_: None
-) -> tuple[dict[str, datetime | None], list[Pruned]]:
+) -> tuple[dict[str, datetime | None], dict[str, int]]:
     """Remove the account's rows that `[retention]` does not keep; with `dry_run`, count them only.
 
     Where tables are partitioned, it makes the months that are missing first.
 
     Returns:
-        The moment before which rows go, by setting, and what goes, in the order of removal.
+        The moment before which rows go, by setting, and how many go, by table in the order of removal.
 
     Raises:
         Transient: the database cannot be reached.
@@ -59,18 +51,22 @@ def prune(
             cuts = _cuts(looking, settings)
             wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
             plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
+            rows = Counter[str]()
             if dry_run:
-                return cuts, _by_table((target.table, parts.total()) for target, parts in plan)
+                for target, parts in plan:
+                    rows[target.table] += parts.total()
+                return cuts, rows
             at_once = months(looking, settings.account, cuts, plan)
-            done = []
             for target, parts in plan:
                 show = partial(_show, progress, target.table, parts.total())
                 but = {each.part for each in at_once}
-                gone = removed(looking, deleting, settings.account, cuts, target, show, but=but)
-                done.append((target.table, gone))
+                rows[target.table] += removed(
+                    looking, deleting, settings.account, cuts, target, show, but=but
+                )
         # Not before: the snapshot has read the months, which would keep them from being emptied.
-        done += [(each.table, emptied(deleting, each)) for each in at_once]
-    return cuts, _by_table(done)
+        for each in at_once:
+            rows[each.table] += emptied(deleting, each)
+    return cuts, rows
 
 
 def _show(progress: Progress, table: str, total: int, done: int) -> None:
@@ -89,13 +85,6 @@ def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
             ("history_days", kept.history_days),
         )
     }
-
-
-def _by_table(counts: Iterable[tuple[str, int]]) -> list[Pruned]:
-    rows = Counter[str]()
-    for table, gone in counts:
-        rows[table] += gone
-    return [Pruned(*each) for each in rows.items()]
 
 
 @dataclass(frozen=True, slots=True)

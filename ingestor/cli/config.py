@@ -78,7 +78,7 @@ def validate_command(invocation: Invocation, *, no_environment: bool) -> None:
                 f"why: set by {loaded.origin('hub.ca_file')}\n"
                 "fix: correct the path, or remove the setting to trust the system's authorities"
             )
-        key, database = resolve_key(settings).describe(), database_target(settings).describe()
+        key, database = resolve_key(settings).where, database_target(settings).describe()
     file = None if loaded.file is None else str(loaded.file)
     lines = [f"settings: fine ({loaded.file or 'no file'})"]
     if not no_environment:

@@ -7,7 +7,7 @@ import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, schema, upgrade_configured
 from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
-from ingestor.app.retention import Pruned, prune, sizes
+from ingestor.app.retention import prune, sizes
 from ingestor.app.upgrade_plan import Blocks, UpgradePlan, plan_upgrade
 from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument
 from ingestor.cli.exits import Exit
@@ -104,12 +104,12 @@ def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
         click.confirm("Remove them?", abort=True, err=True)
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
-    document = PruneDocument(settings.account, dry_run, cuts, {each.table: each.rows for each in pruned})
+    document = PruneDocument(settings.account, dry_run, cuts, pruned)
     invocation.answer(document, _pruned_lines(pruned, "would go" if dry_run else "removed"))
 
 
-def _pruned_lines(pruned: list[Pruned], what: str) -> list[str]:
-    lines = [f"{each.rows:>12,}  {each.table} {what}" for each in pruned]
+def _pruned_lines(pruned: dict[str, int], what: str) -> list[str]:
+    lines = [f"{rows:>12,}  {table} {what}" for table, rows in pruned.items()]
     return lines or ["nothing: [retention] keeps everything"]
 
 
