@@ -1,17 +1,8 @@
-"""The documents that `--json` prints: each has a type, and the type's JSON Schema is published.
+"""The documents that `--json` prints: each has a type, and the type's JSON Schema is in `deploy/schemas`."""
 
-`python -m ingestor.cli.documents DIRECTORY` writes the schemas, one file for each command; the package has
-them in `deploy/schemas`.
-"""
-
-import json
-import sys
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from ingestor.app.activity import Activity
 from ingestor.app.check.findings import Finding
@@ -191,24 +182,3 @@ DOCUMENTS: dict[str, Any] = {
 }
 """By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
 `status without-database` with the database down, and any command prints `failure` if it fails."""
-
-
-def schemas() -> dict[str, str]:
-    """The text of each schema by the name of its file."""
-    return {
-        f"{command.replace(' ', '-')}.json": json.dumps(
-            {
-                "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "title": f"ingestor {command}",
-                **msgspec.json.schema(document),
-            },
-            indent=2,
-        )
-        + "\n"
-        for command, document in DOCUMENTS.items()
-    }
-
-
-if __name__ == "__main__":
-    for file, text in schemas().items():
-        (Path(sys.argv[1]) / file).write_text(text, encoding="utf-8")
