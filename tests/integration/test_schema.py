@@ -18,18 +18,18 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 import ingestor
-from ingestor.adapters.postgres.dictionary import dictionary
 from ingestor.adapters.postgres.schema import REVISION, schema_state, scripts
 from ingestor.adapters.postgres.statements import CHANGES, columns
 from ingestor.adapters.postgres.store import HEARTBEAT_VALUES
 from ingestor.app.database import looking_at, upgrade_database
 from ingestor.pipeline.rows import SessionProgressRow
 from tests.support.daemon import ROOT, surroundings
+from tests.support.dictionary import dictionary
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query
 
 DATA = Path(ingestor.__file__).parent / "DATA.md"
-MARKER = "<!-- generated: python -m ingestor.adapters.postgres.dictionary URL -->\n\n"
+MARKER = "<!-- generated: python -m tests.support.dictionary URL -->\n\n"
 
 
 @pytest.fixture
