@@ -10,23 +10,7 @@ from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
-__all__ = [
-    "DeadLetter",
-    "DeadLetterDocument",
-    "DeadLettersDocument",
-    "DiscardDocument",
-    "Gap",
-    "GapDocument",
-    "GapsDocument",
-    "RecordDocument",
-    "dead_letter",
-    "dead_letters",
-    "discard",
-    "export_of",
-    "gap",
-    "gaps",
-    "open_letters",
-]
+__all__ = ["DeadLetter", "Gap"]
 
 
 @dataclass(frozen=True, slots=True)

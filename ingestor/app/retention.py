@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,7 +11,7 @@ import psycopg
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.partitioning import add_months
 from ingestor.adapters.postgres.pruning import counted, emptied, months, removed
-from ingestor.adapters.postgres.reading import value
+from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.retention_rules import TARGETS, Cuts
 from ingestor.app.database import database_beside, looking, looking_at, snapshot
 from ingestor.config import Settings
@@ -75,16 +75,8 @@ def _show(progress: Progress, table: str, total: int, done: int) -> None:
 
 def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
     now: datetime = value(connection, "SELECT now()")
-    kept = settings.retention
-    return {
-        name: None if days is None else now - timedelta(days=days)
-        for name, days in (
-            ("duplicates_days", kept.duplicates_days),
-            ("records_days", kept.records_days),
-            ("requests_days", kept.requests_days),
-            ("history_days", kept.history_days),
-        )
-    }
+    kept: dict[str, int | None] = asdict(settings.retention)
+    return {name: None if days is None else now - timedelta(days=days) for name, days in kept.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +113,19 @@ def sizes(settings: Settings) -> list[TableSize]:
 
 def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
     query = f"""
-        SELECT r.rows, s.in_table, s.in_indexes, r.oldest,
-            ((s.in_table + s.in_indexes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400))::bigint
+        SELECT '{table}' AS "table", r.rows, s.table_bytes, s.index_bytes, r.oldest,
+            coalesce(
+                (s.table_bytes + s.index_bytes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400), 0
+            )::bigint AS bytes_a_day
         FROM (SELECT count(*) AS rows, min({column}) AS oldest FROM ingest.{table}) AS r
         CROSS JOIN (
-            SELECT sum(pg_table_size(oid))::bigint AS in_table,
-                sum(pg_indexes_size(oid))::bigint AS in_indexes
+            SELECT sum(pg_table_size(oid))::bigint AS table_bytes,
+                sum(pg_indexes_size(oid))::bigint AS index_bytes
             FROM (
                 SELECT 'ingest.{table}'::regclass AS oid
                 UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ingest.{table}'::regclass
             ) AS parts
         ) AS s
     """  # noqa: S608 - names of the table above
-    found = connection.execute(query.encode()).fetchone()
-    assert found is not None  # noqa: S101 - an aggregate has one row
-    rows, in_table, in_indexes, oldest, a_day = found
-    return TableSize(table, rows, in_table, in_indexes, oldest, a_day if oldest else 0)
+    (found,) = read(connection, TableSize, query)
+    return found

@@ -105,9 +105,6 @@ class _Reader:
             )
         return str(found[0].environment)
 
-    def contract_version(self) -> str:
-        return str(self.rows("SELECT version FROM report.contract_version")[0].version)
-
     def balances(self) -> list[Balance]:
         return self.read(
             Balance,
@@ -252,7 +249,7 @@ def _figures(reader: _Reader) -> Figures:
         zone=reader.zone,
         known_at=reader.known_at,
         software_version=ingestor.__version__,
-        contract_version=reader.contract_version(),
+        contract_version=str(reader.rows("SELECT version FROM report.contract_version")[0].version),
         balances=balances,
         series=reader.series(),
         gaps=reader.gaps(),

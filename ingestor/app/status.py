@@ -28,16 +28,7 @@ from ingestor.app.database import looking
 from ingestor.app.picture import span
 from ingestor.config import Settings
 
-__all__ = [
-    "AccountStatus",
-    "DaemonState",
-    "StreamStatus",
-    "daemon_state",
-    "offset",
-    "problems",
-    "status",
-    "status_in",
-]
+__all__ = ["AccountStatus", "StreamStatus"]
 
 _SILENT_AFTER_SECONDS = 15.0
 """Three missed heartbeats."""

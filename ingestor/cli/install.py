@@ -73,8 +73,7 @@ def _carry_out(invocation: Invocation, plan: Plan, *, dry_run: bool) -> None:
 
 def _lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
     """For people."""
-    for command in plan.before:
-        yield f"command    {command}"
+    yield from (f"command    {each}" for each in plan.before)
     for each in plan.files:
         what = f" -> {each.link_to}" if each.link_to else f" ({each.mode})" if each.mode else ""
         yield f"{each.action.value:<10} {each.path}{what}"
@@ -82,11 +81,8 @@ def _lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
         yield f"users      {', '.join(plan.users)}: systemd makes them while a unit runs"
     if plan.roles:
         yield f"roles      {', '.join(plan.roles)}"
-    for command in plan.after:
-        yield f"command    {command}"
-    for command in left_out:
-        yield f"not run    {command}"
-    for command in plan.by_hand:
-        yield f"by hand    {command}"
+    yield from (f"command    {each}" for each in plan.after)
+    yield from (f"not run    {each}" for each in left_out)
+    yield from (f"by hand    {each}" for each in plan.by_hand)
     changes = sum(each.action.value in {"create", "replace", "remove"} for each in plan.files)
     yield f"files      {changes} of {len(plan.files)} {'would be ' if dry_run else ''}changed"

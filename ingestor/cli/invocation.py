@@ -48,13 +48,14 @@ class Invocation:
             logs.configure(log.level.value, log.format.value)
         return loaded
 
-    def answer(self, document: object, lines: Iterable[str]) -> None:
-        """Print what a command has found: with `--json` the document, else the lines for people."""
+    def answer(self, document: object, lines: Iterable[str], *, err: bool = False) -> None:
+        """Print what a command has found: with `--json` the document, else the lines for people; with `err`
+        to standard error."""
         if self.as_json:
-            say(document)
+            say(document, err=err)
             return
         for line in lines:
-            click.echo(line)
+            click.echo(line, err=err)
 
 
 def say(document: object, *, err: bool = False) -> None:

@@ -2,16 +2,16 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from ingestor.app.support.bundle import MOST_SECONDS, bundle_name, make_bundle
-from ingestor.app.support.contents import BundleReport
 from ingestor.cli.as_unit import as_the_unit, only_instance
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, say, with_invocation
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 _STDOUT = Path("-")
 _JOURNAL = ("SupplementaryGroups=systemd-journal",)
@@ -50,23 +50,18 @@ def support_bundle_command(
     of_unit = instance or (None if log_file else only_instance(invocation))
     if of_unit is not None:
         return _as_the_unit(of_unit, output, as_json=invocation.as_json)
-    bundle = make_bundle(invocation.load_to_look(), log_file)
-    path = output or Path(bundle.name)
+    content, report = make_bundle(invocation.load_to_look(), log_file)
+    path = output or Path(report.path)
     to_stdout = path == _STDOUT
     if to_stdout:
-        click.echo(bundle.content, nl=False)
+        click.echo(content, nl=False)
     else:
         with _created(path) as file:
-            file.write(bundle.content)
-    if invocation.as_json:
-        say(BundleReport(str(path), len(bundle.content), bundle.files, bundle.missing), err=to_stdout)
-        return Exit.OK
-    for each in bundle.files:
-        click.echo(f"{each.bytes:>10,} bytes {each.entries:>7} entries  {each.name}", err=to_stdout)
-    for name, why in bundle.missing.items():
-        click.echo(f"missing: {name}: {why}", err=to_stdout)
-    said = f"{path}: {len(bundle.content):,} bytes; look into it before you send it"
-    click.echo(said, err=to_stdout)
+            file.write(content)
+    lines = [f"{each.bytes:>10,} bytes {each.entries:>7} entries  {each.name}" for each in report.files]
+    lines += [f"missing: {name}: {why}" for name, why in report.missing.items()]
+    lines.append(f"{path}: {report.bytes:,} bytes; look into it before you send it")
+    invocation.answer(replace(report, path=str(path)), lines, err=to_stdout)
     return Exit.OK
 
 

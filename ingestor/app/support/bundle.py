@@ -6,7 +6,7 @@ import re
 import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -28,6 +28,7 @@ from ingestor.app.status import daemon_state, status_in
 from ingestor.app.support.contents import (
     BundleContents,
     BundleFile,
+    BundleReport,
     EffectiveSetting,
     ShownGap,
     ShownLetter,
@@ -54,28 +55,19 @@ _URL_PARTS = ("host", "port", "dbname", "sslmode", "target_session_attrs")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """The archive, not written yet."""
-
-    name: str
-    """For its file, with account and time."""
-    content: bytes
-    files: list[BundleFile]
-    missing: dict[str, str]
-    """As in `BundleReport`."""
-
-
 def bundle_name(account: str) -> str:
     """Of the archive's file, with account and time."""
     return f"ingestor-support-{account}-{DatabaseClock().wall():%Y%m%dT%H%M%SZ}.tar.gz"
 
 
-def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
-    """Never fails for what cannot be had; that is missing.
+def make_bundle(loaded: Loaded, log: Path | None) -> tuple[bytes, BundleReport]:
+    """The archive, not written yet. Never fails for what cannot be had; that is missing.
 
     Args:
         log: the daemon's log as JSON lines; where None, it is looked for in the journal.
+
+    Returns:
+        The archive, and what is in it; the path is a name for its file, with account and time.
     """
     _register_secrets(loaded.settings)
     now = DatabaseClock().wall()
@@ -90,7 +82,8 @@ def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
             entry.size, entry.mtime, entry.mode = len(text), int(now.timestamp()), 0o600
             archive.addfile(entry, io.BytesIO(text))
             files.append(BundleFile(f"{name}.json", len(text), len(part)))
-    return Bundle(name_of_file, written.getvalue(), files, missing)
+    content = written.getvalue()
+    return content, BundleReport(name_of_file, len(content), files, missing)
 
 
 def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str, str]]:
