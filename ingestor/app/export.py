@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,13 +41,6 @@ TIMES = {
 """The views that can be exported, and the column by which a range selects their rows."""
 
 
-class Format(StrEnum):
-    """What is written."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be exported: rows of one account whose time lies in `since <= t < until`."""
@@ -57,7 +49,8 @@ class Wanted:
     views: Sequence[str]
     since: datetime
     until: datetime
-    form: Format
+    form: str
+    """A key of `FORMATS`."""
     directory: Path
 
 
@@ -120,10 +113,10 @@ def _write(connection: psycopg.Connection, wanted: Wanted, view: str, progress: 
         connection, f"SELECT count(*), min({time}), max({time}) {where}", *selected
     )
     columns = _columns(connection, view)
-    path = wanted.directory / f"{view}.{wanted.form.value}"
+    path = wanted.directory / f"{view}.{wanted.form}"
     with (
         psycopg.RawServerCursor(connection, f"export_{view}") as cursor,
-        _WRITERS[wanted.form](path, columns) as write,
+        FORMATS[wanted.form](path, columns) as write,
     ):
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(f"SELECT * {where} ORDER BY {time}".encode(), selected)
@@ -224,7 +217,7 @@ def _parquet(path: Path, columns: dict[str, str]) -> Iterator[Callable[[_Rows], 
         yield write
 
 
-_WRITERS = {Format.CSV: _csv, Format.PARQUET: _parquet}
+FORMATS = {"csv": _csv, "parquet": _parquet}
 
 
 def _text(value: object) -> str | None:

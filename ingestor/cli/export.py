@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestor.app.export import TIMES, Format, Wanted, export
+from ingestor.app.export import FORMATS, TIMES, Wanted, export
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.period import MOMENT, ZONE, between
 from ingestor.cli.progress import progress_bars
@@ -20,9 +20,7 @@ from ingestor.cli.progress import progress_bars
 @click.option(
     "--view", "views", multiple=True, type=click.Choice(sorted(TIMES)), help="Only this one; may be repeated."
 )
-@click.option(
-    "--format", "form", type=click.Choice([each.value for each in Format]), default="csv", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="csv", show_default=True)
 @json_option("Print the list of files as one JSON document.")
 @with_invocation
 def export_command(
@@ -41,7 +39,7 @@ def export_command(
     """
     settings = invocation.load_to_look().settings
     period = between(since, until, zone)
-    wanted = Wanted(settings.account, views or tuple(TIMES), *period, Format(form), directory)
+    wanted = Wanted(settings.account, views or tuple(TIMES), *period, form, directory)
     with progress_bars() as progress:
         files = export(settings, wanted, progress)
     written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]
