@@ -114,9 +114,9 @@ def sizes(settings: Settings) -> list[TableSize]:
 def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
     query = f"""
         SELECT '{table}' AS "table", r.rows, s.table_bytes, s.index_bytes, r.oldest,
-            coalesce(
-                (s.table_bytes + s.index_bytes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400), 0
-            )::bigint AS bytes_a_day
+            CASE WHEN r.oldest IS NULL THEN 0 ELSE
+                (s.table_bytes + s.index_bytes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400)
+            END::bigint AS bytes_a_day
         FROM (SELECT count(*) AS rows, min({column}) AS oldest FROM ingest.{table}) AS r
         CROSS JOIN (
             SELECT sum(pg_table_size(oid))::bigint AS table_bytes,
