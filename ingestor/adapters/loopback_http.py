@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +27,6 @@ _WAITING = 4
 _REQUEST_BYTES = 8 * 1024
 _ANSWER_BYTES = 1024 * 1024
 _RETRY_SECONDS = 5.0
-_REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    503: "Service Unavailable",
-}
 _PLAIN = "text/plain; charset=utf-8"
 
 
@@ -45,21 +38,19 @@ class Page(NamedTuple):
     content_type: str = _PLAIN
 
 
+Pages = Mapping[str, Callable[[str], Page]]
+"""By method and path, `GET /metrics`; each is given what stands after `?`."""
+
+
 class LoopbackServer:
     """`start` and `stop` once. An address that is taken is tried again until it is free."""
 
     _name = "metrics"
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]], clock: Clock) -> None:
-        """
-        Args:
-            port: 0 takes a free one, which `metrics_listening` names.
-            pages: by path.
-        """
+    def __init__(self, host: str, port: int, pages: Pages, clock: Clock) -> None:
+        """`port`: 0 takes a free one, which `metrics_listening` names."""
         self._address = (host, port)
         self._pages = pages
-        self._actions: Mapping[str, Callable[[], Page]] = {}
-        self._queries: Mapping[str, Callable[[str], Page]] = {}
         self._clock = clock
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
@@ -116,7 +107,7 @@ class LoopbackServer:
             head += piece
         page = self._page(head)
         lines = (
-            f"HTTP/1.1 {page.status} {_REASONS[page.status]}",
+            f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}",
             f"Content-Type: {page.content_type}",
             f"Content-Length: {len(page.body)}",
             "Connection: close",
@@ -126,19 +117,17 @@ class LoopbackServer:
 
     def _page(self, head: bytes) -> Page:
         match head.partition(b"\r\n")[0].decode("latin-1").split(" "):
-            case ["GET", target, "HTTP/1.0" | "HTTP/1.1"]:
+            case [method, target, "HTTP/1.0" | "HTTP/1.1"]:
                 path, _, query = target.partition("?")
-                page = partial(self._queries[path], query) if path in self._queries else self._pages.get(path)
-            case ["POST", target, "HTTP/1.0" | "HTTP/1.1"] if target in self._actions:
-                page = self._actions[target]
-            case [_, _, "HTTP/1.0" | "HTTP/1.1"]:
-                return Page(405, b"only GET\n")
             case _:
                 return Page(400, b"this is not HTTP/1.1\n")
+        page = self._pages.get(f"{method} {path}")
+        if page is None and method != "GET":
+            return Page(405, b"only GET\n")
         if page is None:
-            return Page(404, "".join(f"{path}\n" for path in self._pages).encode())
+            return Page(404, "".join(f"{each}\n" for each in self._pages).encode())
         try:
-            return page()
+            return page(query)
         except Exception as error:  # noqa: BLE001 - a page that fails must not end what it tells of
             self._failed(f"{type(error).__name__}: {error}")
             return Page(503, b"this page failed; see " + self._name.encode() + b"_failed in the log\n")
@@ -153,23 +142,13 @@ class LoopbackServer:
 
 
 class ControlServer(LoopbackServer):
-    """The same on a socket file for its user and its group, with actions by POST, and with pages that are
-    given what stands after `?`."""
+    """The same on a socket file for its user and its group."""
 
     _name = "control"
 
-    def __init__(
-        self,
-        path: Path,
-        pages: Mapping[str, Callable[[], Page]],
-        actions: Mapping[str, Callable[[], Page]],
-        queries: Mapping[str, Callable[[str], Page]],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, path: Path, pages: Pages, clock: Clock) -> None:
         super().__init__("", 0, pages, clock)
         self._path = path
-        self._actions = actions
-        self._queries = queries
 
     @override
     def stop(self, timeout: float) -> None:

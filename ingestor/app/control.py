@@ -6,6 +6,7 @@ Whoever may open the socket may look, make the daemon request a snapshot and con
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -46,8 +47,8 @@ def control_server(
     picture: Callable[[], Picture],
     activity: Callable[[], Activity],
     tail: Tail,
-    snapshot: Callable[[], object],
-    reconnect: Callable[[], object],
+    snapshot: Callable[[], None],
+    reconnect: Callable[[], None],
     clock: Clock,
 ) -> ControlServer | None:
     """Not started; None where there is no runtime directory.
@@ -60,27 +61,25 @@ def control_server(
     if directory is None:
         return None
 
-    def state() -> Page:
+    def state(_: str) -> LiveState:
         now = picture()
-        told = LiveState(
+        return LiveState(
             account, os.getpid(), __version__, status_line(now), not_live(now), not_ready(now), now
         )
-        return Page(200, msgspec.json.encode(told), "application/json")
 
-    def top() -> Page:
-        return Page(200, msgspec.json.encode(activity()), "application/json")
+    answers: dict[str, Callable[[str], object]] = {
+        "GET /state": state,
+        "GET /activity": lambda _: activity(),
+        "GET /tail": lambda query: part(tail, str(os.getpid()), query),
+        "POST /snapshot": lambda _: snapshot(),
+        "POST /reconnect": lambda _: reconnect(),
+    }
+    pages = {what: partial(_page, answer) for what, answer in answers.items()}
+    return ControlServer(directory / f"{account}.sock", pages, clock)
 
-    def tailed(query: str) -> Page:
-        return Page(200, msgspec.json.encode(part(tail, str(os.getpid()), query)), "application/json")
 
-    def done(action: Callable[[], object]) -> Page:
-        action()
-        return Page(200, b"{}", "application/json")
-
-    path = directory / f"{account}.sock"
-    actions = {"/snapshot": lambda: done(snapshot), "/reconnect": lambda: done(reconnect)}
-    pages = {"/state": state, "/activity": top}
-    return ControlServer(path, pages, actions, {"/tail": tailed}, clock)
+def _page(answer: Callable[[str], object], query: str) -> Page:
+    return Page(200, msgspec.json.encode(answer(query)), "application/json")
 
 
 def live_state(account: str) -> LiveState | None:

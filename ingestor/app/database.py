@@ -7,7 +7,7 @@ import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
-from ingestor.adapters.postgres.connecting import Address, DatabaseTiming
+from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.failures import ConnectionFailed
 from ingestor.adapters.postgres.roles import roles_sql
 from ingestor.adapters.postgres.schema import SchemaState, schema_state
@@ -124,40 +124,53 @@ def apply_roles(settings: Settings) -> list[str]:
         BadConfiguration: the role may not make roles.
     """
     warnings = list[str]()
-    with database_beside(settings) as url, looking_at(url, _UPGRADE) as connection:
+    with looking(settings, _UPGRADE) as connection:
         connection.add_notice_handler(
             lambda notice: (
                 warnings.append(notice.message_primary or "") if notice.sqlstate == _WARNING else None
             )
         )
-        connection.execute(roles_sql().encode())
+        connection.execute(ROLES_SQL.encode())
     return warnings
 
 
 _WARNING = "01000"
 
 
-def schema_at(url: str) -> SchemaState:
-    """Where the schema at this address stands."""
-    with looking_at(url, reads_only=True) as connection:
+def schema(settings: Settings) -> SchemaState:
+    """Where the configured database's schema stands. Raises as `looking`."""
+    with looking(settings, reads_only=True) as connection:
         return schema_state(connection)
 
 
-@contextmanager
-def looking_at(
-    address: Address, timing: DatabaseTiming | None = None, *, reads_only: bool = False
-) -> Iterator[psycopg.Connection]:
-    """A session like the daemon's, for one block, with the daemon's errors.
+_USUAL = DatabaseTiming()
 
-    Args:
-        reads_only: where no host takes writes, one that takes none will do.
+
+@contextmanager
+def looking(
+    settings: Settings, timing: DatabaseTiming = _USUAL, *, reads_only: bool = False
+) -> Iterator[psycopg.Connection]:
+    """The configured database, as `database_beside` gives it, in a session of `looking_at`.
 
     Raises:
         Transient: the database cannot be reached, or not now.
         CredentialRefused: it refuses the role or the password.
         BadConfiguration: it cannot be used as the settings have it.
     """
-    session = DatabaseSession(address, timing or DatabaseTiming(), DatabaseClock(), reads_only=reads_only)
+    with database_beside(settings) as url, looking_at(url, timing, reads_only=reads_only) as connection:
+        yield connection
+
+
+@contextmanager
+def looking_at(
+    url: str, timing: DatabaseTiming = _USUAL, *, reads_only: bool = False
+) -> Iterator[psycopg.Connection]:
+    """A session like the daemon's, for one block, with the daemon's errors: see `looking`.
+
+    Args:
+        reads_only: where no host takes writes, one that takes none will do.
+    """
+    session = DatabaseSession(url, timing, DatabaseClock(), reads_only=reads_only)
     try:
         with session.use() as connection:
             yield connection

@@ -20,15 +20,15 @@ from ingestor.adapters.embedded_postgres import EmbeddedPostgres, remove_leftove
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.reading import rows, value
 from ingestor.adapters.postgres.session import DatabaseSession
-from ingestor.adapters.postgres.totals import AccountTotals, account_totals
 from ingestor.app.activity import Activity
 from ingestor.app.database import DATABASE_NAME, upgrade_database
 from ingestor.app.demo_faults import DemoFaults, InjectedFault
+from ingestor.app.totals import AccountTotals, account_totals
 from ingestor.app.wiring import Ingestor
 from ingestor.config import Environment, Hub, Settings, Snapshots
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
 
-__all__ = ["AccountTotals", "Answer", "Demo", "Ending", "InjectedFault", "Scene", "demo"]
+__all__ = ["Answer", "Demo", "Ending", "InjectedFault", "Scene", "demo"]
 
 ACCOUNT = "demo"
 _DIRECTORY = "ingestor-demo-"

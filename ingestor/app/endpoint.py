@@ -21,14 +21,14 @@ def metrics_server(listen: str | None, picture: Callable[[], Picture], clock: Cl
 
     host, _, port = listen.rpartition(":")
 
-    def ready() -> Page:
+    def ready(_: str) -> Page:
         reasons = not_ready(picture())
         return _health("ready", (f"{name}: {text}" for name, text in reasons.items()))
 
     pages = {
-        "/metrics": lambda: Page(200, metrics.page(picture), metrics.CONTENT_TYPE),
-        "/health/live": lambda: _health("live", not_live(picture())),
-        "/health/ready": ready,
+        "GET /metrics": lambda _: Page(200, metrics.page(picture), metrics.CONTENT_TYPE),
+        "GET /health/live": lambda _: _health("live", not_live(picture())),
+        "GET /health/ready": ready,
     }
     return LoopbackServer(host.strip("[]"), int(port), pages, clock)
 

@@ -4,29 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ingestor.adapters.postgres import evidence
-from ingestor.adapters.postgres.evidence import DeadLetter, Gap, StoredRecord
-from ingestor.app.database import database_beside, looking_at
+from ingestor.adapters.postgres.evidence import DeadLetter, Gap
+from ingestor.app.database import looking
 from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
-__all__ = [
-    "DeadLetter",
-    "DeadLetterDocument",
-    "DeadLettersDocument",
-    "DiscardDocument",
-    "Gap",
-    "GapDocument",
-    "GapsDocument",
-    "RecordDocument",
-    "dead_letter",
-    "dead_letters",
-    "discard",
-    "export_of",
-    "gap",
-    "gaps",
-    "open_letters",
-]
+__all__ = ["DeadLetter", "Gap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +74,24 @@ class DiscardDocument:
 
 
 def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
-    """The account's gaps, the newest first. Raises as `looking_at`."""
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+    """The account's gaps, the newest first. Raises as `looking`."""
+    with looking(settings, reads_only=True) as connection:
         found = evidence.gaps(connection, settings.account, only_open=only_open, limit=limit)
     return GapsDocument(settings.account, found)
 
 
 def gap(settings: Settings, number: str) -> GapDocument:
-    """One gap. Raises BadConfiguration where there is none of this `id`, and as `looking_at`."""
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        found = evidence.gaps(connection, settings.account, only_open=False, limit=1, number=number)
+    """One gap. Raises BadConfiguration where there is none of this `id`, and as `looking`."""
+    with looking(settings, reads_only=True) as connection:
+        found = evidence.gaps(connection, settings.account, limit=1, number=number)
     if not found:
         raise _unknown("gap", number, settings.account, "ingestor gaps list")
     return GapDocument(settings.account, found[0])
 
 
 def dead_letters(settings: Settings, limit: int, *, only_open: bool = False) -> DeadLettersDocument:
-    """The account's dead letters, those that came up last first. Raises as `looking_at`."""
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+    """The account's dead letters, those that came up last first. Raises as `looking`."""
+    with looking(settings, reads_only=True) as connection:
         found = evidence.dead_letters(connection, settings.account, limit, only_open=only_open)
     return DeadLettersDocument(settings.account, [_shown(each) for each in found])
 
@@ -121,12 +105,15 @@ def dead_letter(settings: Settings, number: str) -> DeadLetterDocument:
 
 
 def export_of(settings: Settings, limit: int, number: str | None = None) -> Iterator[DeadLetterDocument]:
-    """The dead letters with their records, one at a time. Raises as `looking_at`."""
+    """The dead letters with their records, one at a time. Raises as `looking`."""
     account = settings.account
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+    with looking(settings, reads_only=True) as connection:
         for each in evidence.dead_letters(connection, account, limit, None if number is None else [number]):
-            record = evidence.stored_record(connection, account, each)
-            yield DeadLetterDocument(account, _shown(each), None if record is None else _record(record))
+            record = None
+            if stored := evidence.stored_record(connection, account, each):
+                size, sha256, raw = stored
+                record = RecordDocument(size, sha256, masked(raw))
+            yield DeadLetterDocument(account, _shown(each), record)
 
 
 def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[DeadLetter]:
@@ -135,7 +122,7 @@ def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[Dead
     Raises as `gap`: each id must be one of the account's.
     """
     account = settings.account
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
+    with looking(settings, reads_only=True) as connection:
         found = evidence.dead_letters(connection, account, None, numbers)
     for number in sorted(set(numbers or ()) - {each.id for each in found}):
         raise _unknown("dead letter", number, account, "ingestor dead-letters list")
@@ -152,7 +139,7 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
         Transient: the database cannot be reached.
     """
     note = cleaned(reason)
-    with database_beside(settings) as url, looking_at(url) as connection, connection.transaction():
+    with looking(settings) as connection, connection.transaction():
         for each in letters:
             evidence.discard(connection, settings.account, each, by, note)
 
@@ -161,10 +148,6 @@ def _shown(letter: DeadLetter) -> DeadLetter:
     """The detail may quote the record."""
     subject = None if letter.subject is None else cleaned(letter.subject)
     return replace(letter, detail=cleaned(letter.detail), subject=subject)
-
-
-def _record(record: StoredRecord) -> RecordDocument:
-    return RecordDocument(record.size, record.sha256, masked(record.raw))
 
 
 def _unknown(what: str, number: str, account: str, command: str) -> BadConfiguration:

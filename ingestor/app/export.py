@@ -6,22 +6,20 @@ is written as a number: amounts are text with all their digits, in CSV and in Pa
 
 import csv
 import hashlib
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any
 
 import psycopg
-from psycopg import sql
-from typing_extensions import override
 
-from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.adapters.postgres.reading import rows
+from ingestor.app.database import looking, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
@@ -43,13 +41,6 @@ TIMES = {
 """The views that can be exported, and the column by which a range selects their rows."""
 
 
-class Format(StrEnum):
-    """What is written."""
-
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to be exported: rows of one account whose time lies in `since <= t < until`."""
@@ -58,7 +49,8 @@ class Wanted:
     views: Sequence[str]
     since: datetime
     until: datetime
-    form: Format
+    form: str
+    """A key of `FORMATS`."""
     directory: Path
 
 
@@ -82,9 +74,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a view, its rows written so far, and how many there are."""
 
 
-class _Writer(Protocol):
-    def rows(self, rows: Sequence[tuple[Any, ...]]) -> None: ...
-    def finish(self) -> None: ...
+_Rows = Sequence[tuple[Any, ...]]
 
 
 def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: None) -> list[ExportedFile]:
@@ -95,7 +85,7 @@ def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: N
         Transient: the database cannot be reached.
     """
     _make(wanted.directory)
-    with database_beside(settings) as url, looking_at(url) as connection, snapshot(connection):
+    with looking(settings) as connection, snapshot(connection):
         files = [_write(connection, wanted, view, progress) for view in wanted.views]
         manifest = _manifest(connection, wanted, files)
     (wanted.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
@@ -117,95 +107,57 @@ def _make(directory: Path) -> None:
 
 
 def _write(connection: psycopg.Connection, wanted: Wanted, view: str, progress: Progress) -> ExportedFile:
-    where = sql.SQL("FROM report.{} WHERE account = %s AND {} >= %s AND {} < %s").format(
-        sql.Identifier(view), *[sql.Identifier(TIMES[view])] * 2
+    time, selected = TIMES[view], (wanted.account, wanted.since, wanted.until)
+    where = f"FROM report.{view} WHERE account = $1 AND {time} >= $2 AND {time} < $3"
+    ((total, first, last),) = rows(
+        connection, f"SELECT count(*), min({time}), max({time}) {where}", *selected
     )
-    selected = (wanted.account, wanted.since, wanted.until)
-    row = connection.execute(
-        sql.SQL("SELECT count(*), min({0}), max({0}) ").format(sql.Identifier(TIMES[view])) + where, selected
-    ).fetchone()
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    total, first, last = row
-    name = f"{view}.{wanted.form.value}"
-    path = wanted.directory / name
-    with connection.cursor(f"export_{view}") as cursor, path.open("xb") as file:
+    columns = _columns(connection, view)
+    path = wanted.directory / f"{view}.{wanted.form}"
+    with (
+        psycopg.RawServerCursor(connection, f"export_{view}") as cursor,
+        FORMATS[wanted.form](path, columns) as write,
+    ):
         cursor.itersize = ROWS_AT_ONCE
-        cursor.execute(
-            sql.SQL("SELECT * ") + where + sql.SQL(" ORDER BY {}").format(sql.Identifier(TIMES[view])),
-            selected,
-        )
-        columns = _columns(connection, view)
-        hashing = _Hashing(file)
-        writer: _Writer = (_Csv if wanted.form is Format.CSV else _Parquet)(hashing, columns)
+        cursor.execute(f"SELECT * {where} ORDER BY {time}".encode(), selected)
         done = 0
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            writer.rows(rows)
-            done += len(rows)
+        while found := cursor.fetchmany(ROWS_AT_ONCE):
+            write(found)
+            done += len(found)
             progress(view, done, total)
-        writer.finish()
-    return ExportedFile(
-        name,
-        view,
-        TIMES[view],
-        done,
-        _text(first),
-        _text(last),
-        hashing.size,
-        hashing.sha256.hexdigest(),
-        columns,
-    )
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    size = path.stat().st_size
+    return ExportedFile(path.name, view, time, done, _text(first), _text(last), size, sha256, columns)
 
 
 def _columns(connection: psycopg.Connection, view: str) -> dict[str, str]:
-    rows = connection.execute(
-        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-        "WHERE attrelid = format('report.%%I', %s::text)::regclass AND attnum > 0 AND NOT attisdropped "
-        "ORDER BY attnum",
-        (view,),
-    )
-    return dict(rows.fetchall())
+    return dict(rows(connection, _COLUMNS, view))
+
+
+_COLUMNS = """
+    SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+    WHERE attrelid = format('report.%I', $1::text)::regclass AND attnum > 0 AND NOT attisdropped
+    ORDER BY attnum
+"""
 
 
 def _manifest(
     connection: psycopg.Connection, wanted: Wanted, files: Sequence[ExportedFile]
 ) -> dict[str, object]:
-    coverage = connection.execute(
-        "SELECT * FROM report.coverage(%s, %s) WHERE account = %s",
-        (wanted.since, wanted.until, wanted.account),
-    )
-    names = [each.name for each in coverage.description or ()]
-    now = connection.execute("SELECT now(), version()").fetchone()
-    assert now is not None  # noqa: S101 - a SELECT without FROM has one row
+    query = "SELECT * FROM report.coverage($1, $2) WHERE account = $3"
+    coverage = rows(connection, query, wanted.since, wanted.until, wanted.account)
+    ((now, server),) = rows(connection, "SELECT now(), version()")
     return {
         "account": wanted.account,
         "since": _text(wanted.since),
         "until": _text(wanted.until),
-        "taken_at": _text(now[0]),
+        "taken_at": _text(now),
         "software_version": version("hercle-ingestor"),
-        "database": now[1].split(",")[0],
-        "coverage": [dict(zip(names, map(_text, row), strict=True)) for row in coverage],
+        "database": server.split(",")[0],
+        "coverage": [{name: _text(value) for name, value in row._asdict().items()} for row in coverage],
         "files": [asdict(each) for each in files],
     }
-
-
-class _Hashing(io.RawIOBase):
-    """A file that is hashed and measured while it is written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    @override
-    def writable(self) -> bool:
-        return True
-
-    @override
-    def write(self, data: Any) -> int:
-        self.sha256.update(data)
-        self.size += len(data)
-        self._file.write(data)
-        return len(data)
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -213,23 +165,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBERS = ("numeric", "integer", "bigint", "smallint", "double precision")
 
 
-class _Csv:
+@contextmanager
+def _csv(path: Path, columns: dict[str, str]) -> Iterator[Callable[[_Rows], object]]:
     """RFC 4180 in UTF-8, with a header."""
-
-    def __init__(self, file: _Hashing, columns: dict[str, str]) -> None:
-        self._text = io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", newline="")
-        self._csv = csv.writer(self._text)
-        self._is_number = [each in _NUMBERS for each in columns.values()]
-        self._csv.writerow(columns)
-
-    def rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._csv.writerows(
-            [_field(value, is_number) for value, is_number in zip(row, self._is_number, strict=True)]
-            for row in rows
-        )
-
-    def finish(self) -> None:
-        self._text.flush()
+    is_number = [each in _NUMBERS for each in columns.values()]
+    with path.open("x", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        yield lambda found: writer.writerows(map(_field, row, is_number) for row in found)
 
 
 def _field(value: object, is_number: bool) -> str | None:
@@ -238,43 +181,43 @@ def _field(value: object, is_number: bool) -> str | None:
     return f"'{text}" if text is not None and not is_number and text.startswith(_FORMULA) else text
 
 
-class _Parquet:
+@contextmanager
+def _parquet(path: Path, columns: dict[str, str]) -> Iterator[Callable[[_Rows], object]]:
     """Texts for all that a reader could round; times as microseconds in UTC."""
+    try:
+        import pyarrow  # noqa: PLC0415 - forty megabytes that only this needs
+        import pyarrow.parquet  # noqa: PLC0415 - the same
+    except ImportError as error:
+        raise BadConfiguration(
+            f"no Parquet file can be written\nwhy: it needs {error.name}\n"
+            "fix: pip install 'hercle-ingestor[files]', or write --format csv"
+        ) from error
 
-    def __init__(self, file: _Hashing, columns: dict[str, str]) -> None:
-        try:
-            import pyarrow  # noqa: PLC0415 - forty megabytes that only this needs
-            import pyarrow.parquet  # noqa: PLC0415 - the same
-        except ImportError as error:
-            raise BadConfiguration(
-                f"no Parquet file can be written\nwhy: it needs {error.name}\n"
-                "fix: pip install 'hercle-ingestor[files]', or write --format csv"
-            ) from error
+    native = {
+        "boolean": pyarrow.bool_(),
+        "integer": pyarrow.int32(),
+        "bigint": pyarrow.int64(),
+        "double precision": pyarrow.float64(),
+        "timestamp with time zone": pyarrow.timestamp("us", tz="UTC"),
+    }
+    schema = pyarrow.schema([(name, native.get(each, pyarrow.string())) for name, each in columns.items()])
+    is_native = [each in native for each in columns.values()]
 
-        native = {
-            "boolean": pyarrow.bool_(),
-            "integer": pyarrow.int32(),
-            "bigint": pyarrow.int64(),
-            "double precision": pyarrow.float64(),
-            "timestamp with time zone": pyarrow.timestamp("us", tz="UTC"),
-        }
-        self._native = [each in native for each in columns.values()]
-        self._schema = pyarrow.schema(
-            [(name, native.get(each, pyarrow.string())) for name, each in columns.items()]
-        )
-        self._batch = pyarrow.RecordBatch.from_arrays
-        self._array = pyarrow.array
-        self._writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd")
-
-    def rows(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def write(found: _Rows) -> None:
         arrays = [
-            self._array([value if native else _text(value) for value in values], field.type)
-            for values, native, field in zip(zip(*rows, strict=True), self._native, self._schema, strict=True)
+            pyarrow.array([value if as_it_is else _text(value) for value in values], field.type)
+            for values, as_it_is, field in zip(zip(*found, strict=True), is_native, schema, strict=True)
         ]
-        self._writer.write_batch(self._batch(arrays, schema=self._schema))
+        writer.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
 
-    def finish(self) -> None:
-        self._writer.close()
+    with (
+        path.open("xb") as file,
+        pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        yield write
+
+
+FORMATS = {"csv": _csv, "parquet": _parquet}
 
 
 def _text(value: object) -> str | None:

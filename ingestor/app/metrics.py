@@ -1,10 +1,9 @@
 """What `/metrics` exposes, each metric declared once: name, meaning, and how it is read off a `Picture`.
 
 Everything is read when somebody asks, so the pipeline counts nothing for it. Values of labels come from fixed
-sets. `python -m ingestor.app.metrics` prints the table in `deploy/METRICS.md`.
+sets. The table in `deploy/METRICS.md` is made of this.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,6 +41,11 @@ class Exposed:
     read: Callable[[Picture], Value | Mapping[str, Value]]
     label: str | None = None
     """Its label, where it is read as a mapping by this label's values."""
+
+    @property
+    def kind(self) -> str:
+        """`counter` or `gauge`."""
+        return "counter" if self.name.endswith("_total") else "gauge"
 
 
 EXPOSED = (
@@ -132,15 +136,6 @@ def page(picture: Callable[[], Picture]) -> bytes:
     return generate_latest(registry)
 
 
-def catalogue() -> str:
-    """Markdown: a row for each metric, in order."""
-    lines = ["| metric | type | label | meaning |", "|---|---|---|---|"]
-    for each in EXPOSED:
-        label = "" if each.label is None else f"`{each.label}`"
-        lines.append(f"| `{PREFIX}{each.name}` | {_kind(each)} | {label} | {each.meaning} |")
-    return "\n".join(lines) + "\n"
-
-
 class _Scrape(Collector):
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
@@ -149,18 +144,10 @@ class _Scrape(Collector):
     def collect(self) -> Iterable[Metric]:
         for each in EXPOSED:
             values = each.read(self._picture)
-            family = (CounterMetricFamily if _kind(each) == "counter" else GaugeMetricFamily)(
+            family = (CounterMetricFamily if each.kind == "counter" else GaugeMetricFamily)(
                 PREFIX + each.name, each.meaning, labels=None if each.label is None else [each.label]
             )
             for label, value in values.items() if isinstance(values, Mapping) else [(None, values)]:
                 if value is not None:
                     family.add_metric([] if label is None else [label], value)
             yield family
-
-
-def _kind(each: Exposed) -> str:
-    return "counter" if each.name.endswith("_total") else "gauge"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(catalogue())

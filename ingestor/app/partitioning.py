@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.partitioning import WholeTable, add_months, analyze, partition, whole_tables
-from ingestor.app.database import database_beside, looking_at
+from ingestor.app.database import looking
 from ingestor.config import Settings
 
 _TIMING = DatabaseTiming(lock_seconds=1, statement_seconds=3_600, transaction_seconds=3_600)
@@ -23,7 +23,7 @@ class PartitionDocument:
 
 def partitioning_plan(settings: Settings) -> list[WholeTable]:
     """What `partition_tables` would partition. Each table is read once."""
-    with database_beside(settings) as url, looking_at(url, _TIMING, reads_only=True) as connection:
+    with looking(settings, _TIMING, reads_only=True) as connection:
         return whole_tables(connection)
 
 
@@ -34,7 +34,7 @@ def partition_tables(settings: Settings) -> list[str]:
         BadConfiguration: the role does not own the tables, or something depends on one that would not follow.
         Transient: a table is locked by others.
     """
-    with database_beside(settings) as url, looking_at(url, _TIMING) as connection:
+    with looking(settings, _TIMING) as connection:
         connection.autocommit = True
         months = []
         for whole in whole_tables(connection):

@@ -1,8 +1,8 @@
 """Removing rows that the settings do not keep, and how much room the tables take."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,22 +11,14 @@ import psycopg
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.partitioning import add_months
 from ingestor.adapters.postgres.pruning import counted, emptied, months, removed
-from ingestor.adapters.postgres.reading import value
+from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.retention_rules import TARGETS, Cuts
-from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.app.database import database_beside, looking, looking_at, snapshot
 from ingestor.config import Settings
 
 _LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
 _DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_seconds=3_600)
 """Whoever waits behind a lock that we wait for waits no longer than we do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """Rows of a table that go, or have gone."""
-
-    table: str
-    rows: int
 
 
 Progress = Callable[[str, int, int], None]
@@ -35,13 +27,13 @@ Progress = Callable[[str, int, int], None]
 
 def prune(
     settings: Settings, *, dry_run: bool, progress: Progress = lambda *_: None
-) -> tuple[dict[str, datetime | None], list[Pruned]]:
+) -> tuple[dict[str, datetime | None], dict[str, int]]:
     """Remove the account's rows that `[retention]` does not keep; with `dry_run`, count them only.
 
     Where tables are partitioned, it makes the months that are missing first.
 
     Returns:
-        The moment before which rows go, by setting, and what goes, in the order of removal.
+        The moment before which rows go, by setting, and how many go, by table in the order of removal.
 
     Raises:
         Transient: the database cannot be reached.
@@ -59,18 +51,22 @@ def prune(
             cuts = _cuts(looking, settings)
             wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
             plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
+            rows = Counter[str]()
             if dry_run:
-                return cuts, _by_table((target.table, parts.total()) for target, parts in plan)
+                for target, parts in plan:
+                    rows[target.table] += parts.total()
+                return cuts, rows
             at_once = months(looking, settings.account, cuts, plan)
-            done = []
             for target, parts in plan:
                 show = partial(_show, progress, target.table, parts.total())
                 but = {each.part for each in at_once}
-                gone = removed(looking, deleting, settings.account, cuts, target, show, but=but)
-                done.append((target.table, gone))
+                rows[target.table] += removed(
+                    looking, deleting, settings.account, cuts, target, show, but=but
+                )
         # Not before: the snapshot has read the months, which would keep them from being emptied.
-        done += [(each.table, emptied(deleting, each)) for each in at_once]
-    return cuts, _by_table(done)
+        for each in at_once:
+            rows[each.table] += emptied(deleting, each)
+    return cuts, rows
 
 
 def _show(progress: Progress, table: str, total: int, done: int) -> None:
@@ -79,23 +75,8 @@ def _show(progress: Progress, table: str, total: int, done: int) -> None:
 
 def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
     now: datetime = value(connection, "SELECT now()")
-    kept = settings.retention
-    return {
-        name: None if days is None else now - timedelta(days=days)
-        for name, days in (
-            ("duplicates_days", kept.duplicates_days),
-            ("records_days", kept.records_days),
-            ("requests_days", kept.requests_days),
-            ("history_days", kept.history_days),
-        )
-    }
-
-
-def _by_table(counts: Iterable[tuple[str, int]]) -> list[Pruned]:
-    rows = Counter[str]()
-    for table, gone in counts:
-        rows[table] += gone
-    return [Pruned(*each) for each in rows.items()]
+    kept: dict[str, int | None] = asdict(settings.retention)
+    return {name: None if days is None else now - timedelta(days=days) for name, days in kept.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,26 +106,26 @@ _TIMES = {
 
 def sizes(settings: Settings) -> list[TableSize]:
     """Of each table that grows, largest first. Rows are counted, so it reads each table once."""
-    with database_beside(settings) as url, looking_at(url, _LOOKING) as connection, snapshot(connection):
+    with looking(settings, _LOOKING) as connection, snapshot(connection):
         found = [_size(connection, table, column) for table, column in _TIMES.items()]
     return sorted(found, key=lambda each: each.table_bytes + each.index_bytes, reverse=True)
 
 
 def _size(connection: psycopg.Connection, table: str, column: str) -> TableSize:
     query = f"""
-        SELECT r.rows, s.in_table, s.in_indexes, r.oldest,
-            ((s.in_table + s.in_indexes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400))::bigint
+        SELECT '{table}' AS "table", r.rows, s.table_bytes, s.index_bytes, r.oldest,
+            CASE WHEN r.oldest IS NULL THEN 0 ELSE
+                (s.table_bytes + s.index_bytes) / greatest(1, extract(epoch FROM now() - r.oldest) / 86400)
+            END::bigint AS bytes_a_day
         FROM (SELECT count(*) AS rows, min({column}) AS oldest FROM ingest.{table}) AS r
         CROSS JOIN (
-            SELECT sum(pg_table_size(oid))::bigint AS in_table,
-                sum(pg_indexes_size(oid))::bigint AS in_indexes
+            SELECT sum(pg_table_size(oid))::bigint AS table_bytes,
+                sum(pg_indexes_size(oid))::bigint AS index_bytes
             FROM (
                 SELECT 'ingest.{table}'::regclass AS oid
                 UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ingest.{table}'::regclass
             ) AS parts
         ) AS s
     """  # noqa: S608 - names of the table above
-    found = connection.execute(query.encode()).fetchone()
-    assert found is not None  # noqa: S101 - an aggregate has one row
-    rows, in_table, in_indexes, oldest, a_day = found
-    return TableSize(table, rows, in_table, in_indexes, oldest, a_day if oldest else 0)
+    (found,) = read(connection, TableSize, query)
+    return found

@@ -2,7 +2,7 @@
 
 from ingestor.adapters.postgres.reading import rows
 from ingestor.adapters.postgres.signals import Signal, send
-from ingestor.app.database import database_beside, looking_at
+from ingestor.app.database import looking
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
@@ -19,7 +19,7 @@ def signal(settings: Settings, word: Signal) -> None:
         Transient: the database cannot be reached.
         BadConfiguration: the database does not know the account, or the role may not do this.
     """
-    with database_beside(settings) as url, looking_at(url) as connection:
+    with looking(settings) as connection:
         if send(connection, settings.account, word):
             return
         known = ", ".join(

@@ -5,17 +5,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import psycopg
-from psycopg.rows import namedtuple_row
+from psycopg.rows import class_row, namedtuple_row
 
 import ingestor
-from ingestor.app.database import database_beside, looking_at, snapshot
+from ingestor.app.database import looking, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
-from ingestor.statement import (
+from ingestor.statement import page
+from ingestor.statement.figures import (
     Balance,
     Day,
     Figures,
@@ -26,12 +27,12 @@ from ingestor.statement import (
     Point,
     Proof,
     Series,
-    page,
 )
 
 _LARGEST = 15
 """Movements shown."""
 _STEP = "1 hour"
+_T = TypeVar("_T")
 
 
 def statement(
@@ -47,7 +48,7 @@ def statement(
         BadConfiguration: the account has no row in this database, or the time has not begun.
         Transient: the database cannot be reached.
     """
-    with database_beside(settings) as url, looking_at(url) as connection, snapshot(connection):
+    with looking(settings) as connection, snapshot(connection):
         return page(_figures(_Reader(connection, settings.account, since, until, zone, tuple(assets))))
 
 
@@ -63,7 +64,7 @@ class _Reader:
         zone: ZoneInfo,
         assets: tuple[str, ...],
     ) -> None:
-        self._cursor = connection.cursor(row_factory=namedtuple_row)
+        self._connection = connection
         self.zone = zone
         self._given: dict[str, object] = {}
         ((self.known_at,),) = self.rows("SELECT now()")
@@ -86,7 +87,13 @@ class _Reader:
         }
 
     def rows(self, query: str) -> list[Any]:
-        return self._cursor.execute(query.encode(), self._given).fetchall()
+        cursor = self._connection.cursor(row_factory=namedtuple_row)
+        return cursor.execute(query.encode(), self._given).fetchall()
+
+    def read(self, into: type[_T], query: str) -> list[_T]:
+        """The same as values of this type, whose fields the query names."""
+        cursor = self._connection.cursor(row_factory=class_row(into))
+        return cursor.execute(query.encode(), self._given).fetchall()
 
     def environment(self) -> str:
         found = self.rows("SELECT environment FROM report.account WHERE account = %(account)s")
@@ -98,31 +105,20 @@ class _Reader:
             )
         return str(found[0].environment)
 
-    def contract_version(self) -> str:
-        return str(self.rows("SELECT version FROM report.contract_version")[0].version)
-
     def balances(self) -> list[Balance]:
-        found = self.rows("""
-            SELECT * FROM report.balance_change(%(since)s, %(until)s, %(known_at)s)
+        return self.read(
+            Balance,
+            """
+            SELECT user_id, asset, total_before AS opening,
+                coalesce(certainty_before, 'before_first') AS opening_certainty,
+                total AS closing, available AS closing_available, allocated AS closing_allocated,
+                certainty AS closing_certainty, observed_at, is_former
+            FROM report.balance_change(%(since)s, %(until)s, %(known_at)s)
             WHERE account = %(account)s AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
               AND total IS NOT NULL
             ORDER BY is_former, user_id, asset
-        """)
-        return [
-            Balance(
-                each.user_id,
-                each.asset,
-                each.total_before,
-                each.certainty_before or "before_first",
-                each.total,
-                each.available,
-                each.allocated,
-                each.certainty,
-                each.observed_at,
-                each.is_former,
-            )
-            for each in found
-        ]
+            """,
+        )
 
     def series(self) -> list[Series]:
         points: dict[tuple[str, str], list[Point]] = defaultdict(list)
@@ -139,15 +135,15 @@ class _Reader:
         return [Series(user, asset, found) for (user, asset), found in points.items()]
 
     def gaps(self) -> list[GapShown]:
-        found = self.rows("""
-            SELECT kind, cause, missed_from, ended_at, touches FROM report.gap
+        return self.read(
+            GapShown,
+            """
+            SELECT kind, cause, missed_from, ended_at AS until, touches FROM report.gap
             WHERE account = %(account)s AND missed_from < %(until)s
               AND coalesce(ended_at, 'infinity') > %(since)s
             ORDER BY missed_from
-        """)
-        return [
-            GapShown(each.kind, each.cause, each.missed_from, each.ended_at, each.touches) for each in found
-        ]
+            """,
+        )
 
     def days(self) -> list[Day]:
         parts: dict[Any, dict[str, timedelta]] = defaultdict(lambda: defaultdict(timedelta))
@@ -161,7 +157,9 @@ class _Reader:
 
     def movements(self) -> list[Movement]:
         # The largest first, by a window over the period: how sure a row is takes longer to find out.
-        found = self.rows("""
+        return self.read(
+            Movement,
+            """
             WITH known AS MATERIALIZED (
                 SELECT user_id, asset FROM report.asset
                 WHERE account = %(account)s AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
@@ -184,40 +182,36 @@ class _Reader:
             largest AS MATERIALIZED (
                 SELECT * FROM moved WHERE change <> 0 ORDER BY abs(change) DESC, valid_from LIMIT %(largest)s
             )
-            SELECT h.valid_from AS observed_at, h.asset, l.change AS total_change, h.total, h.certainty
+            SELECT h.valid_from AS observed_at, h.asset, l.change, h.total, h.certainty
             FROM largest AS l
             JOIN report.balance_history AS h
                 ON h.account = %(account)s AND h.user_id = l.user_id AND h.asset = l.asset
                 AND h.valid_from = l.valid_from AND h.epoch = l.epoch AND h.sequence = l.sequence
                 AND h.revision = l.revision
             ORDER BY abs(l.change) DESC, h.valid_from
-        """)
-        return [
-            Movement(each.observed_at, each.asset, each.total_change, each.total, each.certainty)
-            for each in found
-        ]
+            """,
+        )
 
     def limit_changes(self) -> list[LimitChange]:
-        found = self.rows("""
-            SELECT changed_at, name, field, before, after FROM report.pair_change
+        return self.read(
+            LimitChange,
+            """
+            SELECT changed_at AS at, name AS pair, field AS what, before, after FROM report.pair_change
             WHERE account = %(account)s AND changed_at >= %(since)s AND changed_at < %(until)s
               AND NOT is_first
             ORDER BY changed_at, name, field
-        """)
-        return [LimitChange(*each) for each in found]
+            """,
+        )
 
     def latency(self) -> list[LatencyDay]:
-        found = self.rows("""
-            SELECT day, command, requests, unanswered, median_ms, p99_ms
+        return self.read(
+            LatencyDay,
+            """
+            SELECT day, command, requests, unanswered, median_ms::float8, p99_ms::float8
             FROM report.vendor_latency_daily(%(first_day)s, %(last_day)s, %(zone)s)
             WHERE account = %(account)s ORDER BY day, command
-        """)
-        return [
-            LatencyDay(
-                each.day, each.command, each.requests, each.unanswered, _ms(each.median_ms), _ms(each.p99_ms)
-            )
-            for each in found
-        ]
+            """,
+        )
 
     def proof(self, balances: Sequence[Balance]) -> Proof:
         # By stream, so that the key finds the period.
@@ -255,7 +249,7 @@ def _figures(reader: _Reader) -> Figures:
         zone=reader.zone,
         known_at=reader.known_at,
         software_version=ingestor.__version__,
-        contract_version=reader.contract_version(),
+        contract_version=str(reader.rows("SELECT version FROM report.contract_version")[0].version),
         balances=balances,
         series=reader.series(),
         gaps=reader.gaps(),
@@ -265,10 +259,6 @@ def _figures(reader: _Reader) -> Figures:
         latency=reader.latency(),
         proof=reader.proof(balances),
     )
-
-
-def _ms(value: Decimal | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _plain(value: Decimal | None) -> str:

@@ -24,11 +24,11 @@ from ingestor.adapters.postgres.queries import (
     lock_holder,
 )
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS
-from ingestor.app.database import database_beside, looking_at
+from ingestor.app.database import looking
 from ingestor.app.picture import span
 from ingestor.config import Settings
 
-__all__ = ["AccountStatus", "DaemonState", "StreamStatus", "daemon_state", "offset", "problems", "status"]
+__all__ = ["AccountStatus", "StreamStatus"]
 
 _SILENT_AFTER_SECONDS = 15.0
 """Three missed heartbeats."""
@@ -63,12 +63,17 @@ def status(settings: Settings) -> AccountStatus:
         Transient: the database cannot be reached.
         SchemaMismatch: it has no schema of ours.
     """
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        account = account_status(connection, settings.account)
-        process = account.process
-        if process is not None and process.stopped_at is None and account.lock_holder is None:
-            return replace(account, lock_holder=_expected_holder(connection, settings.account))
-        return account
+    with looking(settings, reads_only=True) as connection:
+        return status_in(connection, settings.account)
+
+
+def status_in(connection: psycopg.Connection, name: str) -> AccountStatus:
+    """The same of an account in this database."""
+    account = account_status(connection, name)
+    process = account.process
+    if process is not None and process.stopped_at is None and account.lock_holder is None:
+        return replace(account, lock_holder=_expected_holder(connection, name))
+    return account
 
 
 def _expected_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import quote, unquote
+
+import msgspec
 
 from ingestor.app.masking import cleaned, masked
 from ingestor.domain.events import BalanceSnapshot, PairList
@@ -70,27 +72,14 @@ class Wanted:
 
     def query(self) -> str:
         """As it goes over the socket."""
-        words = {"subject": self.subjects, "stream": self.streams, "outcome": self.outcomes}
-        return urlencode({**words, "record": int(self.with_record), "cursor": self.cursor}, doseq=True)
-
-    @classmethod
-    def parsed(cls, query: str) -> "Wanted":
-        """Of what came over the socket."""
-        words = parse_qs(query)
-        return cls(
-            [subject.lower() for subject in words.get("subject", [])],
-            words.get("stream", []),
-            words.get("outcome", []),
-            words.get("record") == ["1"],
-            "".join(words.get("cursor", [])),
-        )
+        return quote(msgspec.json.encode(self))
 
     def takes(self, each: Committed) -> bool:
         """Whether this event is wanted."""
         return (
             (not self.outcomes or each.outcome in self.outcomes)
             and (not self.streams or _stream(each) in self.streams)
-            and (not self.subjects or (each.event.subject or "").lower() in self.subjects)
+            and (not self.subjects or (each.event.subject or "").lower() in map(str.lower, self.subjects))
         )
 
 
@@ -101,7 +90,7 @@ def part(tail: Tail, process: str, query: str) -> TailPart:
         process: tells this process from the one before, whose cursors mean nothing here.
         query: a `Wanted` as it came over the socket.
     """
-    wanted = Wanted.parsed(query)
+    wanted = msgspec.json.decode(unquote(query), type=Wanted)
     known, _, number = wanted.cursor.partition(":")
     after = int(number) if known == process and number.isdecimal() else None
     newest, missed, events = tail.look(after)

@@ -23,15 +23,12 @@ _START_SECONDS = 10
 
 def only_instance(invocation: Invocation) -> str | None:
     """Whose unit root means who names no settings; None where there is no unit."""
-    named = invocation.config_file or invocation.overrides or any(map(_is_ours, os.environ))
+    in_environment = any(name.startswith("INGESTOR_") for name in os.environ)
+    named = invocation.config_file or invocation.overrides or in_environment
     found = [] if named or os.geteuid() != 0 else instances()
     if len(found) > 1:
         raise click.UsageError(f"this machine has the accounts {', '.join(found)}: name one by --instance")
     return found[0] if found else None
-
-
-def _is_ours(variable: str) -> bool:
-    return variable.startswith("INGESTOR_")
 
 
 def as_the_unit(

@@ -8,9 +8,9 @@ import click
 from ingestor.app.check.checks import MOST_SECONDS, check
 from ingestor.app.check.findings import Finding, Verdict
 from ingestor.cli.as_unit import as_the_unit, only_instance
-from ingestor.cli.documents import CheckDocument, say
+from ingestor.cli.documents import CheckDocument
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, say, with_invocation
 from ingestor.logs import redact
 
 
@@ -32,24 +32,21 @@ class Nagios(IntEnum):
     help="As root: check the account of hercle-ingestor@NAME, as its unit would.",
 )
 @json_option()
-@settings_options
-@click.pass_obj
-def check_command(
-    invocation: Invocation, *, config_only: bool, nagios: bool, instance: str | None, as_json: bool
-) -> int:
+@with_invocation
+def check_command(invocation: Invocation, *, config_only: bool, nagios: bool, instance: str | None) -> int:
     """Try the whole path once, from settings to tables; each failing line says how to mend it.
 
     Takes 15 s at most. As root and without settings it checks the account of the machine's only unit.
     """
-    if nagios and as_json:
+    if nagios and invocation.as_json:
         raise click.UsageError("--nagios prints one line, --json a document: take one of them")
     try:
         of_unit = instance or only_instance(invocation)
         if of_unit is not None:
-            flags = {"--config-only": config_only, "--nagios": nagios, "--json": as_json}
+            flags = {"--config-only": config_only, "--nagios": nagios, "--json": invocation.as_json}
             given_flags = [name for name, given in flags.items() if given]
             return as_the_unit(of_unit, ["check", *given_flags], MOST_SECONDS)
-        return _here(invocation, config_only=config_only, nagios=nagios, as_json=as_json)
+        return _here(invocation, config_only=config_only, nagios=nagios)
     except Exception as error:
         if not nagios or isinstance(error, click.ClickException):
             raise
@@ -57,16 +54,16 @@ def check_command(
         return Nagios.UNKNOWN
 
 
-def _here(invocation: Invocation, *, config_only: bool, nagios: bool, as_json: bool) -> int:
+def _here(invocation: Invocation, *, config_only: bool, nagios: bool) -> int:
     findings: list[Finding] = []
     for finding in check(invocation.load_to_look, config_only=config_only):
         findings.append(finding)
-        if not (as_json or nagios):
+        if not (invocation.as_json or nagios):
             _tell(finding)
     seconds, ok = sum(each.seconds for each in findings), all(each.ok for each in findings)
     if nagios:
         return _tell_nagios(findings, seconds)
-    if as_json:
+    if invocation.as_json:
         say(CheckDocument(ok, round(seconds, 4), findings))
     return Exit.OK if ok else max(finding.exit_code for finding in findings)
 

@@ -1,8 +1,10 @@
 """`ingestor config`: what is set, by whom, and whether it would work."""
 
+from dataclasses import dataclass
+
 import click
 
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.config import database_target, require_database, resolve_key
 from ingestor.config.rendering import example, explain, setting, settings_in_force, show
 from ingestor.domain.errors import BadConfiguration
@@ -15,17 +17,11 @@ def config() -> None:
 
 @config.command("show")
 @json_option()
-@settings_options
-@click.pass_obj
-def show_command(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def show_command(invocation: Invocation) -> None:
     """Print the settings in force as TOML, each with its origin; passwords are masked."""
     loaded = invocation.load()
-    if as_json:
-        from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
-
-        say(settings_in_force(loaded))
-    else:
-        click.echo(show(loaded), nl=False)
+    invocation.answer(settings_in_force(loaded), [show(loaded).removesuffix("\n")])
 
 
 @config.command("example")
@@ -37,17 +33,25 @@ def example_command() -> None:
 @config.command("explain")
 @click.argument("key")
 @json_option()
-@settings_options
-@click.pass_obj
-def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
+@with_invocation
+def explain_command(invocation: Invocation, key: str) -> None:
     """Tell all about the setting KEY, e.g. hub.receive_deadline_seconds."""
     loaded = invocation.load()
-    if as_json:
-        from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
+    invocation.answer(setting(loaded, key), [explain(loaded, key).removesuffix("\n")])
 
-        say(setting(loaded, key))
-    else:
-        click.echo(explain(loaded, key), nl=False)
+
+@dataclass(frozen=True, slots=True)
+class ValidSettingsDocument:
+    """`ingestor config validate --json`; settings that are wrong are a failure."""
+
+    file: str | None
+    """The configuration file; null where there is none."""
+    hub: str
+    """Its address."""
+    key_source: str | None
+    """Where the key comes from; null with `--no-environment`, as the database is."""
+    database: str | None
+    """Without its password."""
 
 
 @config.command("validate")
@@ -57,9 +61,8 @@ def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
     help="Look at the settings only, not at the files, credentials and directories they name.",
 )
 @json_option()
-@settings_options
-@click.pass_obj
-def validate_command(invocation: Invocation, *, no_environment: bool, as_json: bool) -> None:
+@with_invocation
+def validate_command(invocation: Invocation, *, no_environment: bool) -> None:
     """Check the settings, and that the key, the password and the files they name can be used.
 
     Nothing is connected to. Exits with 78 if something is wrong.
@@ -75,14 +78,9 @@ def validate_command(invocation: Invocation, *, no_environment: bool, as_json: b
                 f"why: set by {loaded.origin('hub.ca_file')}\n"
                 "fix: correct the path, or remove the setting to trust the system's authorities"
             )
-        key, database = resolve_key(settings).describe(), database_target(settings).describe()
-    if as_json:
-        from ingestor.cli.documents import ValidSettingsDocument, say  # noqa: PLC0415 - it needs more than settings do
-
-        file = None if loaded.file is None else str(loaded.file)
-        say(ValidSettingsDocument(file, settings.hub.address, key, database))
-        return
-    click.echo(f"settings: fine ({loaded.file or 'no file'})")
+        key, database = resolve_key(settings).where, database_target(settings).describe()
+    file = None if loaded.file is None else str(loaded.file)
+    lines = [f"settings: fine ({loaded.file or 'no file'})"]
     if not no_environment:
-        click.echo(f"hub: {settings.hub.address}, key from {key}")
-        click.echo(f"database: {database}")
+        lines += [f"hub: {settings.hub.address}, key from {key}", f"database: {database}"]
+    invocation.answer(ValidSettingsDocument(file, settings.hub.address, key, database), lines)

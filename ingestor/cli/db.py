@@ -1,16 +1,17 @@
 """`ingestor db`: the schema of the configured database."""
 
 import sys
+from collections.abc import Iterator
 
 import click
 
-from ingestor.app.database import ROLES_SQL, apply_roles, database_beside, schema_at, upgrade_configured
+from ingestor.app.database import ROLES_SQL, apply_roles, schema, upgrade_configured
 from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
-from ingestor.app.retention import Pruned, prune, sizes
-from ingestor.app.upgrade_plan import Blocks, plan_upgrade
-from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument, say
+from ingestor.app.retention import prune, sizes
+from ingestor.app.upgrade_plan import Blocks, UpgradePlan, plan_upgrade
+from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.progress import progress_bars
 
 
@@ -21,72 +22,59 @@ def db() -> None:
 
 @db.command("upgrade")
 @json_option()
-@settings_options
-@click.pass_obj
-def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def upgrade_command(invocation: Invocation) -> None:
     """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
     before = upgrade_configured(invocation.load_to_look().settings)
-    if as_json:
-        say(UpgradeDocument(before.found, list(before.pending)))
-        return
-    if not before.pending:
-        click.echo(f"schema: at {before.found}, nothing to do")
-    for step in before.pending:
-        click.echo(f"schema: {step}")
+    done = list(before.pending)
+    lines = [f"schema: {step}" for step in done or [f"at {before.found}, nothing to do"]]
+    invocation.answer(UpgradeDocument(before.found, done), lines)
 
 
 @db.command("plan")
 @json_option()
-@settings_options
-@click.pass_obj
-def plan_command(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def plan_command(invocation: Invocation) -> None:
     """Tell which steps an upgrade would take, and which locks each needs on which tables.
 
     It takes the steps and rolls them back, so it needs the migrator's role, and takes the same locks for at
     most 15 seconds. Where it does not get one of them within a second, it ends with 69.
     """
     plan = plan_upgrade(invocation.load_to_look().settings)
-    if as_json:
-        say(plan)
-        return
+    invocation.answer(plan, _plan_lines(plan))
+
+
+def _plan_lines(plan: UpgradePlan) -> Iterator[str]:
     for step in plan.steps:
-        click.echo(f"{step.revision} {step.title} ({step.seconds:.3f} s)")
+        yield f"{step.revision} {step.title} ({step.seconds:.3f} s)"
         for each in step.locks:
             if each.blocks is not Blocks.NOTHING:
-                size = f"{each.bytes:,} bytes"
-                click.echo(
-                    f"  {each.relation} ({size}): blocks {each.blocks.replace('_', ' ')} ({each.mode})"
-                )
+                blocked = each.blocks.replace("_", " ")
+                yield f"  {each.relation} ({each.bytes:,} bytes): blocks {blocked} ({each.mode})"
         others = sum(each.blocks is Blocks.NOTHING for each in step.locks)
-        click.echo(f"  locks that block neither reads nor writes: {others}")
-    click.echo("all in one transaction" if plan.steps else f"schema: at {plan.found}, nothing to do")
+        yield f"  locks that block neither reads nor writes: {others}"
+    yield "all in one transaction" if plan.steps else f"schema: at {plan.found}, nothing to do"
 
 
 @db.command("status")
 @json_option()
-@settings_options
-@click.pass_obj
-def status_command(invocation: Invocation, *, as_json: bool) -> int:
+@with_invocation
+def status_command(invocation: Invocation) -> int:
     """Tell the schema's revision and what an upgrade would do. Exits with 78 if it does not fit."""
-    with database_beside(invocation.load_to_look().settings) as url:
-        state = schema_at(url)
-    if as_json:
-        say(SchemaDocument(state.found, state.wanted, list(state.pending), state.fits))
-    else:
-        click.echo(f"database: {state.found or 'no schema'}\nsoftware: {state.wanted}")
-        for step in state.pending:
-            click.echo(f"pending:  {step}")
-        if state.newer:
-            click.echo("fix:      install the newer software that this schema belongs to")
-        elif state.pending:
-            click.echo("fix:      ingestor db upgrade")
+    state = schema(invocation.load_to_look().settings)
+    lines = [f"database: {state.found or 'no schema'}", f"software: {state.wanted}"]
+    lines += [f"pending:  {step}" for step in state.pending]
+    if state.newer:
+        lines.append("fix:      install the newer software that this schema belongs to")
+    elif state.pending:
+        lines.append("fix:      ingestor db upgrade")
+    invocation.answer(SchemaDocument(state.found, state.wanted, list(state.pending), state.fits), lines)
     return Exit.OK if state.fits else Exit.CONFIGURATION
 
 
 @db.command("roles")
 @click.option("--apply", "apply", is_flag=True, help="Run it in the configured database instead.")
-@settings_options
-@click.pass_obj
+@with_invocation
 def roles_command(invocation: Invocation, *, apply: bool) -> None:
     """Print the SQL that makes the database's roles and grants them what each needs.
 
@@ -103,9 +91,8 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
-@settings_options
-@click.pass_obj
-def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+@with_invocation
+def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
     """Remove the account's rows that [retention] does not keep.
 
     Never what is current, what held at the cut, or the evidence of what stands. On a terminal, it asks first.
@@ -113,37 +100,32 @@ def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: 
     settings = invocation.load_to_look().settings
     if not (dry_run or yes) and sys.stdin.isatty():
         _, planned = prune(settings, dry_run=True)
-        _print_pruned(planned, "would go")
+        click.echo("\n".join(_pruned_lines(planned, "would go")))
         click.confirm("Remove them?", abort=True, err=True)
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
-    if as_json:
-        say(PruneDocument(settings.account, dry_run, cuts, {each.table: each.rows for each in pruned}))
-    else:
-        _print_pruned(pruned, "would go" if dry_run else "removed")
+    document = PruneDocument(settings.account, dry_run, cuts, pruned)
+    invocation.answer(document, _pruned_lines(pruned, "would go" if dry_run else "removed"))
 
 
-def _print_pruned(pruned: list[Pruned], what: str) -> None:
-    for each in pruned:
-        click.echo(f"{each.rows:>12,}  {each.table} {what}")
-    if not pruned:
-        click.echo("nothing: [retention] keeps everything")
+def _pruned_lines(pruned: dict[str, int], what: str) -> list[str]:
+    lines = [f"{rows:>12,}  {table} {what}" for table, rows in pruned.items()]
+    return lines or ["nothing: [retention] keeps everything"]
 
 
 @db.command("partition")
 @click.option("--dry-run", is_flag=True, help="Print what would be partitioned, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
-@settings_options
-@click.pass_obj
-def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+@with_invocation
+def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
     """Give the table of records a partition for each month, with the rows that it has, and make months ahead.
 
     Then `db prune` can remove a month at once. Run it as the tables' owner. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
     plan = partitioning_plan(settings)
-    if not as_json:
+    if not invocation.as_json:
         for each in plan:
             click.echo(
                 f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the part before "
@@ -152,28 +134,22 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_js
     if plan and not (dry_run or yes) and sys.stdin.isatty():
         click.confirm("Partition them?", abort=True, err=True)
     months = [] if dry_run else partition_tables(settings)
-    if as_json:
-        say(PartitionDocument(dry_run, plan, months))
-        return
-    for name in months:
-        click.echo(f"made {name}")
-    if not (plan or months):
-        click.echo("nothing to do")
+    lines = [f"made {name}" for name in months]
+    invocation.answer(
+        PartitionDocument(dry_run, plan, months), lines if plan or months else ["nothing to do"]
+    )
 
 
 @db.command("size")
 @json_option()
-@settings_options
-@click.pass_obj
-def size_command(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def size_command(invocation: Invocation) -> None:
     """Tell the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
     found = sizes(invocation.load_to_look().settings)
-    if as_json:
-        say(found)
-        return
-    click.echo(f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest")
-    for each in found:
-        click.echo(
-            f"{each.table:<15}{each.rows:>14,}{each.table_bytes:>17,}{each.index_bytes:>17,}"
-            f"{each.bytes_a_day:>15,}  {each.oldest or '-'}"
-        )
+    head = f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest"
+    rows = (
+        f"{each.table:<15}{each.rows:>14,}{each.table_bytes:>17,}{each.index_bytes:>17,}"
+        f"{each.bytes_a_day:>15,}  {each.oldest or '-'}"
+        for each in found
+    )
+    invocation.answer(found, [head, *rows])

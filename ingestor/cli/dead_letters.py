@@ -3,14 +3,14 @@
 import getpass
 import os
 import sys
+from collections.abc import Iterator
 
 import click
 import msgspec
 
 from ingestor.app import evidence
-from ingestor.app.evidence import DeadLetter
-from ingestor.cli.documents import say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.app.evidence import DeadLetter, DeadLetterDocument
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 _LONGEST_TEXT = 500
 
@@ -26,18 +26,12 @@ def dead_letters() -> None:
 )
 @click.option("--open", "only_open", is_flag=True, help="Only those that are not discarded.")
 @json_option()
-@settings_options
-@click.pass_obj
-def list_command(invocation: Invocation, *, limit: int, only_open: bool, as_json: bool) -> None:
+@with_invocation
+def list_command(invocation: Invocation, *, limit: int, only_open: bool) -> None:
     """List dead letters; those that came up last come first. Read-only."""
     document = evidence.dead_letters(invocation.load_to_look().settings, limit, only_open=only_open)
-    if as_json:
-        say(document)
-        return
-    for each in document.dead_letters:
-        click.echo(_line(each))
-    if not document.dead_letters:
-        click.echo(f"no {'open ' if only_open else ''}dead letters of the account {document.account}")
+    none = f"no {'open ' if only_open else ''}dead letters of the account {document.account}"
+    invocation.answer(document, map(_line, document.dead_letters) if document.dead_letters else [none])
 
 
 def _line(letter: DeadLetter) -> str:
@@ -49,33 +43,31 @@ def _line(letter: DeadLetter) -> str:
 @dead_letters.command("show")
 @click.argument("number", metavar="ID")
 @json_option()
-@settings_options
-@click.pass_obj
-def show_command(invocation: Invocation, *, number: str, as_json: bool) -> None:
+@with_invocation
+def show_command(invocation: Invocation, *, number: str) -> None:
     """Tell all about the dead letter ID of `ingestor dead-letters list`, with its record. Read-only.
 
     Users and what looks like a credential are masked in the record; its size and digest are those of the
     bytes that the view ingest.record has.
     """
     document = evidence.dead_letter(invocation.load_to_look().settings, number)
-    if as_json:
-        say(document)
-        return
+    invocation.answer(document, _lines(document))
+
+
+def _lines(document: DeadLetterDocument) -> Iterator[str]:
     letter, record = document.dead_letter, document.record
-    click.echo(f"letter     {letter.id}, {letter.stage}: {letter.reason}, {letter.occurrences} times")
-    click.echo(f"detail     {letter.detail}")
-    click.echo(f"received   {letter.received_at.isoformat()}, last {letter.last_received_at.isoformat()}")
-    click.echo(
-        f"evidence   session {letter.session_id}, ordinal {letter.ordinal}, position {letter.position}"
-    )
+    yield f"letter     {letter.id}, {letter.stage}: {letter.reason}, {letter.occurrences} times"
+    yield f"detail     {letter.detail}"
+    yield f"received   {letter.received_at.isoformat()}, last {letter.last_received_at.isoformat()}"
+    yield f"evidence   session {letter.session_id}, ordinal {letter.ordinal}, position {letter.position}"
     if letter.discarded_at is not None:
-        click.echo(f"discarded  {letter.discarded_at.isoformat()} by {letter.discarded_by}")
-        click.echo(f"           {letter.discard_reason}")
+        yield f"discarded  {letter.discarded_at.isoformat()} by {letter.discarded_by}"
+        yield f"           {letter.discard_reason}"
     if record is None:
-        click.echo("record     not stored any more")
+        yield "record     not stored any more"
     else:
-        click.echo(f"record     {record.size} bytes, sha256 {record.sha256}")
-        click.echo(f"           {record.text}")
+        yield f"record     {record.size} bytes, sha256 {record.sha256}"
+        yield f"           {record.text}"
 
 
 @dead_letters.command("export")
@@ -83,9 +75,8 @@ def show_command(invocation: Invocation, *, number: str, as_json: bool) -> None:
     "--limit", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="At most so many."
 )
 @json_option("It is JSON in any case; here for symmetry.")
-@settings_options
-@click.pass_obj
-def export_command(invocation: Invocation, *, limit: int, as_json: bool) -> None:  # noqa: ARG001 - both are JSON
+@with_invocation
+def export_command(invocation: Invocation, *, limit: int) -> None:
     """Print dead letters with their records as JSON, one a line, masked as `show` does. Read-only."""
     for each in evidence.export_of(invocation.load_to_look().settings, limit):
         click.echo(msgspec.json.encode(each))
@@ -115,8 +106,7 @@ def _caller() -> str:
 @click.option("--dry-run", is_flag=True, help="Print what would be discarded, and note nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
-@settings_options
-@click.pass_obj
+@with_invocation
 def discard_command(
     invocation: Invocation,
     *,
@@ -126,7 +116,6 @@ def discard_command(
     by: str,
     dry_run: bool,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Note that dead letters have been looked at and need nothing more: who, when and why.
 
@@ -142,10 +131,7 @@ def discard_command(
         click.confirm(f"Discard {len(letters)} as {by}?", abort=True, err=True)
     if not dry_run:
         evidence.discard(settings, letters, by, reason)
-    if as_json:
-        say(evidence.DiscardDocument(settings.account, dry_run, by, reason, letters))
-        return
-    for each in letters:
-        click.echo(f"{_line(each)}, {'would be discarded' if dry_run else 'discarded'}")
-    if not letters:
-        click.echo("nothing: all of these are discarded already")
+    done = "would be discarded" if dry_run else "discarded"
+    lines = [f"{_line(each)}, {done}" for each in letters]
+    document = evidence.DiscardDocument(settings.account, dry_run, by, reason, letters)
+    invocation.answer(document, lines or ["nothing: all of these are discarded already"])

@@ -4,13 +4,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 
 import click
 
 from ingestor import logs
-from ingestor.app.demo import AccountTotals, Demo, InjectedFault, Scene, demo
-from ingestor.cli.documents import DemoDocument, say
+from ingestor.app.demo import Demo, InjectedFault, Scene, demo
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option
 from ingestor.cli.signals import stop_on_signals
@@ -27,9 +25,7 @@ _WIDTH = 80
 @click.option("--rate", default=20.0, show_default=True, help="Account changes per second.")
 @click.option("--seed", default=1, show_default=True, help="Of what goes wrong, and when.")
 @click.pass_obj
-def demo_command(
-    invocation: Invocation, *, seconds: float | None, as_json: bool, rate: float, seed: int
-) -> int:
+def demo_command(invocation: Invocation, *, seconds: float | None, rate: float, seed: int) -> int:
     """Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.
 
     Exits with 1 if a record is unaccounted for.
@@ -37,7 +33,7 @@ def demo_command(
     live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     logs.configure(level="error")
     stop = invocation.stop
-    echo = (lambda _: None) if as_json else click.echo
+    echo = (lambda _: None) if invocation.as_json else click.echo
     with stop_on_signals(stop):
         echo("starting a private Postgres, a simulated hub, and the daemon between them")
         with demo(rate=rate, seed=seed, seconds=seconds, stop=stop) as running:
@@ -46,39 +42,16 @@ def demo_command(
                 timer.daemon = True
                 timer.start()
             scenes = _scenes(running, stop)
-            if live and not as_json:
+            if live and not invocation.as_json:
                 _watch(scenes)
             else:
                 _tell(scenes, echo)
             echo("no more faults: waiting until all are healed")
             ending = running.finish()
-    document = _document(ending.totals)
-    if as_json:
-        say(document)
-    else:
-        from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
+    from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
 
-        for line in summary(ending, asdict(document)):
-            click.echo(line)
-    return Exit.OK if document.unaccounted == 0 else Exit.PROBLEMS
-
-
-def _document(totals: AccountTotals) -> DemoDocument:
-    outcomes = dict(totals.outcomes)
-    if totals.dropped:
-        outcomes["dropped"] = totals.dropped
-    missing = totals.received - totals.committed - totals.dropped
-    return DemoDocument(
-        received=totals.received,
-        committed=totals.committed,
-        outcomes=outcomes,
-        unaccounted=missing + totals.events_without_outcome,
-        reconnects=max(0, totals.sessions - 1),
-        requests_answered=totals.requests_answered,
-        gaps=totals.gaps,
-        balance_rows=totals.balance_rows,
-        pair_rows=totals.pair_rows,
-    )
+    invocation.answer(ending.totals, summary(ending))
+    return Exit.OK if ending.totals.unaccounted == 0 else Exit.PROBLEMS
 
 
 def _scenes(running: Demo, stop: threading.Event) -> Iterator[Scene]:

@@ -4,7 +4,7 @@
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import groupby
 from textwrap import indent
@@ -84,10 +84,10 @@ def _fault(fault: InjectedFault, scene: Scene) -> list[Part]:
     return [head, (f"{fault.healed_by:<29}", GOOD), f" {fault.seconds:>5.2f} s"]
 
 
-def summary(ending: Ending, document: Mapping[str, object]) -> Iterator[str]:
+def summary(ending: Ending) -> Iterator[str]:
     """The counts, the faults, and a few questions with their answers."""
     for name in ("received", "committed", "unaccounted"):
-        yield f"{name:<12}{document[name]}"
+        yield f"{name:<12}{getattr(ending.totals, name)}"
     healed = sum(each.healed_by is not None for each in ending.faults)
     yield f"{'faults':<12}{len(ending.faults)} injected, {healed} healed"
     for name, same in groupby(sorted(ending.faults, key=lambda each: each.name), lambda each: each.name):

@@ -1,18 +1,8 @@
-"""The documents that `--json` prints: each has a type, and the type's JSON Schema is published.
+"""The documents that `--json` prints: each has a type, and the type's JSON Schema is in `deploy/schemas`."""
 
-`python -m ingestor.cli.documents DIRECTORY` writes the schemas, one file for each command; the package has
-them in `deploy/schemas`.
-"""
-
-import json
-import sys
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
-
-import click
-import msgspec
 
 from ingestor.app.activity import Activity
 from ingestor.app.check.findings import Finding
@@ -32,7 +22,9 @@ from ingestor.app.signals import Signal
 from ingestor.app.status import AccountStatus, DaemonState
 from ingestor.app.support.contents import BundleContents, BundleReport
 from ingestor.app.tail import TailEvent
+from ingestor.app.totals import AccountTotals
 from ingestor.app.upgrade_plan import UpgradePlan
+from ingestor.cli.config import ValidSettingsDocument
 from ingestor.config.rendering import Setting
 
 
@@ -99,20 +91,6 @@ class LiveStatusDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class ValidSettingsDocument:
-    """`ingestor config validate --json`; settings that are wrong are a failure."""
-
-    file: str | None
-    """The configuration file; null where there is none."""
-    hub: str
-    """Its address."""
-    key_source: str | None
-    """Where the key comes from; null with `--no-environment`, as the database is."""
-    database: str | None
-    """Without its password."""
-
-
-@dataclass(frozen=True, slots=True)
 class UpgradeDocument:
     """`ingestor db upgrade --json`."""
 
@@ -146,23 +124,6 @@ class PruneDocument:
     """By setting of [retention] the moment before which rows go; null where all are kept."""
     rows: dict[str, int]
     """By table how many went, or would go."""
-
-
-@dataclass(frozen=True, slots=True)
-class DemoDocument:
-    """`ingestor demo --json`."""
-
-    received: int
-    committed: int
-    outcomes: dict[str, int]
-    unaccounted: int
-    """Records received that are neither stored nor counted as dropped, and stored ones without an outcome."""
-    reconnects: int
-    requests_answered: int
-    gaps: dict[str, dict[str, int]]
-    """By kind, then by `open` and `ended`."""
-    balance_rows: int
-    pair_rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,34 +177,8 @@ DOCUMENTS: dict[str, Any] = {
     "db prune": PruneDocument,
     "db size": list[TableSize],
     "export": list[ExportedFile],
-    "demo": DemoDocument,
+    "demo": AccountTotals,
     "failure": FailureDocument,
 }
 """By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
 `status without-database` with the database down, and any command prints `failure` if it fails."""
-
-
-def say(document: object, *, err: bool = False) -> None:
-    """Print one document; with `err` to standard error."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2), err=err)
-
-
-def schemas() -> dict[str, str]:
-    """The text of each schema by the name of its file."""
-    return {
-        f"{command.replace(' ', '-')}.json": json.dumps(
-            {
-                "$schema": "https://json-schema.org/draft/2020-12/schema",
-                "title": f"ingestor {command}",
-                **msgspec.json.schema(document),
-            },
-            indent=2,
-        )
-        + "\n"
-        for command, document in DOCUMENTS.items()
-    }
-
-
-if __name__ == "__main__":
-    for file, text in schemas().items():
-        (Path(sys.argv[1]) / file).write_text(text, encoding="utf-8")

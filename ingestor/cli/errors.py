@@ -5,7 +5,6 @@ The one place where exceptions end. Errors meant for operators hold up to three 
 """
 
 import errno
-import json
 import os
 import sys
 import textwrap
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from ingestor.cli.exits import Exit
+from ingestor.cli.invocation import say
 from ingestor.domain.errors import (
     BadConfiguration,
     CredentialRefused,
@@ -110,7 +110,7 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False, as_reco
         text = logs.printable(logs.redact(trace_text), keep_newlines=True) + text
     _say(textwrap.indent(text, "<3>") if journal else text)
     if as_json:
-        click.echo(json.dumps({"error": what, "advice": advice, "exit_code": code}, indent=2))
+        say({"error": what, "advice": advice, "exit_code": code})
     return code
 
 

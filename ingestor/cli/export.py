@@ -6,27 +6,23 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestor.app.export import TIMES, Format, Wanted, export
-from ingestor.cli.documents import say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
-from ingestor.cli.period import Moment, Zone, between
+from ingestor.app.export import FORMATS, TIMES, Wanted, export
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
+from ingestor.cli.period import MOMENT, ZONE, between
 from ingestor.cli.progress import progress_bars
 
 
 @click.command("export")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--from", "since", type=Moment(), required=True, help="Start, e.g. 2026-03-01.")
-@click.option("--until", type=Moment(), required=True, help="End, which does not belong to it any more.")
-@click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Whose midnights these are.")
+@click.option("--from", "since", type=MOMENT, required=True, help="Start, e.g. 2026-03-01.")
+@click.option("--until", type=MOMENT, required=True, help="End, which does not belong to it any more.")
+@click.option("--zone", type=ZONE, default="UTC", show_default=True, help="Whose midnights these are.")
 @click.option(
     "--view", "views", multiple=True, type=click.Choice(sorted(TIMES)), help="Only this one; may be repeated."
 )
-@click.option(
-    "--format", "form", type=click.Choice([each.value for each in Format]), default="csv", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="csv", show_default=True)
 @json_option("Print the list of files as one JSON document.")
-@settings_options
-@click.pass_obj
+@with_invocation
 def export_command(
     invocation: Invocation,
     *,
@@ -36,7 +32,6 @@ def export_command(
     zone: ZoneInfo,
     views: tuple[str, ...],
     form: str,
-    as_json: bool,
 ) -> None:
     """Write views of schema report into files, with a manifest that proves them.
 
@@ -44,14 +39,8 @@ def export_command(
     """
     settings = invocation.load_to_look().settings
     period = between(since, until, zone)
-    wanted = Wanted(
-        settings.account, views or tuple(TIMES), period.since, period.until, Format(form), directory
-    )
+    wanted = Wanted(settings.account, views or tuple(TIMES), *period, form, directory)
     with progress_bars() as progress:
         files = export(settings, wanted, progress)
-    if as_json:
-        say(files)
-        return
-    for each in files:
-        click.echo(f"{each.rows:>10}  {directory / each.name}")
-    click.echo(f"{'':>10}  {directory / 'manifest.json'}")
+    written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]
+    invocation.answer(files, (f"{rows:>10}  {directory / name}" for rows, name in written))

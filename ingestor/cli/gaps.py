@@ -1,12 +1,13 @@
 """`ingestor gaps`: when something may have been missed, why, and whether the state is known again."""
 
+from collections.abc import Iterator
+
 import click
 
 from ingestor.app import evidence
 from ingestor.app.evidence import Gap
 from ingestor.app.picture import span
-from ingestor.cli.documents import say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 
 @click.group()
@@ -20,18 +21,12 @@ def gaps() -> None:
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many."
 )
 @json_option()
-@settings_options
-@click.pass_obj
-def list_command(invocation: Invocation, *, only_open: bool, limit: int, as_json: bool) -> None:
+@with_invocation
+def list_command(invocation: Invocation, *, only_open: bool, limit: int) -> None:
     """List gaps, the newest first. Read-only."""
     document = evidence.gaps(invocation.load_to_look().settings, only_open=only_open, limit=limit)
-    if as_json:
-        say(document)
-        return
-    for each in document.gaps:
-        click.echo(_line(each))
-    if not document.gaps:
-        click.echo(f"no {'open ' if only_open else ''}gaps of the account {document.account}")
+    none = f"no {'open ' if only_open else ''}gaps of the account {document.account}"
+    invocation.answer(document, map(_line, document.gaps) if document.gaps else [none])
 
 
 def _line(gap: Gap) -> str:
@@ -43,24 +38,23 @@ def _line(gap: Gap) -> str:
 @gaps.command("show")
 @click.argument("number", metavar="ID")
 @json_option()
-@settings_options
-@click.pass_obj
-def show_command(invocation: Invocation, *, number: str, as_json: bool) -> None:
+@with_invocation
+def show_command(invocation: Invocation, *, number: str) -> None:
     """Tell all about the gap ID of `ingestor gaps list`. Read-only."""
     document = evidence.gap(invocation.load_to_look().settings, number)
-    if as_json:
-        say(document)
-        return
-    gap = document.gap
-    click.echo(f"gap        {gap.id}, {gap.kind}, caused by {gap.cause}")
-    click.echo(f"missed     from {gap.missed_from.isoformat()}")
-    click.echo(f"           until {gap.missed_until.isoformat() if gap.missed_until else 'now'}")
+    invocation.answer(document, _lines(document.gap))
+
+
+def _lines(gap: Gap) -> Iterator[str]:
+    yield f"gap        {gap.id}, {gap.kind}, caused by {gap.cause}"
+    yield f"missed     from {gap.missed_from.isoformat()}"
+    yield f"           until {gap.missed_until.isoformat() if gap.missed_until else 'now'}"
     if gap.ended_at is None:
-        click.echo(f"state      unknown for {span(gap.seconds_unknown)}, awaits {', '.join(gap.awaits)}")
+        yield f"state      unknown for {span(gap.seconds_unknown)}, awaits {', '.join(gap.awaits)}"
     else:
-        click.echo(f"state      known again at {gap.ended_at.isoformat()}, after {span(gap.seconds_unknown)}")
+        yield f"state      known again at {gap.ended_at.isoformat()}, after {span(gap.seconds_unknown)}"
     if gap.first_missing is not None:
-        click.echo(f"missing    {gap.first_missing} to {gap.last_missing}")
+        yield f"missing    {gap.first_missing} to {gap.last_missing}"
     if gap.connection_errors:
-        click.echo(f"attempts   failed with {', '.join(gap.connection_errors)}")
-    click.echo(f"evidence   session {gap.session_id}, ordinal {gap.ordinal}, seen {gap.occurrences} times")
+        yield f"attempts   failed with {', '.join(gap.connection_errors)}"
+    yield f"evidence   session {gap.session_id}, ordinal {gap.ordinal}, seen {gap.occurrences} times"

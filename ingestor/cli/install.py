@@ -1,14 +1,23 @@
-"""`ingestor install`: the units and what belongs to them, on a machine without the Debian package."""
+"""`ingestor install` and `uninstall`: the units and what belongs to them, without the Debian package."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from ingestor.app.install.installation import Plan, plan_install
+from ingestor.app.install.installation import Plan, plan_install, plan_uninstall
 from ingestor.app.install.installing import carry_out
-from ingestor.cli.documents import InstallationDocument, say
-from ingestor.cli.invocation import json_option, root_option, settings_options
+from ingestor.cli.documents import InstallationDocument
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
+
+_root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
+    default="/",
+    metavar="DIR",
+    help="The tree of another machine, an image for example; then no command is run.",
+)
 
 
 @click.command("install")
@@ -18,31 +27,53 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
     is_flag=True,
     help="Also make database, roles and schema, with PostgreSQL on this machine.",
 )
-@root_option
+@_root_option
 @json_option()
-@settings_options
-def install_command(*, dry_run: bool, local_database: bool, root: Path, as_json: bool) -> None:
+@with_invocation
+def install_command(invocation: Invocation, *, dry_run: bool, local_database: bool, root: Path) -> None:
     """Install units, settings, man page and completion, without the Debian package.
 
     The units start the program of this virtual environment. Safe to run twice: settings that are there stay.
     """
     plan = plan_install(root, local_database=local_database)
-    report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)
+    _carry_out(invocation, plan, dry_run=dry_run)
 
 
-def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool, err: bool = False) -> None:
-    """Print a plan, and what was not run of it; with `err` to standard error."""
-    if as_json:
-        say(InstallationDocument(dry_run, plan, left_out))
-        return
-    for line in lines(plan, left_out, dry_run=dry_run):
-        click.echo(line, err=err)
+@click.command("uninstall")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--purge", is_flag=True, help="Also remove edited settings, keys, passwords and drop-ins.")
+@click.option(
+    "--drop-database",
+    is_flag=True,
+    help="Also drop the database `ingestor` of this machine, with all data in it, and the roles.",
+)
+@_root_option
+@json_option()
+@with_invocation
+def uninstall_command(
+    invocation: Invocation, *, dry_run: bool, yes: bool, purge: bool, drop_database: bool, root: Path
+) -> None:
+    """Stop all accounts and remove what `ingestor install` has placed.
+
+    Edited settings, keys and data stay, unless an option says otherwise. On a terminal, it asks first.
+    """
+    plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
+    if not (dry_run or yes) and sys.stdin.isatty():
+        click.echo("\n".join(_lines(plan, [], dry_run=True)), err=True)
+        click.confirm("Do all this?", abort=True, err=True)
+    _carry_out(invocation, plan, dry_run=dry_run)
 
 
-def lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
+def _carry_out(invocation: Invocation, plan: Plan, *, dry_run: bool) -> None:
+    """Do what the plan says, unless it is a dry run, and print it, with what was not run of it."""
+    left_out = [] if dry_run else carry_out(plan)
+    invocation.answer(InstallationDocument(dry_run, plan, left_out), _lines(plan, left_out, dry_run=dry_run))
+
+
+def _lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
     """For people."""
-    for command in plan.before:
-        yield f"command    {command}"
+    yield from (f"command    {each}" for each in plan.before)
     for each in plan.files:
         what = f" -> {each.link_to}" if each.link_to else f" ({each.mode})" if each.mode else ""
         yield f"{each.action.value:<10} {each.path}{what}"
@@ -50,11 +81,8 @@ def lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
         yield f"users      {', '.join(plan.users)}: systemd makes them while a unit runs"
     if plan.roles:
         yield f"roles      {', '.join(plan.roles)}"
-    for command in plan.after:
-        yield f"command    {command}"
-    for command in left_out:
-        yield f"not run    {command}"
-    for command in plan.by_hand:
-        yield f"by hand    {command}"
+    yield from (f"command    {each}" for each in plan.after)
+    yield from (f"not run    {each}" for each in left_out)
+    yield from (f"by hand    {each}" for each in plan.by_hand)
     changes = sum(each.action.value in {"create", "replace", "remove"} for each in plan.files)
     yield f"files      {changes} of {len(plan.files)} {'would be ' if dry_run else ''}changed"

@@ -1,7 +1,7 @@
 """What is said on the command line about settings, wherever on it: `--config`, `--set`, `--debug`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,12 +48,33 @@ class Invocation:
             logs.configure(log.level.value, log.format.value)
         return loaded
 
+    def answer(self, document: object, lines: Iterable[str], *, err: bool = False) -> None:
+        """Print what a command has found: with `--json` the document, else the lines for people; with `err`
+        to standard error."""
+        if self.as_json:
+            say(document, err=err)
+            return
+        for line in lines:
+            click.echo(line, err=err)
+
+
+def say(document: object, *, err: bool = False) -> None:
+    """Print one JSON document; with `err` to standard error."""
+    import msgspec  # noqa: PLC0415 - `ingestor --help` does without
+
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2), err=err)
+
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+def with_invocation(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Passes the invocation first, and adds the options that every command understands."""
+    return settings_options(click.pass_obj(command))
+
+
 def settings_options(command: _Command) -> _Command:
-    """Adds the options that every command understands."""
+    """Adds the options that can stand before and after the command's name."""
     command = click.option(
         "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show the traceback of a failure."
     )(command)
@@ -79,19 +100,8 @@ def settings_options(command: _Command) -> _Command:
 
 
 def json_option(text: str = "One JSON document on standard output.") -> Callable[[_Command], _Command]:
-    """Adds `--json`, as the argument `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, callback=_keep, help=text)
-
-
-def root_option(command: _Command) -> _Command:
-    """Adds `--root`: the directory whose tree stands for the machine."""
-    return click.option(
-        "--root",
-        type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
-        default="/",
-        metavar="DIR",
-        help="The tree of another machine, an image for example; then no command is run.",
-    )(command)
+    """Adds `--json`, as `Invocation.as_json`."""
+    return click.option("--json", "as_json", is_flag=True, expose_value=False, callback=_keep, help=text)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

@@ -44,7 +44,9 @@ COMMANDS = {
     "uninstall": "Stop all accounts and remove what `ingestor install` has placed.",
     "config": "Show, explain and validate settings.",
 }
-"""Each in the module of its name, and its line in `ingestor --help`: known without importing it."""
+"""Each with its line in `ingestor --help`: known without importing it."""
+_MODULES = {"snapshot": "control", "reconnect": "control", "resume": "pause", "uninstall": "install"}
+"""Of those that are not in the module of their name."""
 
 
 class LazyGroup(click.Group):
@@ -59,7 +61,8 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         _load_structlog()
-        module = importlib.import_module(f"ingestor.cli.{cmd_name.replace('-', '_')}")
+        name = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        module = importlib.import_module(f"ingestor.cli.{name}")
         commands = (each for each in vars(module).values() if isinstance(each, click.Command))
         return next(each for each in commands if each.name == cmd_name)
 

@@ -1,33 +1,42 @@
-"""`ingestor pause`: no link to the hub until `ingestor resume`."""
+"""`ingestor pause`: no link to the hub until `ingestor resume`, which is here too."""
 
 import click
 
 from ingestor.app.signals import HEARD_WITHIN_SECONDS, Signal, signal
-from ingestor.cli.documents import SignalDocument, say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.documents import SignalDocument
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 
 @click.command("pause")
 @json_option()
-@settings_options
-@click.pass_obj
-def pause(invocation: Invocation, *, as_json: bool) -> None:
+@with_invocation
+def pause(invocation: Invocation) -> None:
     """Make the account's daemon close its link to the hub, and stay away until `ingestor resume`.
 
     It adds a row to ingest.signal, which the daemon reads within five seconds; a daemon that starts later
     reads it too. The time without a link is a gap with the cause `paused`.
     """
-    send(invocation, Signal.PAUSE, as_json=as_json)
+    _send(invocation, Signal.PAUSE)
 
 
-def send(invocation: Invocation, word: Signal, *, as_json: bool) -> None:
+@click.command("resume")
+@json_option()
+@with_invocation
+def resume(invocation: Invocation) -> None:
+    """Make the account's daemon connect to the hub again, at once.
+
+    It adds a row to ingest.signal, which the daemon reads within five seconds. The gap ends once fresh
+    snapshots have confirmed the state.
+    """
+    _send(invocation, Signal.RESUME)
+
+
+def _send(invocation: Invocation, word: Signal) -> None:
     """Store the word for the configured account's daemon, and say so."""
     settings = invocation.load_to_look().settings
     signal(settings, word)
-    if as_json:
-        say(SignalDocument(settings.account, word, HEARD_WITHIN_SECONDS))
-    else:
-        click.echo(
-            f"sent: {word} (account {settings.account}); a running daemon takes it within "
-            f"{HEARD_WITHIN_SECONDS} s: see `ingestor status`"
-        )
+    said = (
+        f"sent: {word} (account {settings.account}); a running daemon takes it within "
+        f"{HEARD_WITHIN_SECONDS} s: see `ingestor status`"
+    )
+    invocation.answer(SignalDocument(settings.account, word, HEARD_WITHIN_SECONDS), [said])

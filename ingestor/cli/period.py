@@ -1,70 +1,47 @@
 """A range of time on the command line: local days of a zone, or a month of them."""
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from typing_extensions import override
 
 
-class Period(NamedTuple):
-    """`since <= t < until`, both local midnights of the zone unless a time was given."""
+class _Parsed(click.ParamType[object]):
+    """A text that `read` makes a value of, and what is said of one that it cannot read."""
 
-    since: datetime
-    until: datetime
-    zone: ZoneInfo
-
-
-class Zone(click.ParamType[ZoneInfo]):
-    """A name of the time zone database, e.g. Europe/Rome."""
-
-    name = "zone"
+    def __init__(self, name: str, read: Callable[[str], object], wrong: str) -> None:
+        self.name, self._read, self._wrong = name, read, wrong
 
     @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
-        if isinstance(value, ZoneInfo):
-            return value
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
         try:
-            return ZoneInfo(str(value))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            self.fail(f"{value} is no time zone; write it as Europe/Rome or UTC", param, ctx)
+            return self._read(value) if isinstance(value, str) else value
+        except (ValueError, ZoneInfoNotFoundError, OSError):
+            self.fail(f"{value} is {self._wrong}", param, ctx)
 
 
-class Month(click.ParamType[date]):
-    """`2026-03`; its first day."""
-
-    name = "month"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            return value if isinstance(value, date) else datetime.strptime(str(value), "%Y-%m").date()  # noqa: DTZ007
-        except ValueError:
-            self.fail(f"{value} is no month; write it as 2026-03", param, ctx)
+def _month(text: str) -> date:
+    return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007
 
 
-class Moment(click.ParamType[datetime]):
-    """A local day or time, `2026-03-01` or `2026-03-01T12:00`; with an offset, that moment."""
-
-    name = "moment"
-
-    @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value} is no moment; write it as 2026-03-01 or 2026-03-01T12:00", param, ctx)
+ZONE = _Parsed("zone", ZoneInfo, "no time zone; write it as Europe/Rome or UTC")
+"""A name of the time zone database, e.g. Europe/Rome."""
+MONTH = _Parsed("month", _month, "no month; write it as 2026-03")
+"""`2026-03`; its first day."""
+MOMENT = _Parsed("moment", datetime.fromisoformat, "no moment; write it as 2026-03-01 or 2026-03-01T12:00")
+"""A local day or time, `2026-03-01` or `2026-03-01T12:00`; with an offset, that moment."""
 
 
-def of_month(first: date, zone: ZoneInfo) -> Period:
-    """A whole local month."""
-    following = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return Period(_midnight(first.replace(day=1), zone), _midnight(following, zone), zone)
+def of_month(first: date, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The local midnights at which a month begins and ends, by its first day."""
+    following = (first + timedelta(days=32)).replace(day=1)
+    return _midnight(first, zone), _midnight(following, zone)
 
 
-def between(since: datetime, until: datetime, zone: ZoneInfo) -> Period:
-    """From one moment to another one.
+def between(since: datetime, until: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """The same two moments, those without an offset in this zone.
 
     Raises:
         click.UsageError: the end does not come after the start.
@@ -72,7 +49,7 @@ def between(since: datetime, until: datetime, zone: ZoneInfo) -> Period:
     first, last = (each if each.tzinfo else each.replace(tzinfo=zone) for each in (since, until))
     if first >= last:
         raise click.UsageError(f"{last.isoformat()} does not come after {first.isoformat()}")
-    return Period(first, last, zone)
+    return first, last
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

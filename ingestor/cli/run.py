@@ -11,7 +11,7 @@ from ingestor.app.database import database
 from ingestor.app.reloading import Reloading
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, settings_options
+from ingestor.cli.invocation import Invocation, with_invocation
 from ingestor.cli.signals import stop_on_signals
 from ingestor.config import Loaded
 from ingestor.config.rendering import fingerprint, setting
@@ -20,8 +20,7 @@ log = structlog.get_logger()
 
 
 @click.command("run")
-@settings_options
-@click.pass_obj
+@with_invocation
 def run(invocation: Invocation) -> int:
     """Run the daemon until it is asked to stop."""
     stop, reload = invocation.stop, threading.Event()

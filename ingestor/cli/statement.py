@@ -7,14 +7,14 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestor.cli.invocation import Invocation, settings_options
-from ingestor.cli.period import Month, Zone, of_month
+from ingestor.cli.invocation import Invocation, with_invocation
+from ingestor.cli.period import MONTH, ZONE, of_month
 
 
 @click.command("statement")
-@click.option("--month", type=Month(), required=True, help="Which month, e.g. 2026-03.")
+@click.option("--month", type=MONTH, required=True, help="Which month, e.g. 2026-03.")
 @click.option(
-    "--zone", type=Zone(), default="UTC", show_default=True, help="Whose midnights its days begin at."
+    "--zone", type=ZONE, default="UTC", show_default=True, help="Whose midnights its days begin at."
 )
 @click.option("--asset", "assets", multiple=True, metavar="NAME", help="Only this asset; may be repeated.")
 @click.option(
@@ -23,8 +23,7 @@ from ingestor.cli.period import Month, Zone, of_month
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to write; - is standard output.  [default: statement-ACCOUNT-MONTH.html]",
 )
-@settings_options
-@click.pass_obj
+@with_invocation
 def statement_command(
     invocation: Invocation, *, month: date, zone: ZoneInfo, assets: tuple[str, ...], output: Path | None
 ) -> None:
@@ -36,8 +35,7 @@ def statement_command(
     from ingestor.app.statement import statement  # noqa: PLC0415 - matplotlib, once the options are right
 
     settings = invocation.load_to_look().settings
-    period = of_month(month, zone)
-    document = statement(settings, period.since, period.until, zone, assets)
+    document = statement(settings, *of_month(month, zone), zone, assets)
     if output == Path("-"):
         sys.stdout.write(document)
         return

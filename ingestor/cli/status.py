@@ -16,18 +16,17 @@ from ingestor.app.status import (
     problems,
     status,
 )
-from ingestor.cli.documents import LiveStatusDocument, StatusDocument, say
+from ingestor.cli.documents import LiveStatusDocument, StatusDocument
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.domain.errors import CredentialRefused, Transient
 from ingestor.logs import redact
 
 
 @click.command("status")
 @json_option()
-@settings_options
-@click.pass_obj
-def status_command(invocation: Invocation, *, as_json: bool) -> int:
+@with_invocation
+def status_command(invocation: Invocation) -> int:
     """Tell how the account stands, with the daemon up or down. Exits with 1 if something is wrong."""
     settings = invocation.load_to_look().settings
     live = live_state(settings.account)
@@ -36,18 +35,15 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
     except (Transient, CredentialRefused) as error:
         if live is None:
             raise
-        return _without_database(live, error, as_json=as_json)
+        return _without_database(invocation, live, error)
     found = problems(account)
-    if as_json:
-        known = {each.name: getattr(account, each.name) for each in fields(account)}
-        say(StatusDocument(**known, daemon=daemon_state(account), problems=found, live=live))
-    else:
-        for line in (*lines(account), *(f"problem   {problem}" for problem in found)):
-            click.echo(line)
+    known = {each.name: getattr(account, each.name) for each in fields(account)}
+    document = StatusDocument(**known, daemon=daemon_state(account), problems=found, live=live)
+    invocation.answer(document, [*lines(account), *map(_problem_line, found)])
     return Exit.PROBLEMS if found else Exit.OK
 
 
-def _without_database(live: LiveState, error: Transient | CredentialRefused, *, as_json: bool) -> int:
+def _without_database(invocation: Invocation, live: LiveState, error: Transient | CredentialRefused) -> int:
     """What the daemon itself tells over its socket. That the database refuses whoever asks here, as it does
     root where only the daemon's user has a role, is no problem of the account."""
     what, *rest = redact(str(error)).splitlines()
@@ -55,16 +51,19 @@ def _without_database(live: LiveState, error: Transient | CredentialRefused, *, 
     database = f"{what}: {why}" if why else what
     found = [f"the database cannot be asked: {what}"] if isinstance(error, Transient) else []
     found += [*live.not_live, *(f"{name}: {text}" for name, text in live.not_ready.items())]
-    if as_json:
-        say(LiveStatusDocument(live.account, live, database, found))
-    else:
-        click.echo(f"account   {live.account}")
-        click.echo(f"daemon    answers, pid {live.pid}, version {live.version}")
-        click.echo(f"state     {live.status}")
-        click.echo(f"database  not asked: {database}")
-        for problem in found:
-            click.echo(f"problem   {problem}")
+    told = [
+        f"account   {live.account}",
+        f"daemon    answers, pid {live.pid}, version {live.version}",
+        f"state     {live.status}",
+        f"database  not asked: {database}",
+    ]
+    document = LiveStatusDocument(live.account, live, database, found)
+    invocation.answer(document, [*told, *map(_problem_line, found)])
     return Exit.PROBLEMS if found else Exit.OK
+
+
+def _problem_line(problem: str) -> str:
+    return f"problem   {problem}"
 
 
 def lines(account: AccountStatus) -> Iterator[str]:

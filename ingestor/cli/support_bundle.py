@@ -2,17 +2,16 @@
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from ingestor.app.support.bundle import MOST_SECONDS, bundle_name, make_bundle
-from ingestor.app.support.contents import BundleReport
 from ingestor.cli.as_unit import as_the_unit, only_instance
-from ingestor.cli.documents import say
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 _STDOUT = Path("-")
 _JOURNAL = ("SupplementaryGroups=systemd-journal",)
@@ -38,10 +37,9 @@ _JOURNAL = ("SupplementaryGroups=systemd-journal",)
     help="As root: of the account of hercle-ingestor@NAME, as its unit would.",
 )
 @json_option()
-@settings_options
-@click.pass_obj
+@with_invocation
 def support_bundle_command(
-    invocation: Invocation, *, output: Path | None, log_file: Path | None, instance: str | None, as_json: bool
+    invocation: Invocation, *, output: Path | None, log_file: Path | None, instance: str | None
 ) -> int:
     """Write an archive for whoever helps: versions, settings, status, counts, log; no data.
 
@@ -51,24 +49,19 @@ def support_bundle_command(
     """
     of_unit = instance or (None if log_file else only_instance(invocation))
     if of_unit is not None:
-        return _as_the_unit(of_unit, output, as_json=as_json)
-    bundle = make_bundle(invocation.load_to_look(), log_file)
-    path = output or Path(bundle.name)
+        return _as_the_unit(of_unit, output, as_json=invocation.as_json)
+    content, report = make_bundle(invocation.load_to_look(), log_file)
+    path = output or Path(report.path)
     to_stdout = path == _STDOUT
     if to_stdout:
-        click.echo(bundle.content, nl=False)
+        click.echo(content, nl=False)
     else:
         with _created(path) as file:
-            file.write(bundle.content)
-    if as_json:
-        say(BundleReport(str(path), len(bundle.content), bundle.files, bundle.missing), err=to_stdout)
-        return Exit.OK
-    for each in bundle.files:
-        click.echo(f"{each.bytes:>10,} bytes {each.entries:>7} entries  {each.name}", err=to_stdout)
-    for name, why in bundle.missing.items():
-        click.echo(f"missing: {name}: {why}", err=to_stdout)
-    said = f"{path}: {len(bundle.content):,} bytes; look into it before you send it"
-    click.echo(said, err=to_stdout)
+            file.write(content)
+    lines = [f"{each.bytes:>10,} bytes {each.entries:>7} entries  {each.name}" for each in report.files]
+    lines += [f"missing: {name}: {why}" for name, why in report.missing.items()]
+    lines.append(f"{path}: {report.bytes:,} bytes; look into it before you send it")
+    invocation.answer(replace(report, path=str(path)), lines, err=to_stdout)
     return Exit.OK
 
 

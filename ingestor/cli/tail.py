@@ -7,7 +7,7 @@ import msgspec
 
 from ingestor.app.control import live_tail
 from ingestor.app.tail import TailEvent, Wanted
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.decision import Outcome
 from ingestor.domain.errors import Transient
@@ -28,8 +28,7 @@ _OUTCOMES = [each.value for each in Outcome if each is not Outcome.DROPPED]
 @click.option("--record", "with_record", is_flag=True, help="Show each record's text, masked.")
 @click.option("--lines", "-n", type=click.IntRange(min=1), help="End after so many events.")
 @json_option("JSON on standard output, a line for each event.")
-@settings_options
-@click.pass_obj
+@with_invocation
 def tail(
     invocation: Invocation,
     *,
@@ -38,7 +37,6 @@ def tail(
     subjects: tuple[str, ...],
     with_record: bool,
     lines: int | None,
-    as_json: bool,
 ) -> None:
     """Show events as the running daemon commits them.
 
@@ -64,7 +62,7 @@ def tail(
             answers, wanted = True, replace(wanted, cursor=part.cursor)
             missed += part.missed
             for event in part.events[:left]:
-                _show(replace(event, missed=missed), as_json=as_json)
+                _show(replace(event, missed=missed), as_json=invocation.as_json)
                 missed = 0
             if left is not None:
                 left -= len(part.events)

@@ -5,8 +5,7 @@ import sys
 import click
 
 from ingestor.app.control import live_activity
-from ingestor.cli.documents import say
-from ingestor.cli.invocation import Invocation, json_option, settings_options
+from ingestor.cli.invocation import Invocation, json_option, say, with_invocation
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.errors import Transient
 
@@ -22,15 +21,14 @@ from ingestor.domain.errors import Transient
     help="Seconds between two looks.",
 )
 @json_option()
-@settings_options
-@click.pass_obj
-def top(invocation: Invocation, *, once: bool, seconds: float, as_json: bool) -> None:
+@with_invocation
+def top(invocation: Invocation, *, once: bool, seconds: float) -> None:
     """Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.
 
     It asks over the daemon's local socket, with the database up or down. Ctrl-C ends it.
     """
     account = invocation.load_to_look().settings.account
-    if as_json:
+    if invocation.as_json:
         say(live_activity(account))
         return
     from rich.console import Console  # noqa: PLC0415 - where something is drawn only

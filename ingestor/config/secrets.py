@@ -49,9 +49,6 @@ class SecretSource:
             raise self._bad("cannot be one", "holds white space, lines or characters outside ASCII", fix)
         return text
 
-    def describe(self) -> str:
-        return self.where
-
     def _content(self, path: Path) -> str:
         try:
             with path.open("rb") as file:

@@ -16,13 +16,11 @@ no code with the client, so that both sides cannot share a misunderstanding.
         hub.change_key("another key")           # open connections stay
         hub.settle()                            # all that was sent so far is with the sockets
     hub.targets_seen, hub.fault_counts          # what was called, which faults occurred
-    read_journal(path).records                  # what was sent, to whom, and under which fault
 
 * `HubConfig`: every switch, with units; `AnswersIn`, `ArgumentForm`, `DataForm`, `HandlerForm` are what the
   vendor leaves open.
 * `Fault`, and `FaultSpec` for a fault's parameters.
-* `read_journal(path) -> Journal`: `records` (`SentRecord`), and `lines` by their kind: connections, commands,
-  faults and starts.
+* `journal` says what the lines of the journal hold.
 """
 
 from importlib.util import find_spec
@@ -37,7 +35,6 @@ if find_spec("aiohttp") is None:
 from ingestor.simulator.config import AnswersIn, ArgumentForm, DataForm, HandlerForm, HubConfig
 from ingestor.simulator.faults import Fault, FaultSpec
 from ingestor.simulator.hub import SimulatedHub
-from ingestor.simulator.journal import SentRecord, read_journal
 
 __all__ = [
     "AnswersIn",
@@ -47,7 +44,5 @@ __all__ = [
     "FaultSpec",
     "HandlerForm",
     "HubConfig",
-    "SentRecord",
     "SimulatedHub",
-    "read_journal",
 ]

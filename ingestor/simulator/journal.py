@@ -1,14 +1,24 @@
 """What the hub sent, to whom, and under which fault, written before it was sent.
 
-One JSON object a line. An oracle compares it with what the client stored, so a record's line must be on disk
-before its bytes can be on the wire; whether the socket took them (`handed`) is a later line, and the reader
-joins the two. Access keys are not written, but for an error text that a test lets echo one.
+One JSON object a line, of a `kind`, and all but `handed` with their `time` (UTC, ISO 8601):
+
+* `started`: seed, url, switches (what differs from the default configuration)
+* `opened` and `closed`: connection, whose handshake was answered; cause of its end, such as `client`, `rst`,
+  `close`, `timeout`, `violation`, `went_away`
+* `command`: connection, target as the client wrote it, client_id, invocation_id
+* `fault`, other than of a record: fault, parameters that were set
+* `record`: connection, and the fields of `ChannelRecord` with sha256, size and body (its text, undecodable
+  bytes as backslash escapes) in place of the bytes
+* `handed`: connection, and the numbers of the records that its socket took, in that order
+
+An oracle compares it with what the client stored, so a record's line must be on disk before its bytes can be
+on the wire; whether the socket took them is a later line. Access keys are not written, but for an error text
+that a test lets echo one.
 """
 
 import json
 import os
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,62 +27,23 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ChannelRecord:
-    """A record that carries an event or an answer, with what the journal says about it: see `SentRecord`."""
+    """A record that carries an event or an answer (not a ping, not a Completion without a result)."""
 
     raw: bytes
-    """Without the terminator."""
+    """As meant for the wire, without the terminator."""
     n: int = 0
+    """1, 2, 3 … within the connection, in the intended order; faults can make the wire differ."""
     target: str | None = None
+    """The hub event, `executionEvents`; None for Completions and for bytes sent by hand."""
     subject: str | None = None
     sequence: int | None = None
+    """Of a balance snapshot."""
     client_id: str | None = None
+    """The envelope's `clientId`."""
     fault: str | None = None
+    """What was done to it: a value of `Fault`, `silence` or `raw`."""
     argument: object = None
     """The envelope, or a list of one, that is the event's only argument."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentRecord:
-    """A channel record (not a ping, not a Completion without a result) meant for one connection."""
-
-    connection: str
-    n: int
-    """1, 2, 3 … within the connection, in the intended order; faults can make the wire differ."""
-    time: str
-    """UTC, ISO 8601."""
-    target: str | None
-    """The hub event, `executionEvents`; None for Completions and for bytes sent by hand."""
-    subject: str | None
-    sequence: int | None
-    """Of a balance snapshot."""
-    client_id: str | None
-    """The envelope's `clientId`."""
-    sha256: str
-    """Of the record's bytes as meant for the wire, without the terminator."""
-    size: int
-    """Bytes, without the terminator."""
-    fault: str | None
-    """What was done to it: a value of `Fault`, `silence` or `raw`."""
-    body: str
-    """The record's text, undecodable bytes as backslash escapes."""
-    handed: int | None = None
-    """Its place (1, 2, 3 …) among all records handed to this connection's socket; None: it never was."""
-
-
-@dataclass(slots=True)
-class Journal:
-    """A journal as read back."""
-
-    records: list[SentRecord] = field(default_factory=list)
-    lines: defaultdict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    """The other lines by their kind, in order, each with its `time`:
-
-    * `started`: seed, url, switches (what differs from the default configuration)
-    * `opened` and `closed`: connection, whose handshake was answered; cause of its end, such as `client`,
-      `rst`, `close`, `timeout`, `violation`, `went_away`
-    * `command`: connection, target as the client wrote it, client_id, invocation_id
-    * `fault`, other than of a record: fault, parameters that were set
-    """
 
 
 class JournalWriter:
@@ -119,28 +90,6 @@ def _facts(record: ChannelRecord) -> dict[str, Any]:
         "size": len(record.raw),
         "body": record.raw.decode("utf-8", "backslashreplace"),
     }
-
-
-def read_journal(path: Path) -> Journal:
-    """The journal so far, also while the hub still writes. A torn last line, left by a kill, is left out."""
-    journal = Journal()
-    place: dict[tuple[str, int], int] = {}
-    handed: Counter[str] = Counter()
-    for text in path.read_bytes().split(b"\n")[:-1]:
-        line = json.loads(text)
-        match line.pop("kind"):
-            case "record":
-                place[line["connection"], line["n"]] = len(journal.records)
-                journal.records.append(SentRecord(**line))
-            case "handed":
-                name = line["connection"]
-                for n in line["n"]:
-                    handed[name] += 1
-                    index = place[name, n]
-                    journal.records[index] = replace(journal.records[index], handed=handed[name])
-            case kind:
-                journal.lines[kind].append(line)
-    return journal
 
 
 def changed(value: Any, usual: Any, *hidden: str) -> dict[str, Any]:

@@ -4,18 +4,6 @@
 """
 
 from ingestor.domain.errors import BadConfiguration
-from ingestor.statement.figures import (
-    Balance,
-    Day,
-    Figures,
-    GapShown,
-    LatencyDay,
-    LimitChange,
-    Movement,
-    Point,
-    Proof,
-    Series,
-)
 
 try:
     from ingestor.statement.page import page
@@ -24,16 +12,4 @@ except ImportError as error:
         f"no statement can be written\nwhy: it needs {error.name}\nfix: pip install 'hercle-ingestor[files]'"
     ) from error
 
-__all__ = [
-    "Balance",
-    "Day",
-    "Figures",
-    "GapShown",
-    "LatencyDay",
-    "LimitChange",
-    "Movement",
-    "Point",
-    "Proof",
-    "Series",
-    "page",
-]
+__all__ = ["page"]

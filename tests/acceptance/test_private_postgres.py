@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestor.adapters.embedded_postgres import EmbeddedPostgres, find_binaries
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.embedded_postgres.binaries import find_binaries
 from ingestor.app.database import upgrade_database
 from ingestor.domain.errors import BadConfiguration
 from tests.support.daemon import ROOT, command, surroundings

@@ -33,9 +33,10 @@ from ingestor.adapters.postgres.roles import (
     roles_sql,
 )
 from ingestor.app.database import upgrade_database
-from ingestor.simulator import Fault, SimulatedHub, read_journal
+from ingestor.simulator import Fault, SimulatedHub
 from tests.acceptance.conftest import Query
 from tests.support.daemon import Daemon, command, environment, surroundings
+from tests.support.journal import read_journal
 from tests.support.partitions import months_since_2025
 from tests.support.postgres import drop_database, libpq_url
 from tests.support.waiting import eventually

@@ -11,8 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ingestor.adapters.embedded_postgres import EmbeddedPostgres, find_binaries
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.embedded_postgres.account import choose_account
+from ingestor.adapters.embedded_postgres.binaries import find_binaries
 from ingestor.app.database import upgrade_database
 from ingestor.simulator import HubConfig, SimulatedHub
 from tests.support.daemon import ACCOUNT, Daemon, environment

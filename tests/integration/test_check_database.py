@@ -9,7 +9,7 @@ import pytest
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.app.check.database import DatabaseCheck, Usage
+from ingestor.app.check.database import DatabaseCheck
 from ingestor.app.check.findings import Finding, Verdict
 from ingestor.app.check.steps import Chain
 from ingestor.config import load
@@ -87,7 +87,7 @@ def test_an_empty_database_needs_an_upgrade(empty_database: str) -> None:
 def test_a_disk_that_is_nearly_full_is_said(
     free: int, verdict: Verdict, code: int, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**41, 2**41 - free, free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: (2**41, 2**41 - free, free))
     disk = found(database)["disk"]
     assert (disk.verdict, disk.exit_code) == (verdict, code)
     assert "/data; the database has 0.01 GiB" in disk.what

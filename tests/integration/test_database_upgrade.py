@@ -8,8 +8,8 @@ import pytest
 from psycopg import sql
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
-from ingestor.adapters.postgres.schema import REVISION, require_schema
-from ingestor.app.database import schema_at, upgrade_database
+from ingestor.adapters.postgres.schema import REVISION, require_schema, schema_state
+from ingestor.app.database import looking_at, upgrade_database
 from ingestor.domain.errors import BadConfiguration, SchemaMismatch
 from tests.integration.test_database_session import pid, session_at
 from tests.support.daemon import command, environment
@@ -43,7 +43,8 @@ def test_schemas_that_a_dba_has_made_need_no_right_to_make_schemas(owner: str, e
             admin.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION modest").format(sql.Identifier(schema)))
     upgrade_database(owner)
 
-    assert schema_at(owner).fits
+    with looking_at(owner) as connection:
+        assert schema_state(connection).fits
 
 
 @pytest.mark.parametrize("made", [(), ("ingest",)])
@@ -59,7 +60,8 @@ def test_a_missing_schema_names_the_grant_that_helps(
         assert grant.startswith("GRANT CREATE ON DATABASE ")
         admin.execute(grant.encode())
         upgrade_database(owner)
-    assert schema_at(owner).fits
+    with looking_at(owner) as connection:
+        assert schema_state(connection).fits
 
 
 def test_a_schema_of_somebody_else_names_the_grant_that_helps(owner: str, empty_database: str) -> None:

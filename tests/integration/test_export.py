@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from ingestor.app.export import TIMES, Format, Wanted
+from ingestor.app.export import TIMES, Wanted
 from ingestor.app.export import export as export_files
 from ingestor.config import Settings, load
 from tests.support.daemon import command, surroundings
@@ -107,7 +107,7 @@ def test_a_text_that_a_spreadsheet_would_run_is_defused_in_csv(
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
 def test_whatever_begins_a_formula_is_defused(sign: str, story: Query, database: str, tmp_path: Path) -> None:
     story("UPDATE ingest.gap SET cause = %s WHERE kind = 'undecodable'", f"{sign}1")
-    wanted = Wanted("main", ["gap"], *RANGE, Format.CSV, tmp_path / "x")
+    wanted = Wanted("main", ["gap"], *RANGE, "csv", tmp_path / "x")
 
     told: list[tuple[str, int, int]] = []
     (file,) = export_files(settings_of(database), wanted, lambda *each: told.append(each))

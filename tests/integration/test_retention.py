@@ -38,7 +38,7 @@ def pruned(url: str, account: str, *, dry_run: bool = False, **days: Any) -> dic
     settings = load(None, {"database.url": url, "account": account}, {}).settings
     retention = replace(settings.retention, **days)
     _, tables = prune(replace(settings, retention=retention), dry_run=dry_run)
-    return {each.table: each.rows for each in tables}
+    return tables
 
 
 def days_to(cut: datetime) -> int:

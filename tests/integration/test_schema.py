@@ -18,18 +18,18 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 import ingestor
-from ingestor.adapters.postgres.dictionary import dictionary
 from ingestor.adapters.postgres.schema import REVISION, schema_state, scripts
 from ingestor.adapters.postgres.statements import CHANGES, columns
 from ingestor.adapters.postgres.store import HEARTBEAT_VALUES
-from ingestor.app.database import schema_at, upgrade_database
+from ingestor.app.database import looking_at, upgrade_database
 from ingestor.pipeline.rows import SessionProgressRow
 from tests.support.daemon import ROOT, surroundings
+from tests.support.dictionary import dictionary
 from tests.support.postgres import libpq_url
 from tests.support.rows import Query
 
 DATA = Path(ingestor.__file__).parent / "DATA.md"
-MARKER = "<!-- generated: python -m ingestor.adapters.postgres.dictionary URL -->\n\n"
+MARKER = "<!-- generated: python -m tests.support.dictionary URL -->\n\n"
 
 
 @pytest.fixture
@@ -65,7 +65,8 @@ def test_upgrades_at_the_same_time_all_succeed(empty_database: str) -> None:
     said = [process.communicate(timeout=60) for process in running]
 
     assert [process.returncode for process in running] == [0, 0, 0], said
-    assert schema_at(empty_database).fits
+    with looking_at(empty_database) as connection:
+        assert schema_state(connection).fits
 
 
 def test_an_upgrade_leaves_logging_as_it_was(empty_database: str) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from msgspec.structs import astuple
 
-from ingestor.adapters.postgres.totals import account_totals
+from ingestor.app.totals import account_totals
 from ingestor.domain.records import Record
 from ingestor.pipeline.rows import RawEventRow
 from tests.benchmarks.check import ContentDiffers, check_daemon
@@ -60,7 +60,7 @@ def test_readers_see_every_byte_and_every_outcome(database: str, sql: Query) -> 
     assert by_place(outcomes) == by_place([astuple(row)[:13] for row in fake.outcomes()])
     with psycopg.connect(libpq_url(database)) as connection:
         totals = account_totals(connection, "main")
-    assert totals.events_without_outcome == 0
+    assert totals.unaccounted == 0
     assert totals.committed == len(sent)
     assert sum(totals.outcomes.values()) == len(outcomes)
     assert sql("SELECT * FROM report.unaccounted") == []
@@ -113,12 +113,12 @@ def test_repeats_are_counted_before_the_tables_have_been_analysed(database: str,
     with psycopg.connect(libpq_url(database)) as connection:
         connection.execute("SET statement_timeout = '5s'")
         totals = account_totals(connection, "main")
-        assert (totals.outcomes, totals.events_without_outcome) == ({"applied": 1, "duplicate": REPEATS}, 0)
+        assert (totals.outcomes, totals.unaccounted) == ({"applied": 1, "duplicate": REPEATS}, 0)
         with pytest.raises(ContentDiffers, match=f"duplicates: expected 0, found {REPEATS}") as differs:
             check_daemon(connection, Tally(), datetime(2020, 1, 1, tzinfo=UTC))
         assert "unaccounted" not in str(differs.value)
 
         connection.execute("DELETE FROM ingest.outcome")
-        assert account_totals(connection, "main").events_without_outcome == REPEATS + 1
+        assert account_totals(connection, "main").unaccounted == REPEATS + 1
         with pytest.raises(ContentDiffers, match=f"unaccounted: expected 0, found {REPEATS + 1}"):
             check_daemon(connection, Tally(), datetime(2020, 1, 1, tzinfo=UTC))

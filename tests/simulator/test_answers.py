@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from ingestor.simulator import AnswersIn, DataForm, Fault, HandlerForm, HubConfig, read_journal
+from ingestor.simulator import AnswersIn, DataForm, Fault, HandlerForm, HubConfig
 from ingestor.simulator.account import Account
 from tests.simulator.conftest import StartHub
 from tests.simulator.wire import join, sequence_of
+from tests.support.journal import read_journal
 
 
 def test_a_late_answer_has_the_content_of_the_moment_of_the_command(start_hub: StartHub) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
-from ingestor.simulator import Fault, HubConfig, SimulatedHub, read_journal
+from ingestor.simulator import Fault, HubConfig, SimulatedHub
 from ingestor.simulator.faults import STAGE_OF, FaultQueue, FaultSpec, Stage, misbehaviour
 from ingestor.simulator.journal import ChannelRecord
 from tests.simulator.conftest import StartHub
 from tests.simulator.test_server import closing_code
 from tests.simulator.wire import HANDSHAKE, Wire, dial, join, post
+from tests.support.journal import read_journal
 from tests.support.waiting import eventually
 
 

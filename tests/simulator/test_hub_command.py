@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ingestor.simulator import read_journal
 from tests.support.daemon import ROOT
+from tests.support.journal import read_journal
 from tests.support.waiting import eventually
 
 

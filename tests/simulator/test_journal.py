@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.simulator import Fault, HubConfig, read_journal
+from ingestor.simulator import Fault, HubConfig
 from tests.simulator.conftest import StartHub
 from tests.simulator.wire import END, HANDSHAKE, dial_url, join, sequence_of
+from tests.support.journal import read_journal
 
 
 def test_each_record_is_on_disk_before_it_can_be_read_from_the_wire(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestor.simulator import read_journal
 from tests.simulator.conftest import PROGRAMS, StartHub
+from tests.support.journal import read_journal
 
 
 @pytest.mark.slow

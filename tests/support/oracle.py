@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from ingestor.simulator import SentRecord, read_journal
+from tests.support.journal import SentRecord, read_journal
 
 _TRANSIT = timedelta(seconds=1)
 """Between the journal's clock and the daemon's receipt, bursts included."""

@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from ingestor.adapters.embedded_postgres import AUTO, EmbeddedPostgres
+from ingestor.adapters.embedded_postgres import EmbeddedPostgres
+from ingestor.adapters.embedded_postgres.binaries import AUTO
 
 BINARIES = os.environ.get("INGESTOR_TEST_POSTGRES_BIN", AUTO)
 

@@ -43,9 +43,9 @@ def test_credential_goes_before_key_file_goes_before_variable(tmp_path: Path) ->
 def test_the_description_names_the_source_and_never_the_value(tmp_path: Path) -> None:
     settings = with_key_file(secret_file(tmp_path / "key", "canary-1234"))
     source = resolve_key(settings, {})
-    assert str(tmp_path / "key") in source.describe()
-    assert "canary" not in source.describe() + repr(source)
-    assert "HERCLE_API_KEY" in resolve_key(Settings(), {"HERCLE_API_KEY": "canary-1234"}).describe()
+    assert str(tmp_path / "key") in source.where
+    assert "canary" not in source.where + repr(source)
+    assert "HERCLE_API_KEY" in resolve_key(Settings(), {"HERCLE_API_KEY": "canary-1234"}).where
 
 
 def test_a_rotated_key_is_seen_without_a_restart_and_white_space_is_stripped(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
-"""The schemas of what `--json` prints: each such command has one, and the published ones are up to date."""
+"""The types of what `--json` prints: each such command has one."""
 
 from collections.abc import Iterator
 
 import click
 
-from ingestor.cli.documents import DOCUMENTS, schemas
+from ingestor.cli.documents import DOCUMENTS
 from ingestor.cli.main import program
-from tests.support.daemon import ROOT
 
 NO_COMMANDS = {"status without-database", "support-bundle contents", "failure"}
 WITHOUT_JSON = {"run", "hub", "statement", "config example", "db roles"}
@@ -32,10 +31,3 @@ def test_every_command_with_json_has_a_schema_and_no_command_forgets_it() -> Non
     }
     assert with_json == set(DOCUMENTS) - NO_COMMANDS
     assert known.keys() - with_json == WITHOUT_JSON
-
-
-def test_the_schemas_are_published() -> None:
-    folder = ROOT / "deploy" / "schemas"
-    published = {path.name: path.read_text() for path in folder.iterdir()}
-
-    assert published == schemas(), "run `python -m ingestor.cli.documents deploy/schemas`"

@@ -1,4 +1,4 @@
-"""The man page and the completion are those of the commands, and programs accept them."""
+"""The man page, the completion and the schemas are those of the commands, and programs accept them."""
 
 import os
 import shutil
@@ -17,12 +17,12 @@ COMPLETIONS = ROOT / "deploy" / "completions"
 
 def test_they_are_published(tmp_path: Path) -> None:
     """As a process of its own makes them, which no other test has touched."""
-    making = [sys.executable, "-m", "ingestor.cli.manual", str(tmp_path)]
+    making = [sys.executable, str(ROOT / "deploy" / "published.py"), str(tmp_path)]
     subprocess.run(making, env=surroundings() | {"PYTHONPATH": str(ROOT)}, timeout=60, check=True)
-    for folder in (PAGE.parent, COMPLETIONS):
+    for folder in (PAGE.parent, COMPLETIONS, ROOT / "deploy" / "schemas"):
         made = {path.name: path.read_text() for path in (tmp_path / folder.name).iterdir()}
         published = {path.name: path.read_text() for path in folder.iterdir()}
-        assert published == made, "run `python -m ingestor.cli.manual deploy`"
+        assert published == made, "run `python deploy/published.py`"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -7,8 +7,9 @@ import sys
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ingestor.app.metrics import EXPOSED, PREFIX, catalogue, page
+from ingestor.app.metrics import EXPOSED, PREFIX, page
 from tests.support.daemon import ROOT, surroundings
+from tests.support.metrics_table import metrics_table
 from tests.support.pictures import picture
 
 DOCUMENT = (ROOT / "deploy" / "METRICS.md").read_text()
@@ -17,8 +18,8 @@ UNITS = ("_seconds", "_bytes", "_records", "_total", "_info")
 
 def test_the_table_of_metrics_is_current() -> None:
     """Renew it by the command that stands in its marker."""
-    marker = "<!-- generated: python -m ingestor.app.metrics -->\n\n"
-    assert DOCUMENT.partition(marker)[2].partition("\n## ")[0].rstrip() == catalogue().rstrip()
+    marker = "<!-- generated: python -m tests.support.metrics_table -->\n\n"
+    assert DOCUMENT.partition(marker)[2].partition("\n## ")[0].rstrip() == metrics_table().rstrip()
 
 
 def test_each_metric_is_exposed_once_under_the_name_of_the_table() -> None:

@@ -23,19 +23,8 @@ The directory holds `data/`, `s/` (the socket), `server.log` and `server.log.1` 
 two locks, and `postgres-X.Y/` when the binaries had to be copied to where that account can read them.
 """
 
-from ingestor.adapters.embedded_postgres.binaries import AUTO, SYSTEM, WHEEL, find_binaries
-from ingestor.adapters.embedded_postgres.directory import DirectoryInUse, address_of_running, remove_leftovers
-from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, StartFailed, has_data
+from ingestor.adapters.embedded_postgres.binaries import find_binaries
+from ingestor.adapters.embedded_postgres.directory import address_of_running, remove_leftovers
+from ingestor.adapters.embedded_postgres.server import EmbeddedPostgres, has_data
 
-__all__ = [
-    "AUTO",
-    "SYSTEM",
-    "WHEEL",
-    "DirectoryInUse",
-    "EmbeddedPostgres",
-    "StartFailed",
-    "address_of_running",
-    "find_binaries",
-    "has_data",
-    "remove_leftovers",
-]
+__all__ = ["EmbeddedPostgres", "address_of_running", "find_binaries", "has_data", "remove_leftovers"]

@@ -61,20 +61,13 @@ class DeadLetter:
     discard_reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """The record that a dead letter was part of."""
-
-    size: int
-    """Bytes on the wire."""
-    sha256: str
-    """Of all these bytes."""
-    raw: bytes
-    """Exactly as received; of a record above the limit only its head."""
-
-
 def gaps(
-    connection: psycopg.Connection, account: str, *, only_open: bool, limit: int, number: str | None = None
+    connection: psycopg.Connection,
+    account: str,
+    *,
+    limit: int,
+    only_open: bool = False,
+    number: str | None = None,
 ) -> list[Gap]:
     """The newest ones first; with `number` only the one whose `id` it is."""
     return read(connection, Gap, _GAPS, account, only_open, limit, number)
@@ -105,9 +98,12 @@ def discard(connection: psycopg.Connection, account: str, letter: DeadLetter, by
     rows(connection, _DISCARD, account, *key, by, reason)
 
 
-def stored_record(connection: psycopg.Connection, account: str, letter: DeadLetter) -> StoredRecord | None:
-    """The record that is the evidence; None where it is not stored any more."""
-    found = read(connection, StoredRecord, _RECORD, account, letter.session_id, letter.ordinal)
+def stored_record(
+    connection: psycopg.Connection, account: str, letter: DeadLetter
+) -> tuple[int, str, bytes] | None:
+    """The record that is the evidence: its size on the wire, its SHA-256, and its bytes as received, of a
+    record above the limit only the head. None where it is not stored any more."""
+    found = rows(connection, _RECORD, account, letter.session_id, letter.ordinal)
     return found[0] if found else None
 
 

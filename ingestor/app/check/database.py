@@ -3,7 +3,6 @@
 import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres import checking
@@ -30,14 +29,6 @@ _LEAST_BYTES = 64 * 2**20
 """Four files of the server's log of changes: below this it may stop at any moment."""
 _FEW_BYTES = 2**30
 _GIB = 2**30
-
-
-class Usage(NamedTuple):
-    """Of a file system, in bytes."""
-
-    total: int
-    used: int
-    free: int
 
 
 class DatabaseCheck:
@@ -142,14 +133,14 @@ class DatabaseCheck:
 
     def disk(self) -> str:
         server = self._facts()
-        directory, usage = self._place(server)
+        directory, total, free = self._place(server)
         said = (
-            f"{usage.free / _GIB:.1f} of {usage.total / _GIB:.1f} GiB free in {directory}; "
+            f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB free in {directory}; "
             f"the database has {server.database_bytes / _GIB:.2f} GiB"
         )
-        if usage.free < _LEAST_BYTES:
+        if free < _LEAST_BYTES:
             raise Problem(said, "make room: PostgreSQL stops when it cannot write its log", 74)
-        if usage.free < _FEW_BYTES:
+        if free < _FEW_BYTES:
             raise Problem(said, "make room soon, or see `ingestor db size` and [retention]", 0)
         return said
 
@@ -165,8 +156,9 @@ class DatabaseCheck:
             raise NothingToTry("there is no database yet")
         return self.session
 
-    def _place(self, server: checking.Server) -> tuple[Path, Usage]:
-        """Where the server keeps its data, and the file system of that, if both can be seen here."""
+    def _place(self, server: checking.Server) -> tuple[Path, int, int]:
+        """Where the server keeps its data, with its file system's bytes, all and free, if both can be seen
+        here."""
         target = database_target(self._settings)
         if isinstance(target, EmbeddedDatabase):
             places = [target.directory]
@@ -177,5 +169,6 @@ class DatabaseCheck:
             raise NothingToTry("the database is reached over the network: see to its disk there")
         for place in places:
             with suppress(OSError):
-                return place, Usage(*shutil.disk_usage(place))
+                total, _, free = shutil.disk_usage(place)
+                return place, total, free
         raise NothingToTry("the server does not tell this role where its data is")

@@ -103,7 +103,7 @@ class HubCheck:
     def key(self) -> str:
         source = resolve_key(self._settings)
         register_secret(source.read())
-        return f"read from {source.describe()}"
+        return f"read from {source.where}"
 
     def dns(self) -> str:
         require_safe(self._settings.hub.address)

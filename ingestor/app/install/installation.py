@@ -8,7 +8,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -92,7 +92,7 @@ class Wanted:
     path: str
     content: bytes = b""
     link_to: str | None = None
-    edited_by_hand: bool = field(default=False)
+    edited_by_hand: bool = False
 
 
 def plan_install(root: Path, *, local_database: bool) -> Plan:
@@ -122,7 +122,7 @@ def plan_install(root: Path, *, local_database: bool) -> Plan:
         ],
         by_hand=[
             f"editor {_SETTINGS}/main.toml",
-            *([] if local_database else _database_by_hand()),
+            *([] if local_database else [_DATABASE_BY_HAND]),
             f"install -m 0600 /dev/null {_SETTINGS}/main.key && editor {_SETTINGS}/main.key",
             f"systemctl enable --now {NAME}@main",
         ],
@@ -254,10 +254,7 @@ def _below(directory: Path) -> Iterator[Path]:
     return (each for each in directory.rglob("*") if each.is_symlink() or not each.is_dir())
 
 
-def _database_by_hand() -> list[str]:
-    return [f"editor /usr/share/{NAME}/README.md   # First account, Database; or use --local-database"]
-
-
+_DATABASE_BY_HAND = f"editor /usr/share/{NAME}/README.md   # First account, Database; or use --local-database"
 _EXISTS = "SELECT 1 FROM pg_database WHERE datname = 'ingestor'"
 _CREATE = f"{_POSTGRES} createdb -E UTF8 -T template0 ingestor"
 _GRANT = f"ingestor db roles | {_POSTGRES} psql -q -d ingestor -v ON_ERROR_STOP=1"

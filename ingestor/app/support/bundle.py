@@ -6,13 +6,14 @@ import re
 import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 import ingestor
@@ -21,15 +22,14 @@ from ingestor.adapters.postgres import evidence
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.schema import schema_state
-from ingestor.adapters.postgres.totals import outcome_counts
 from ingestor.app.control import live_state
-from ingestor.app.database import database_beside, looking_at
-from ingestor.app.status import daemon_state, status
+from ingestor.app.database import database_beside, looking, looking_at
+from ingestor.app.status import daemon_state, status_in
 from ingestor.app.support.contents import (
     BundleContents,
     BundleFile,
+    BundleReport,
     EffectiveSetting,
-    ShownAccount,
     ShownGap,
     ShownLetter,
     ShownLive,
@@ -39,6 +39,7 @@ from ingestor.app.support.contents import (
     Versions,
 )
 from ingestor.app.support.log import last_lines
+from ingestor.app.totals import outcome_counts
 from ingestor.config import Loaded, Settings, database_password, resolve_key
 from ingestor.config.keys import all_keys, value_of
 from ingestor.config.values import MASK, Secret
@@ -48,21 +49,10 @@ from ingestor.logs import redact, register_secret
 MOST_SECONDS = 120.0
 """For all of it; counting takes the longest."""
 _MOST = 200
+_LOOKING = DatabaseTiming()
 _COUNTING = DatabaseTiming(statement_seconds=60, transaction_seconds=90)
 _URL_PARTS = ("host", "port", "dbname", "sslmode", "target_session_attrs")
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """The archive, not written yet."""
-
-    name: str
-    """For its file, with account and time."""
-    content: bytes
-    files: list[BundleFile]
-    missing: dict[str, str]
-    """As in `BundleReport`."""
 
 
 def bundle_name(account: str) -> str:
@@ -70,11 +60,14 @@ def bundle_name(account: str) -> str:
     return f"ingestor-support-{account}-{DatabaseClock().wall():%Y%m%dT%H%M%SZ}.tar.gz"
 
 
-def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
-    """Never fails for what cannot be had; that is missing.
+def make_bundle(loaded: Loaded, log: Path | None) -> tuple[bytes, BundleReport]:
+    """The archive, not written yet. Never fails for what cannot be had; that is missing.
 
     Args:
         log: the daemon's log as JSON lines; where None, it is looked for in the journal.
+
+    Returns:
+        The archive, and what is in it; the path is a name for its file, with account and time.
     """
     _register_secrets(loaded.settings)
     now = DatabaseClock().wall()
@@ -89,7 +82,8 @@ def make_bundle(loaded: Loaded, log: Path | None) -> Bundle:
             entry.size, entry.mtime, entry.mode = len(text), int(now.timestamp()), 0o600
             archive.addfile(entry, io.BytesIO(text))
             files.append(BundleFile(f"{name}.json", len(text), len(part)))
-    return Bundle(name_of_file, written.getvalue(), files, missing)
+    content = written.getvalue()
+    return content, BundleReport(name_of_file, len(content), files, missing)
 
 
 def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str, str]]:
@@ -107,22 +101,34 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
     with ExitStack() as stack:
         server = part("postgres", lambda settings: _server_version(settings, stack))
 
-        def stored(name: str, read_part: Callable[[Settings], _T]) -> _T | None:
+        def stored(
+            name: str,
+            shown: type[_T],
+            find: Callable[[psycopg.Connection], object],
+            timing: DatabaseTiming = _LOOKING,
+        ) -> _T | None:
+            def look(settings: Settings) -> _T:
+                with looking(settings, timing, reads_only=True) as connection:
+                    return _only(find(connection), shown)
+
             if server is None:  # tried once: each attempt may take seconds
                 missing[name] = "it is in the database"
                 return None
-            return part(name, read_part)
+            return part(name, look)
 
+        account = settings.account
         contents = BundleContents(
             versions=_versions(server),
             settings=[_setting(loaded, name) for name in all_keys()],
-            status=stored("status", _status),
+            status=stored("status", ShownStatus, lambda db: _status(db, account)),
             live=part("live", _live),
-            schema=stored("schema", _schema),
-            outcomes=stored("outcomes", _outcomes),
-            gaps=stored("gaps", _gaps),
-            dead_letters=stored("dead_letters", _dead_letters),
-            sizes=stored("sizes", _sizes),
+            schema=stored("schema", ShownSchema, schema_state),
+            outcomes=stored("outcomes", dict[str, int], lambda db: outcome_counts(db, account), _COUNTING),
+            gaps=stored("gaps", list[ShownGap], lambda db: evidence.gaps(db, account, limit=_MOST)),
+            dead_letters=stored(
+                "dead_letters", list[ShownLetter], lambda db: evidence.dead_letters(db, account, _MOST)
+            ),
+            sizes=stored("sizes", list[ShownSize], lambda db: read(db, ShownSize, _SIZES)),
             log=part("log", lambda settings: last_lines(settings.account, log)),
         )
     return contents, missing
@@ -212,51 +218,22 @@ def _shown(given: object) -> str | int | float | None:
             return str(given)
 
 
-def _status(settings: Settings) -> ShownStatus:
-    found = status(settings)
-    return ShownStatus(daemon_state(found).value, _only(found, ShownAccount))
+def _status(connection: psycopg.Connection, account: str) -> dict[str, object]:
+    found = status_in(connection, account)
+    return {"daemon": daemon_state(found).value, "account": found}
 
 
 def _live(settings: Settings) -> ShownLive:
     found = live_state(settings.account)
     if found is None:
         raise Transient("no daemon of this account answers on this machine, or not to this user")
-    return _only(
-        {
-            "version": found.version,
-            "not_live": found.not_live,
-            "not_ready": list(found.not_ready),
-            "picture": found.picture,
-        },
-        ShownLive,
-    )
-
-
-def _schema(settings: Settings) -> ShownSchema:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        return _only(schema_state(connection), ShownSchema)
-
-
-def _outcomes(settings: Settings) -> dict[str, int]:
-    with database_beside(settings) as url, looking_at(url, _COUNTING, reads_only=True) as connection:
-        return outcome_counts(connection, settings.account)
-
-
-def _gaps(settings: Settings) -> list[ShownGap]:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        found = evidence.gaps(connection, settings.account, only_open=False, limit=_MOST)
-    return [_only(each, ShownGap) for each in found]
-
-
-def _dead_letters(settings: Settings) -> list[ShownLetter]:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        found = evidence.dead_letters(connection, settings.account, _MOST)
-    return [_only(each, ShownLetter) for each in found]
-
-
-def _sizes(settings: Settings) -> list[ShownSize]:
-    with database_beside(settings) as url, looking_at(url, reads_only=True) as connection:
-        return read(connection, ShownSize, _SIZES)
+    told = {
+        "version": found.version,
+        "not_live": found.not_live,
+        "not_ready": list(found.not_ready),
+        "picture": found.picture,
+    }
+    return _only(told, ShownLive)
 
 
 _SIZES = """

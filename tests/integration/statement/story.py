@@ -6,7 +6,7 @@ from decimal import Decimal
 from html import unescape
 from zoneinfo import ZoneInfo
 
-from ingestor.statement import (
+from ingestor.statement.figures import (
     Balance,
     Day,
     Figures,

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from ingestor.statement import GapShown, Point, Series
 from ingestor.statement.charts import balance_chart, coverage_strip
+from ingestor.statement.figures import GapShown, Point, Series
 from tests.integration.statement.story import HOUR, ROME, SINCE, UNTIL, figures
 
 LINE, KNOWN = "stroke: #1f4e79", "fill: #7dbb8a"

@@ -7,7 +7,8 @@ from html import unescape
 
 import pytest
 
-from ingestor.statement import GapShown, page
+from ingestor.statement import page
+from ingestor.statement.figures import GapShown
 from tests.integration.statement.story import HOUR, SINCE, UNTIL, cells, figures
 
 THIN = "\N{NARROW NO-BREAK SPACE}"

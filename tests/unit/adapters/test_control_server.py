@@ -29,9 +29,11 @@ def make(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     def start(says: bytes) -> ControlServer:
         server = ControlServer(
             path,
-            {"/state": lambda: Page(200, says)},
-            {"/act": lambda: Page(200, b"done")},
-            {"/find": lambda query: Page(200, query.encode())},
+            {
+                "GET /state": lambda _: Page(200, says),
+                "POST /act": lambda _: Page(200, b"done"),
+                "GET /find": lambda query: Page(200, query.encode()),
+            },
             DatabaseClock(),
         )
         made.append(server)

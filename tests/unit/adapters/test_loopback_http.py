@@ -20,7 +20,7 @@ def port() -> int:
         return int(free.getsockname()[1])
 
 
-def fails() -> Page:
+def fails(_: str) -> Page:
     raise ValueError("a bug")
 
 
@@ -29,7 +29,7 @@ def make() -> Iterator[Callable[[str, int], LoopbackServer]]:
     made: list[LoopbackServer] = []
 
     def start(host: str, port: int) -> LoopbackServer:
-        pages = {"/metrics": lambda: Page(200, b"x 1\n", "text/special"), "/fails": fails}
+        pages = {"GET /metrics": lambda _: Page(200, b"x 1\n", "text/special"), "GET /fails": fails}
         made.append(LoopbackServer(host, port, pages, DatabaseClock()))
         made[-1].start()
         return made[-1]
@@ -75,7 +75,7 @@ def test_it_answers_get_of_its_pages_and_nothing_else(
     make("127.0.0.1", port)
     eventually(lambda: is_up(port))
     assert ask(port, "/metrics?name=x") == (200, b"x 1\n")
-    assert ask(port, "/") == (404, b"/metrics\n/fails\n")
+    assert ask(port, "/") == (404, b"GET /metrics\nGET /fails\n")
     assert [ask(port, method=method)[0] for method in ("POST", "HEAD", "OPTIONS")] == [405] * 3
     assert ask(port, "/fails") == (503, b"this page failed; see metrics_failed in the log\n")
     assert ask(port, "/fails")[0] == 503

@@ -10,19 +10,19 @@ from ingestor.adapters.postgres.reading import rows
 
 @dataclass(frozen=True, slots=True)
 class AccountTotals:
-    """All that is stored of an account, in numbers."""
+    """`ingestor demo --json`: all that is stored of the account, in numbers."""
 
     received: int
     committed: int
-    dropped: int
     outcomes: dict[str, int]
-    sessions: int
+    unaccounted: int
+    """Records received that are neither stored nor counted as dropped, and stored ones without an outcome."""
+    reconnects: int
     requests_answered: int
     gaps: dict[str, dict[str, int]]
-    """kind, then `open` or `ended`, then count"""
+    """By kind, then by `open` and `ended`."""
     balance_rows: int
     pair_rows: int
-    events_without_outcome: int
 
 
 def account_totals(connection: psycopg.Connection, account: str) -> AccountTotals:
@@ -32,6 +32,8 @@ def account_totals(connection: psycopg.Connection, account: str) -> AccountTotal
         gaps.setdefault(kind, {})[state] = count
     outcomes = outcome_counts(connection, account)
     (counts,) = rows(connection, _COUNTS, account)
+    if counts.dropped:
+        outcomes["dropped"] = counts.dropped
     return convert({**counts._asdict(), "outcomes": outcomes, "gaps": gaps}, AccountTotals)
 
 
@@ -49,19 +51,23 @@ _OUTCOMES = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE account = 
 
 # EXCEPT: a join of tables that have not been analysed yet would compare each record with each outcome.
 _COUNTS = """
-    SELECT count(*) AS sessions,
-        coalesce(sum(coalesce(received, committed_ordinal)), 0)::int8 AS received,
-        coalesce(sum(dropped_records), 0)::int8 AS dropped,
-        (SELECT count(*) FROM ingest.raw_event WHERE account = $1) AS committed,
+    SELECT received, committed, dropped, received - committed - dropped + without_outcome AS unaccounted,
+        greatest(0, sessions - 1) AS reconnects,
         (SELECT count(*) FROM ingest.request WHERE account = $1 AND outcome = 'answered')
             AS requests_answered,
         (SELECT count(*) FROM ingest.balance WHERE account = $1) AS balance_rows,
-        (SELECT count(*) FROM ingest.pair WHERE account = $1) AS pair_rows,
-        (
-            SELECT count(*) FROM (
-                SELECT session_id, ordinal FROM ingest.raw_event WHERE account = $1
-                EXCEPT SELECT session_id, ordinal FROM ingest.event_outcome WHERE account = $1
-            ) AS missing
-        ) AS events_without_outcome
-    FROM ingest.session WHERE account = $1
+        (SELECT count(*) FROM ingest.pair WHERE account = $1) AS pair_rows
+    FROM (
+        SELECT count(*) AS sessions,
+            coalesce(sum(coalesce(received, committed_ordinal)), 0)::int8 AS received,
+            coalesce(sum(dropped_records), 0)::int8 AS dropped
+        FROM ingest.session WHERE account = $1
+    ) AS session
+    CROSS JOIN (SELECT count(*) AS committed FROM ingest.raw_event WHERE account = $1) AS record
+    CROSS JOIN (
+        SELECT count(*) AS without_outcome FROM (
+            SELECT session_id, ordinal FROM ingest.raw_event WHERE account = $1
+            EXCEPT SELECT session_id, ordinal FROM ingest.event_outcome WHERE account = $1
+        ) AS each
+    ) AS missing
 """

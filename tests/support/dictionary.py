@@ -1,7 +1,7 @@
 """The data dictionary of schema `report`, read from its view `dictionary`, which reads the catalogue's
 comments.
 
-`python -m ingestor.adapters.postgres.dictionary URL` prints the part of `ingestor/DATA.md` that is generated.
+`python -m tests.support.dictionary URL` prints the part of `ingestor/DATA.md` that is generated.
 """
 
 import sys

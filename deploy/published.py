@@ -1,17 +1,18 @@
-"""The man page and the shells' completion, made from the commands themselves.
-
-`python -m ingestor.cli.manual DIRECTORY` writes `man/ingestor.1` and `completions/` there; the package has
-them in `deploy`.
+"""Writes what is published of the commands: the man page, the shells' completion, and the JSON Schemas of
+what `--json` prints, into `man`, `completions` and `schemas`: `python deploy/published.py [DIRECTORY]`.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 from click.shell_completion import get_completion_class
 
 import ingestor
+from ingestor.cli.documents import DOCUMENTS
 from ingestor.cli.main import program
 
 _FILES = {"bash": "ingestor.bash", "zsh": "_ingestor", "fish": "ingestor.fish"}
@@ -23,7 +24,16 @@ def files() -> dict[str, str]:
     return {
         "man/ingestor.1": "\n".join(_page()) + "\n",
         **{f"completions/{file}": _completion(shell) for shell, file in _FILES.items()},
+        **{f"schemas/{each.replace(' ', '-')}.json": _schema(each) for each in DOCUMENTS},
     }
+
+
+def _schema(command: str) -> str:
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"ingestor {command}",
+    }
+    return json.dumps({**head, **msgspec.json.schema(DOCUMENTS[command])}, indent=2) + "\n"
 
 
 def _completion(shell: str) -> str:
@@ -79,7 +89,8 @@ def _plain(text: str) -> str:
 
 
 if __name__ == "__main__":
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     for file, text in files().items():
-        path = Path(sys.argv[1]) / file
+        path = directory / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

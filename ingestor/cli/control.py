@@ -1,0 +1,36 @@
+"""`ingestor snapshot` and `ingestor reconnect`: what a running daemon is asked over its local socket."""
+
+import click
+
+from ingestor.app.control import reconnect_now, snapshot_now
+from ingestor.cli.documents import ReconnectDocument, SnapshotDocument
+from ingestor.cli.invocation import Invocation, json_option, with_invocation
+
+
+@click.command("snapshot")
+@json_option()
+@with_invocation
+def snapshot(invocation: Invocation) -> None:
+    """Make the running daemon request balances and pairs now.
+
+    It asks over the daemon's local socket. Requests that follow each other are spaced as those for gaps are.
+    """
+    account = invocation.load_to_look().settings.account
+    snapshot_now(account)
+    said = f"planned: GetBalances, GetPairs (account {account}); see the view report.request"
+    invocation.answer(SnapshotDocument(account, ["GetBalances", "GetPairs"]), [said])
+
+
+@click.command("reconnect")
+@json_option()
+@with_invocation
+def reconnect(invocation: Invocation) -> None:
+    """Make the running daemon connect to the hub anew, now.
+
+    It asks over the daemon's local socket. A session that is up ends, which is a gap until the snapshots that
+    follow have confirmed the state; a pause before the next attempt ends too.
+    """
+    account = invocation.load_to_look().settings.account
+    reconnect_now(account)
+    said = f"asked: the daemon of the account {account} connects anew; see `ingestor status`"
+    invocation.answer(ReconnectDocument(account, asked=True), [said])
