@@ -1,4 +1,4 @@
-"""`ingestor config`: what is set, by whom, and whether it would work."""
+"""`ingestor config`: the settings, where each was set, and whether they are valid."""
 
 import click
 
@@ -18,7 +18,7 @@ def config() -> None:
 @settings_options
 @click.pass_obj
 def show_command(invocation: Invocation, *, as_json: bool) -> None:
-    """Print the settings in force as TOML, each with its origin; passwords are masked."""
+    """Print the present settings as TOML, each with its origin; passwords are masked."""
     loaded = invocation.load()
     if as_json:
         from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
@@ -40,7 +40,7 @@ def example_command() -> None:
 @settings_options
 @click.pass_obj
 def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
-    """Tell all about the setting KEY, e.g. hub.receive_deadline_seconds."""
+    """Print value, origin, default and meaning of the setting KEY, e.g. hub.receive_deadline_seconds."""
     loaded = invocation.load()
     if as_json:
         from ingestor.cli.documents import say  # noqa: PLC0415 - it needs more than settings do
@@ -54,7 +54,7 @@ def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
 @click.option(
     "--no-environment",
     is_flag=True,
-    help="Look at the settings only, not at the files, credentials and directories they name.",
+    help="Check the settings only, not the files and credentials that they name.",
 )
 @json_option()
 @settings_options
@@ -62,7 +62,7 @@ def explain_command(invocation: Invocation, key: str, *, as_json: bool) -> None:
 def validate_command(invocation: Invocation, *, no_environment: bool, as_json: bool) -> None:
     """Check the settings, and that the key, the password and the files they name can be used.
 
-    Nothing is connected to. Exits with 78 if something is wrong.
+    It connects to nothing. Exits with 78 if something is wrong.
     """
     loaded = invocation.load()
     settings = loaded.settings
@@ -71,7 +71,7 @@ def validate_command(invocation: Invocation, *, no_environment: bool, as_json: b
     if not no_environment:
         if settings.hub.ca_file is not None and not settings.hub.ca_file.is_file():
             raise BadConfiguration(
-                f"hub.ca_file: there is no file {settings.hub.ca_file}\n"
+                f"hub.ca_file: the file {settings.hub.ca_file} does not exist\n"
                 f"why: set by {loaded.origin('hub.ca_file')}\n"
                 "fix: correct the path, or remove the setting to trust the system's authorities"
             )
@@ -82,7 +82,7 @@ def validate_command(invocation: Invocation, *, no_environment: bool, as_json: b
         file = None if loaded.file is None else str(loaded.file)
         say(ValidSettingsDocument(file, settings.hub.address, key, database))
         return
-    click.echo(f"settings: fine ({loaded.file or 'no file'})")
+    click.echo(f"settings: valid ({loaded.file or 'no file'})")
     if not no_environment:
         click.echo(f"hub: {settings.hub.address}, key from {key}")
         click.echo(f"database: {database}")

@@ -1,4 +1,4 @@
-"""`ingestor db`: the schema of the configured database."""
+"""`ingestor db`: manages the configured database."""
 
 import sys
 
@@ -16,7 +16,7 @@ from ingestor.cli.progress import progress_bars
 
 @click.group()
 def db() -> None:
-    """Schema, roles and size of the database."""
+    """Manage the database: schema, roles, size, retention."""
 
 
 @db.command("upgrade")
@@ -24,7 +24,10 @@ def db() -> None:
 @settings_options
 @click.pass_obj
 def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
-    """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
+    """Upgrade the schema, and create a private Postgres first if the settings name one.
+
+    It may be run again, or twice at the same time.
+    """
     before = upgrade_configured(invocation.load_to_look().settings)
     if as_json:
         say(UpgradeDocument(before.found, list(before.pending)))
@@ -40,10 +43,10 @@ def upgrade_command(invocation: Invocation, *, as_json: bool) -> None:
 @settings_options
 @click.pass_obj
 def plan_command(invocation: Invocation, *, as_json: bool) -> None:
-    """Tell which steps an upgrade would take, and which locks each needs on which tables.
+    """List the steps of an upgrade, and the locks that each takes on which tables.
 
-    It takes the steps and rolls them back, so it needs the migrator's role, and takes the same locks for at
-    most 15 seconds. Where it does not get one of them within a second, it ends with 69.
+    It runs the steps and rolls them back, so it needs the migrator's role, and holds the same locks for at
+    most 15 seconds. If it does not get one of them within a second, it exits with 69.
     """
     plan = plan_upgrade(invocation.load_to_look().settings)
     if as_json:
@@ -67,7 +70,8 @@ def plan_command(invocation: Invocation, *, as_json: bool) -> None:
 @settings_options
 @click.pass_obj
 def status_command(invocation: Invocation, *, as_json: bool) -> int:
-    """Tell the schema's revision and what an upgrade would do. Exits with 78 if it does not fit."""
+    """Show the schema's revision and the steps of an upgrade. Exits with 78 unless the revision is this
+    software's."""
     with database_beside(invocation.load_to_look().settings) as url:
         state = schema_at(url)
     if as_json:
@@ -88,9 +92,9 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
 @settings_options
 @click.pass_obj
 def roles_command(invocation: Invocation, *, apply: bool) -> None:
-    """Print the SQL that makes the database's roles and grants them what each needs.
+    """Print the SQL that creates the database's roles and grants each what it needs.
 
-    It can be run again at any time. It belongs before the first upgrade of the schema, and after each one.
+    It can be run again at any time. Run it before the first upgrade of the schema, and after each one.
     """
     if not apply:
         click.echo(ROLES_SQL, nl=False)
@@ -100,34 +104,34 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
 
 
 @db.command("prune")
-@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
 @settings_options
 @click.pass_obj
 def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Remove the account's rows that [retention] does not keep.
+    """Remove the account's rows that are older than [retention] allows.
 
-    Never what is current, what held at the cut, or the evidence of what stands. On a terminal, it asks first.
+    The current state, the state at that age, and their evidence are kept. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
     if not (dry_run or yes) and sys.stdin.isatty():
         _, planned = prune(settings, dry_run=True)
-        _print_pruned(planned, "would go")
+        _print_pruned(planned, "would be removed")
         click.confirm("Remove them?", abort=True, err=True)
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
     if as_json:
         say(PruneDocument(settings.account, dry_run, cuts, {each.table: each.rows for each in pruned}))
     else:
-        _print_pruned(pruned, "would go" if dry_run else "removed")
+        _print_pruned(pruned, "would be removed" if dry_run else "removed")
 
 
 def _print_pruned(pruned: list[Pruned], what: str) -> None:
     for each in pruned:
         click.echo(f"{each.rows:>12,}  {each.table} {what}")
     if not pruned:
-        click.echo("nothing: [retention] keeps everything")
+        click.echo("nothing to remove: [retention] is not set")
 
 
 @db.command("partition")
@@ -137,16 +141,16 @@ def _print_pruned(pruned: list[Pruned], what: str) -> None:
 @settings_options
 @click.pass_obj
 def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Give the table of records a partition for each month, with the rows that it has, and make months ahead.
+    """Divide the table of records into a partition for each month, the next twelve months included.
 
-    Then `db prune` can remove a month at once. Run it as the tables' owner. On a terminal, it asks first.
+    Then `db prune` can empty a month at once. Run it as the tables' owner. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
     plan = partitioning_plan(settings)
     if not as_json:
         for each in plan:
             click.echo(
-                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the part before "
+                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the partition before "
                 f"{each.border:%Y-%m}"
             )
     if plan and not (dry_run or yes) and sys.stdin.isatty():
@@ -156,7 +160,7 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_js
         say(PartitionDocument(dry_run, plan, months))
         return
     for name in months:
-        click.echo(f"made {name}")
+        click.echo(f"created {name}")
     if not (plan or months):
         click.echo("nothing to do")
 
@@ -166,7 +170,7 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool, as_js
 @settings_options
 @click.pass_obj
 def size_command(invocation: Invocation, *, as_json: bool) -> None:
-    """Tell the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
+    """Show the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
     found = sizes(invocation.load_to_look().settings)
     if as_json:
         say(found)

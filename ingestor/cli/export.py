@@ -16,10 +16,16 @@ from ingestor.cli.progress import progress_bars
 @click.command("export")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--from", "since", type=Moment(), required=True, help="Start, e.g. 2026-03-01.")
-@click.option("--until", type=Moment(), required=True, help="End, which does not belong to it any more.")
-@click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Whose midnights these are.")
+@click.option("--until", type=Moment(), required=True, help="End, exclusive.")
 @click.option(
-    "--view", "views", multiple=True, type=click.Choice(sorted(TIMES)), help="Only this one; may be repeated."
+    "--zone", type=Zone(), default="UTC", show_default=True, help="Time zone of --from and --until."
+)
+@click.option(
+    "--view",
+    "views",
+    multiple=True,
+    type=click.Choice(sorted(TIMES)),
+    help="Only this view; may be repeated.",
 )
 @click.option(
     "--format", "form", type=click.Choice([each.value for each in Format]), default="csv", show_default=True
@@ -38,9 +44,9 @@ def export_command(
     form: str,
     as_json: bool,
 ) -> None:
-    """Write views of schema report into files, with a manifest that proves them.
+    """Write views of schema report into files, with a manifest of counts and hashes.
 
-    DIRECTORY is new or empty. The manifest has counts, range, coverage and hashes. Amounts are exact texts.
+    DIRECTORY is new or empty. The manifest also has range and coverage. Amounts are exact, as text.
     """
     settings = invocation.load_to_look().settings
     period = between(since, until, zone)

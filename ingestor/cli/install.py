@@ -1,4 +1,4 @@
-"""`ingestor install`: the units and what belongs to them, on a machine without the Debian package."""
+"""`ingestor install`: units, settings, man page and completion, without the Debian package."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +12,11 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
 
 
 @click.command("install")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option(
     "--local-database",
     is_flag=True,
-    help="Also make database, roles and schema, with PostgreSQL on this machine.",
+    help="Also create database, roles and schema, with PostgreSQL on this machine.",
 )
 @root_option
 @json_option()
@@ -24,14 +24,14 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
 def install_command(*, dry_run: bool, local_database: bool, root: Path, as_json: bool) -> None:
     """Install units, settings, man page and completion, without the Debian package.
 
-    The units start the program of this virtual environment. Safe to run twice: settings that are there stay.
+    The units start the program of this virtual environment. It may be run again: existing settings are kept.
     """
     plan = plan_install(root, local_database=local_database)
     report(plan, [] if dry_run else carry_out(plan), dry_run=dry_run, as_json=as_json)
 
 
 def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool, err: bool = False) -> None:
-    """Print a plan, and what was not run of it; with `err` to standard error."""
+    """Print a plan, and the commands that were not run; with `err` to standard error."""
     if as_json:
         say(InstallationDocument(dry_run, plan, left_out))
         return
@@ -40,14 +40,14 @@ def report(plan: Plan, left_out: list[str], *, dry_run: bool, as_json: bool, err
 
 
 def lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
-    """For people."""
+    """The plan as text."""
     for command in plan.before:
         yield f"command    {command}"
     for each in plan.files:
         what = f" -> {each.link_to}" if each.link_to else f" ({each.mode})" if each.mode else ""
         yield f"{each.action.value:<10} {each.path}{what}"
     if plan.users:
-        yield f"users      {', '.join(plan.users)}: systemd makes them while a unit runs"
+        yield f"users      {', '.join(plan.users)}: systemd creates them while a unit runs"
     if plan.roles:
         yield f"roles      {', '.join(plan.roles)}"
     for command in plan.after:

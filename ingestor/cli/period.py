@@ -28,7 +28,7 @@ class Zone(click.ParamType[ZoneInfo]):
         try:
             return ZoneInfo(str(value))
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            self.fail(f"{value} is no time zone; write it as Europe/Rome or UTC", param, ctx)
+            self.fail(f"{value} is not a time zone; write it like Europe/Rome or UTC", param, ctx)
 
 
 class Month(click.ParamType[date]):
@@ -41,7 +41,7 @@ class Month(click.ParamType[date]):
         try:
             return value if isinstance(value, date) else datetime.strptime(str(value), "%Y-%m").date()  # noqa: DTZ007
         except ValueError:
-            self.fail(f"{value} is no month; write it as 2026-03", param, ctx)
+            self.fail(f"{value} is not a month; write it like 2026-03", param, ctx)
 
 
 class Moment(click.ParamType[datetime]):
@@ -54,7 +54,7 @@ class Moment(click.ParamType[datetime]):
         try:
             return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value} is no moment; write it as 2026-03-01 or 2026-03-01T12:00", param, ctx)
+            self.fail(f"{value} is not a time; write it like 2026-03-01 or 2026-03-01T12:00", param, ctx)
 
 
 def of_month(first: date, zone: ZoneInfo) -> Period:
@@ -71,7 +71,7 @@ def between(since: datetime, until: datetime, zone: ZoneInfo) -> Period:
     """
     first, last = (each if each.tzinfo else each.replace(tzinfo=zone) for each in (since, until))
     if first >= last:
-        raise click.UsageError(f"{last.isoformat()} does not come after {first.isoformat()}")
+        raise click.UsageError(f"the end {last.isoformat()} is not after the start {first.isoformat()}")
     return Period(first, last, zone)
 
 

@@ -1,4 +1,4 @@
-"""`ingestor resume`: ends what `ingestor pause` began."""
+"""`ingestor resume`: ends the pause of `ingestor pause`."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`ingestor snapshot`: fresh balances and pairs, now."""
+"""`ingestor snapshot`: requests balances and pairs now."""
 
 import click
 
@@ -14,7 +14,7 @@ from ingestor.cli.invocation import Invocation, json_option, settings_options
 def snapshot(invocation: Invocation, *, as_json: bool) -> None:
     """Make the running daemon request balances and pairs now.
 
-    It asks over the daemon's local socket. Requests that follow each other are spaced as those for gaps are.
+    It uses the daemon's local socket. Repeated requests are spaced as those for gaps are.
     """
     account = invocation.load_to_look().settings.account
     snapshot_now(account)

@@ -1,4 +1,4 @@
-"""`ingestor status`: one look at the account, with the daemon up or down."""
+"""`ingestor status`: the state of the account, whether a daemon runs or not."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -28,7 +28,10 @@ from ingestor.logs import redact
 @settings_options
 @click.pass_obj
 def status_command(invocation: Invocation, *, as_json: bool) -> int:
-    """Tell how the account stands, with the daemon up or down. Exits with 1 if something is wrong."""
+    """Show whether the account is current, whether a daemon runs or not.
+
+    Exits with 1 if something is wrong.
+    """
     settings = invocation.load_to_look().settings
     live = live_state(settings.account)
     try:
@@ -48,12 +51,12 @@ def status_command(invocation: Invocation, *, as_json: bool) -> int:
 
 
 def _without_database(live: LiveState, error: Transient | CredentialRefused, *, as_json: bool) -> int:
-    """What the daemon itself tells over its socket. That the database refuses whoever asks here, as it does
-    root where only the daemon's user has a role, is no problem of the account."""
+    """What the daemon itself answers over its socket. If the database refuses the user of this command, for
+    example root, who has no role, that is no problem of the account."""
     what, *rest = redact(str(error)).splitlines()
     why = next((line.removeprefix("why: ") for line in rest if line.startswith("why: ")), "")
     database = f"{what}: {why}" if why else what
-    found = [f"the database cannot be asked: {what}"] if isinstance(error, Transient) else []
+    found = [f"the database cannot be read: {what}"] if isinstance(error, Transient) else []
     found += [*live.not_live, *(f"{name}: {text}" for name, text in live.not_ready.items())]
     if as_json:
         say(LiveStatusDocument(live.account, live, database, found))
@@ -61,14 +64,14 @@ def _without_database(live: LiveState, error: Transient | CredentialRefused, *, 
         click.echo(f"account   {live.account}")
         click.echo(f"daemon    answers, pid {live.pid}, version {live.version}")
         click.echo(f"state     {live.status}")
-        click.echo(f"database  not asked: {database}")
+        click.echo(f"database  not read: {database}")
         for problem in found:
             click.echo(f"problem   {problem}")
     return Exit.PROBLEMS if found else Exit.OK
 
 
 def lines(account: AccountStatus) -> Iterator[str]:
-    """For people; without the problems."""
+    """The status as text, without the problems."""
     yield f"account   {account.account}"
     yield from _process_lines(account)
     yield from map(_stream_line, account.streams)

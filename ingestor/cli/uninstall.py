@@ -1,4 +1,4 @@
-"""`ingestor uninstall`: takes away what `ingestor install` has placed."""
+"""`ingestor uninstall`: removes what `ingestor install` has installed."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
 
 
 @click.command("uninstall")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge", is_flag=True, help="Also remove edited settings, keys, passwords and drop-ins.")
 @click.option(
@@ -26,9 +26,9 @@ from ingestor.cli.invocation import json_option, root_option, settings_options
 def uninstall_command(
     *, dry_run: bool, yes: bool, purge: bool, drop_database: bool, root: Path, as_json: bool
 ) -> None:
-    """Stop all accounts and remove what `ingestor install` has placed.
+    """Stop all accounts and remove what `ingestor install` has installed.
 
-    Edited settings, keys and data stay, unless an option says otherwise. On a terminal, it asks first.
+    Edited settings, keys and data are kept, unless an option says otherwise. On a terminal, it asks first.
     """
     plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
     if not (dry_run or yes) and sys.stdin.isatty():
