@@ -97,6 +97,25 @@ class Grid:
         return panel
 
 
+def gaps(name: str, which: str, ref_id: str = "A") -> Sql:
+    """1 from the beginning of each gap of the range, 0 from its end."""
+    return Sql(
+        f"""
+        SELECT edge.time, {name} AS metric, edge.value
+        FROM report.blind_interval AS b
+        JOIN report.stream AS s ON s.account = b.account AND s.kind = b.kind AND s.user_id = b.user_id
+        CROSS JOIN LATERAL (VALUES
+            (greatest(b.blind_from, {SINCE}), 1), (least(coalesce(b.blind_until, now()), {UNTIL}), 0)
+        ) AS edge (time, value)
+        WHERE {which} AND NOT s.is_former
+            AND b.blind_from < {UNTIL} AND coalesce(b.blind_until, now()) > {SINCE}
+        ORDER BY edge.time, edge.value
+        """,
+        series=True,
+        ref_id=ref_id,
+    )
+
+
 def rows(*, words: str = "", seconds: str = "", shares: str = "") -> table.Panel:
     """A table; `words`, `seconds` and `shares` name columns, divided by commas."""
     panel = table.Panel().show_header(True)
@@ -275,21 +294,7 @@ def balances() -> Dashboard:
         """,
             series=True,
         ),
-        Sql(
-            f"""
-        SELECT edge.time, 'gap ' || b.account AS metric, edge.value
-        FROM report.blind_interval AS b
-        JOIN report.stream AS s ON s.account = b.account AND s.kind = b.kind AND s.user_id = b.user_id
-        CROSS JOIN LATERAL (VALUES
-            (greatest(b.blind_from, {SINCE}), 1), (least(coalesce(b.blind_until, now()), {UNTIL}), 0)
-        ) AS edge (time, value)
-        WHERE b.account IN ($account) AND b.kind = 'balances' AND NOT s.is_former
-            AND b.blind_from < {UNTIL} AND coalesce(b.blind_until, now()) > {SINCE}
-        ORDER BY edge.time, edge.value
-        """,
-            series=True,
-            ref_id="B",
-        ),
+        gaps("'gap ' || b.account", "b.account IN ($account) AND b.kind = 'balances'", "B"),
         span=24,
     )
     grid.add(
@@ -445,20 +450,7 @@ def completeness() -> Dashboard:
         ),
         "Gaps",
         "When each stream was in a gap. A gap lasts until a snapshot has confirmed the state.",
-        Sql(
-            f"""
-        SELECT edge.time, b.account || ' ' || b.kind AS metric, edge.value
-        FROM report.blind_interval AS b
-        JOIN report.stream AS s ON s.account = b.account AND s.kind = b.kind AND s.user_id = b.user_id
-        CROSS JOIN LATERAL (VALUES
-            (greatest(b.blind_from, {SINCE}), 1), (least(coalesce(b.blind_until, now()), {UNTIL}), 0)
-        ) AS edge (time, value)
-        WHERE b.account IN ($account) AND NOT s.is_former
-            AND b.blind_from < {UNTIL} AND coalesce(b.blind_until, now()) > {SINCE}
-        ORDER BY edge.time, edge.value
-        """,
-            series=True,
-        ),
+        gaps("b.account || ' ' || b.kind", "b.account IN ($account)"),
         span=24,
     )
     grid.add(

@@ -20,7 +20,8 @@ from sqlalchemy.pool import NullPool
 import ingestor
 from ingestor.adapters.postgres.dictionary import dictionary
 from ingestor.adapters.postgres.schema import REVISION, schema_state, scripts
-from ingestor.adapters.postgres.statements import CHANGES, HEARTBEAT_VALUES, columns
+from ingestor.adapters.postgres.statements import CHANGES, columns
+from ingestor.adapters.postgres.store import HEARTBEAT_VALUES
 from ingestor.app.database import schema_at, upgrade_database
 from ingestor.pipeline.rows import SessionProgressRow
 from tests.support.daemon import ROOT, surroundings

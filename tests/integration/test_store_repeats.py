@@ -4,19 +4,23 @@ Invariants I1, I3, I8.
 """
 
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+import pytest
 from msgspec.structs import astuple
 
 from ingestor.adapters.postgres.totals import account_totals
 from ingestor.domain.records import Record
 from ingestor.pipeline.rows import RawEventRow
+from tests.benchmarks.check import ContentDiffers, check_daemon
+from tests.benchmarks.load import Tally
 from tests.properties.test_apply_properties import Anything, cut
 from tests.support.batches import make_store
 from tests.support.fake_store import FakeStore
 from tests.support.postgres import libpq_url
-from tests.support.rows import Query
+from tests.support.rows import NOW, Query, insert
 
 ACTIONS = ["push", "answer", "answer", "late", "pairs", "list", "list", "broken", "many"]
 
@@ -79,3 +83,42 @@ def test_one_record_is_read_through_the_keys_of_both_rows(sql: Query) -> None:
             "AND session_id = '00000000-0000-7000-8000-000000000001' AND ordinal = 7"
         )
         assert not [line for (line,) in plan if "Seq Scan" in line and "raw_event" in line], plan
+
+
+REPEATS = 20_000
+
+
+def test_repeats_are_counted_before_the_tables_have_been_analysed(database: str, sql: Query) -> None:
+    """Without statistics the planner takes the tables to be almost empty. Comparing each record with each
+    outcome would take twice the limit here, and a minute for 50,000 records."""
+    session = "00000000-0000-7000-8000-000000000001"
+    sql(
+        "INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, connection_errors, "
+        "software_version, committed_ordinal, committed_records, dropped_records) "
+        "VALUES ('main', %s, now(), 'wss://hub', 1, '{}', '1', %s, %s, 0)",
+        session,
+        REPEATS + 1,
+        REPEATS + 1,
+    )
+    place = {"account": "main", "session_id": session, "ordinal": 1, "received_at": NOW}
+    insert(sql, "raw_event", **place, size=5, raw=b"whole")
+    insert(sql, "outcome", **place, position=0, outcome="applied", kind="balances")
+    sql(
+        "INSERT INTO ingest.raw_event "
+        "(account, session_id, ordinal, received_at, size, raw, base_ordinal, head) "
+        "SELECT 'main', %s, n + 1, now(), 5, '', 1, 5 FROM generate_series(1, %s) AS n",
+        session,
+        REPEATS,
+    )
+    with psycopg.connect(libpq_url(database)) as connection:
+        connection.execute("SET statement_timeout = '5s'")
+        totals = account_totals(connection, "main")
+        assert (totals.outcomes, totals.events_without_outcome) == ({"applied": 1, "duplicate": REPEATS}, 0)
+        with pytest.raises(ContentDiffers, match=f"duplicates: expected 0, found {REPEATS}") as differs:
+            check_daemon(connection, Tally(), datetime(2020, 1, 1, tzinfo=UTC))
+        assert "unaccounted" not in str(differs.value)
+
+        connection.execute("DELETE FROM ingest.outcome")
+        assert account_totals(connection, "main").events_without_outcome == REPEATS + 1
+        with pytest.raises(ContentDiffers, match=f"unaccounted: expected 0, found {REPEATS + 1}"):
+            check_daemon(connection, Tally(), datetime(2020, 1, 1, tzinfo=UTC))

@@ -1,6 +1,5 @@
 """Laws of apply: in whatever order things come, the tables hold what the newest snapshot says, once."""
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from hypothesis import given, settings
@@ -18,8 +17,7 @@ from msgspec.structs import replace
 
 from ingestor.domain.content import Content
 from ingestor.domain.decision import Policy, Step
-from ingestor.domain.decode import decode
-from ingestor.domain.records import Decoded, Dropped, Item, Record, SessionClosed
+from ingestor.domain.records import Dropped, Item, Record, SessionClosed
 from ingestor.domain.requests import Command, RequestOutcome
 from ingestor.domain.streams import EventKey, Kind, StreamState, VersionNumber
 from ingestor.pipeline.apply import Rules, fold
@@ -464,46 +462,3 @@ def _lasting(state: State) -> State:
 
 def _of_record(key: EventKey) -> EventKey:
     return replace(key, position=0)
-
-
-class Exactly:
-    """A decoder that keeps nothing: each record has objects of its own."""
-
-    def decoded(self, record: Record) -> Decoded:
-        return Decoded(record, decode(record.raw))
-
-
-def compact(sequence: int, held: Mapping[str, str], exposure: str | None) -> bytes:
-    """A snapshot as the hub writes it; the first asset has an exposure, if there is one."""
-    assets = [f'{{"name":"{name}","available":{free},"allocated":0}}' for name, free in held.items()]
-    if exposure is not None and assets:
-        assets[0] = assets[0].replace("}", f',"currentExposure":{exposure},"maxExposure":9}}')
-    data = f'{{"userId":"user-1","sequence":{sequence},"assets":[{",".join(assets)}],"deleted":false}}'
-    event = envelope("account.balances.snapshot", {}) | {"data": data}
-    invoked = {"type": 1, "target": "executionEvents", "arguments": [event]}
-    return json.dumps(invoked, separators=(",", ":")).encode()
-
-
-AMOUNTS = st.sampled_from(["0", "1", "2.50"])
-HELD = st.dictionaries(st.sampled_from(["BTC", "ETH", "EUR", "SOL"]), AMOUNTS, max_size=4)
-SNAPSHOTS = st.lists(st.tuples(st.sampled_from([0, 0, 1, 1, 2]), HELD, st.none() | AMOUNTS), max_size=20)
-
-
-@given(SNAPSHOTS)
-def test_rows_do_not_depend_on_which_objects_the_decoder_keeps(
-    snapshots: list[tuple[int, dict[str, str], str | None]],
-) -> None:
-    """Repeats, other orders, names that come and go, with exposure and without; and it makes no difference
-    whether the newest version was read or loaded."""
-    kept, exact, loaded = feeds = [Feed(), Feed(decoder=cast("Any", Exactly())), Feed()]
-    for feed in feeds:
-        feed.apply(feed.opened())
-    sequence = 1
-    for step, held, exposure in [(1, {"BTC": "1", "ETH": "1"}, None), *snapshots]:
-        sequence += step
-        raw = compact(sequence, held, exposure)
-        batch = kept.apply(kept.received(raw))
-        assert exact.apply(exact.received(raw)).rows == batch.rows
-        assert loaded.apply(loaded.received(raw)).rows == batch.rows
-        streams = {key: replace(stream, assets=()) for key, stream in loaded.state.streams.items()}
-        loaded.state = replace(loaded.state, streams=streams)

@@ -14,9 +14,9 @@ import traceback
 from pathlib import Path
 
 from tests.support.daemon import ROOT
-from tests.systemd.bed import Bed
+from tests.systemd.bed import Bed, Figures
 from tests.systemd.machine import RELEASES, Impossible, base, machine, missing
-from tests.systemd.steps import STEPS, Figures
+from tests.systemd.steps import STEPS
 
 DEFAULT = "bookworm"
 VOLUME_BYTES = 320 * 1024 * 1024

@@ -13,6 +13,9 @@ from tests.systemd.machine import Machine
 ACCOUNTS = {"main": 5081, "second": 5082}
 """Each with its hub's port."""
 
+Figures = dict[str, object]
+"""What a run has measured, by name."""
+
 
 def unit(account: str) -> str:
     """The account's unit."""
@@ -65,6 +68,15 @@ class Bed:
 
     def journal(self, account: str) -> Path:
         return self._directory / f"{account}.journal"
+
+    def write_key(self, account: str) -> None:
+        """As an editor does, into the file that is there."""
+        with (self.machine.root / "etc" / "ingestor" / f"{account}.key").open("w") as file:
+            file.write(self.keys[account] + "\n")
+
+    def logged(self, account: str) -> str:
+        """What the machine's journal has of the account's unit."""
+        return self.machine.run("journalctl", "--no-pager", "-o", "cat", "-u", unit(account))
 
     def pid(self, account: str) -> int:
         """Of the daemon, inside the machine; 0 while there is none."""

@@ -1,4 +1,5 @@
-"""What an operator does beside a running daemon: look into it, pause it, plan an upgrade, prune."""
+"""What an operator does beside a running daemon: look into it, pause it, reload it, plan an upgrade, prune,
+back up."""
 
 import json
 import re
@@ -10,8 +11,8 @@ from pathlib import Path
 import psycopg
 
 from tests.support.waiting import eventually
-from tests.systemd.bed import ACCOUNTS, Bed, unit
-from tests.systemd.guide import block, commands
+from tests.systemd.bed import ACCOUNTS, Bed, Figures, unit
+from tests.systemd.guide import block, commands, log_commands, runbook
 
 FIRST, SECOND = ACCOUNTS
 SETTINGS = "--config /etc/ingestor/main.toml"
@@ -30,7 +31,7 @@ def settings_for_a_moment(bed: Bed, text: str) -> Iterator[None]:
 
 
 def install_and_uninstall_leave_the_package_alone(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
     """They are for machines without it."""
     for command in ("install", "uninstall --yes"):
@@ -39,9 +40,7 @@ def install_and_uninstall_leave_the_package_alone(
         assert said.endswith("code 78\n"), said
 
 
-def an_upgrade_is_planned_and_not_made(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
-) -> None:
+def an_upgrade_is_planned_and_not_made(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """Of a database that is up to date, and of an empty one, as the migrator and by the guide's command."""
     machine = bed.machine
     (plan,) = commands(block("Upgrade", 0, "console"))
@@ -64,7 +63,7 @@ def an_upgrade_is_planned_and_not_made(
 
 
 def the_local_socket_answers_root_and_the_group(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
     """And nobody else: `games` is a user of every Debian."""
     machine = bed.machine
@@ -91,9 +90,7 @@ def the_local_socket_answers_root_and_the_group(
     bed.streaming(FIRST)
 
 
-def an_account_is_paused_and_resumed(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
-) -> None:
+def an_account_is_paused_and_resumed(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """By the guide's SQL, as a member of the group of operators; also across a restart."""
     pause = block("Is it well?", 0, "sql")
     with psycopg.connect(bed.machine.dsn) as connection:
@@ -111,9 +108,7 @@ def an_account_is_paused_and_resumed(
         connection.execute("DROP ROLE alice")
 
 
-def old_rows_are_removed_each_night(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
-) -> None:
+def old_rows_are_removed_each_night(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
     """The guide's timer, and its service by hand: without `[retention]` it removes nothing."""
     machine = bed.machine
     listed = machine.shell("\n".join(commands(block("Retention", 1, "console"))))
@@ -125,7 +120,7 @@ def old_rows_are_removed_each_night(
 
 
 def old_rows_are_pruned_by_a_user_of_their_own(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
     """Nothing is that old; and the daemon runs meanwhile."""
     settings = (bed.machine.root / "etc" / "ingestor" / f"{FIRST}.toml").read_text()
@@ -135,7 +130,7 @@ def old_rows_are_pruned_by_a_user_of_their_own(
 
 
 def records_are_partitioned_under_running_daemons(
-    bed: Bed, _packages: dict[str, Path], _figures: dict[str, object]
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
 ) -> None:
     """By the guide's commands; the same processes go on."""
     machine = bed.machine
@@ -152,9 +147,7 @@ def records_are_partitioned_under_running_daemons(
         assert bed.pid(account) == pids[account]
 
 
-def a_check_as_root_in_the_units_sandbox(
-    bed: Bed, _packages: dict[str, Path], figures: dict[str, object]
-) -> None:
+def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], figures: Figures) -> None:
     """By the guide's command: it sees the credential and the unit, and is the database's role. While the
     daemon runs, that commits what an analyst's role then reads; while it is stopped, nothing stays."""
     machine = bed.machine
@@ -202,3 +195,73 @@ def _check(bed: Bed, account: str) -> dict[str, dict[str, str]]:
     """The findings by step."""
     document = json.loads(bed.machine.shell(f"ingestor check --json --instance {account}"))
     return {each["name"]: each for each in document["findings"]}
+
+
+def settings_are_reloaded_and_wrong_ones_refused(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """The same process goes on, in its session."""
+    pid, settings = bed.pid(FIRST), bed.machine.root / "etc" / "ingestor" / "main.toml"
+    before = settings.read_text()
+    sessions = "SELECT count(*) FROM report.session WHERE account = %s"
+    begun = bed.machine.ask(sessions, FIRST)
+    for text, said in (('level = "debug"', '"changed":["log.level"]'), ('level = "loud"', "")):
+        settings.write_text(f"{before}\n[log]\n{text}\n")
+        failed = bed.machine.shell(f"{block('Reload', 0).strip()} || echo failed").strip()
+        assert (failed == "failed") == (said == "")
+        eventually(lambda: said in bed.logged(FIRST), within=10, every=0.2)  # noqa: B023
+    settings.write_text(before)
+    bed.machine.shell(block("Reload", 0))
+    bed.streaming(FIRST)
+    assert (bed.pid(FIRST), bed.machine.ask(sessions, FIRST)) == (pid, begun)
+
+
+def the_documented_log_commands_show_what_they_are_for(
+    bed: Bed, _packages: dict[str, Path], _figures: Figures
+) -> None:
+    """Each of them, but for following, and for what filters its lines: no other program is in this machine.
+    On 80 columns, where nothing follows the beginning of a line, the event is to be seen."""
+    for command in log_commands():
+        alone = re.split(r" [|>#]", command.replace(" -f ", " "))[0]
+        assert '{"event":"' in bed.machine.shell(alone), command
+    look = f"COLUMNS=80 SYSTEMD_COLORS=0 systemctl status --no-pager {unit(FIRST)}"
+    status = bed.machine.run("script", "-qec", look, "/dev/null").replace("\r\n", "\n")  # as on a terminal
+    assert max(map(len, status.partition("\n\n")[2].splitlines())) <= 80, status
+    assert re.search(r'ingestor@main\[\d+\]: \{"event":"\w+"', status), status
+
+
+NOT_IN_THE_MACHINE = {
+    "curl ": "not installed",
+    "editor ": "the test writes the file",
+    "ingestor check": "a step of its own",
+    "systemctl restart systemd-timesyncd": "the machine has its host's clock",
+}
+
+
+def the_runbooks_commands_run(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """While nothing is wrong; what they show then is another matter."""
+    for alert, lines in runbook().items():
+        commands = [line for line in lines if not line.startswith(tuple(NOT_IN_THE_MACHINE))]
+        assert commands, alert
+        for command in commands:
+            bed.machine.shell(f"cd /; {command}")
+    bed.machine.run("rm", "/unaccounted.log")
+    for account in ACCOUNTS:
+        bed.streaming(account)
+
+
+def the_stacks_on_request(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    """In the journal, and the process goes on."""
+    pid = bed.pid(FIRST)
+    bed.machine.shell(block("Signals", 0))
+    eventually(lambda: "most recent call first" in bed.logged(FIRST), within=20, every=0.2)
+    assert bed.pid(FIRST) == pid
+
+
+def a_backup_and_a_restore(bed: Bed, _packages: dict[str, Path], _figures: Figures) -> None:
+    before = bed.stored(FIRST)
+    bed.machine.shell("cd /tmp; " + block("Back up and restore", 0))
+    bed.machine.shell("cd /tmp; " + block("Back up and restore", 1))
+    for account in ACCOUNTS:
+        bed.streaming(account)
+    assert bed.stored(FIRST) >= before

@@ -15,7 +15,7 @@ from ingestor.adapters.postgres.roles import ROLES
 from ingestor.cli.main import program
 from ingestor.config import Settings
 from tests.support.daemon import ROOT
-from tests.systemd import operating, steps
+from tests.systemd import faults, installing, keys, operating, steps
 
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
@@ -197,7 +197,7 @@ def guide_blocks(text: str) -> Iterator[tuple[str, tuple[str, str, int], str]]:
             numbers[language] += 1
 
 
-@pytest.mark.parametrize("module", [steps, operating])
+@pytest.mark.parametrize("module", [installing, keys, operating])
 def test_what_the_guide_says_is_run_on_the_machine_is(module: ModuleType) -> None:
     """What only reads the journal is run wherever it stands, by a step of its own."""
     test = Path(module.__file__ or "")
@@ -214,7 +214,7 @@ def test_what_the_guide_says_is_run_on_the_machine_is(module: ModuleType) -> Non
 def test_no_step_on_the_machine_is_left_out() -> None:
     written = {
         each
-        for module in (steps, operating)
+        for module in (faults, installing, keys, operating)
         for each in vars(module).values()
         if inspect.isfunction(each)
         and list(inspect.signature(each).parameters)[1:2] in (["packages"], ["_packages"])

@@ -1,5 +1,5 @@
-"""The statements of the store. Parameters are `$1`, `$2`, ...: what the server reads, so that the driver
-need not.
+"""The statements that store a batch. Parameters are `$1`, `$2`, ...: what the server reads, so that the
+driver need not.
 
 The rows of a batch travel in one statement for all tables: what the rows of a table share is said once, the
 rest is one JSON array. Many rows of the tables that events add to travel as COPY (decision 0008 has the
@@ -7,7 +7,7 @@ figures). The columns and their types come from the row types; a test holds them
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -16,7 +16,6 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from ingestor.domain.streams import Kind
-from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.rows import (
     BalanceRow,
     ConfirmationRow,
@@ -265,57 +264,3 @@ def at_once(forms: tuple[Form, ...]) -> bytes:
     checked = f"checked AS MATERIALIZED (SELECT {', '.join(checks) or '1'})"
     parts = ", ".join([*guarded, checked, *others])
     return f"WITH {parts} SELECT * FROM checked".encode()  # noqa: S608 - our own parts
-
-
-HEARTBEAT_VALUES = ("account", "software_version", *(field.name for field in fields(Heartbeat)))
-
-HEARTBEAT = (
-    f"INSERT INTO ingest.heartbeat (heartbeat_at, {', '.join(HEARTBEAT_VALUES)}) "  # noqa: S608 - our own names
-    f"VALUES (clock_timestamp(), {', '.join(f'${number}' for number, _ in enumerate(HEARTBEAT_VALUES, 1))}) "
-    "ON CONFLICT (account) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, "
-    + ", ".join(f"{name} = excluded.{name}" for name in HEARTBEAT_VALUES[1:])
-    + " RETURNING heartbeat_at"
-).encode()
-"""By the database's own clock; gives the time that it says."""
-
-SHORT_DEADLINES = (
-    b"SELECT set_config('lock_timeout', '100', true), set_config('statement_timeout', '1000', true)"
-)
-"""For the rest of a transaction that commits must not wait for."""
-
-NOT_DURABLE = (
-    b"SELECT name FROM unnest(ARRAY['synchronous_commit', 'fsync', 'full_page_writes']) AS s (name) "
-    b"WHERE current_setting(name) = 'off'"
-)
-"""The settings with which a crash of the server loses commits that it has acknowledged."""
-
-READ_CLOCK = b"SELECT clock_timestamp()"
-
-RECORD_CLOCK_STEP = (
-    b"INSERT INTO ingest.clock_step (account, noticed_at, clock, step_seconds) VALUES ($1, $2, $3, $4) "
-    b"ON CONFLICT DO NOTHING"
-)
-
-STORED_SESSIONS = (
-    b"SELECT session_id, committed_ordinal, closed_at IS NOT NULL FROM ingest.session "
-    b"WHERE account = $1 AND session_id = ANY($2::uuid[])"
-)
-
-REGISTER_ACCOUNT = (
-    b"INSERT INTO ingest.account (account, environment, created_at) VALUES ($1, $2, $3) "
-    b"ON CONFLICT DO NOTHING"
-)
-
-ABANDON_CONFIRMATIONS = (
-    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = $2, "
-    b"resolution_recorded_at = now() "
-    b"WHERE account = $1 AND resolution IS NULL"
-)
-
-END_LEFT_REQUESTS = (
-    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2, end_recorded_at = now() "
-    b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
-    b"SELECT max(requested_at) - interval '1 day' FROM ingest.request WHERE account = $1)"
-)
-"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. An
-index of the open ones would have to be written twice for each request."""

@@ -1,14 +1,14 @@
 """The store: what the pipeline needs of Postgres, on one connection."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg.types.numeric import Int8Dumper
 
-from ingestor.adapters.postgres import statements, writing
+from ingestor.adapters.postgres import writing
 from ingestor.adapters.postgres.account_lock import AccountLock
 from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.packing import Packer
@@ -22,6 +22,42 @@ from ingestor.pipeline.ports import Heartbeat, SynchronisedClock
 from ingestor.pipeline.state import State
 
 log = structlog.get_logger()
+
+REGISTER_ACCOUNT = (
+    b"INSERT INTO ingest.account (account, environment, created_at) VALUES ($1, $2, $3) "
+    b"ON CONFLICT DO NOTHING"
+)
+
+_ABANDON_CONFIRMATIONS = (
+    b"UPDATE ingest.confirmation SET resolution = 'abandoned', resolved_at = $2, "
+    b"resolution_recorded_at = now() "
+    b"WHERE account = $1 AND resolution IS NULL"
+)
+
+_END_LEFT_REQUESTS = (
+    b"UPDATE ingest.request SET outcome = 'link_lost', ended_at = $2, end_recorded_at = now() "
+    b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
+    b"SELECT max(requested_at) - interval '1 day' FROM ingest.request WHERE account = $1)"
+)
+"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. An
+index of the open ones would have to be written twice for each request."""
+
+_NOT_DURABLE = (
+    b"SELECT name FROM unnest(ARRAY['synchronous_commit', 'fsync', 'full_page_writes']) AS s (name) "
+    b"WHERE current_setting(name) = 'off'"
+)
+"""The settings with which a crash of the server loses commits that it has acknowledged."""
+
+HEARTBEAT_VALUES = ("account", "software_version", *(field.name for field in fields(Heartbeat)))
+
+_HEARTBEAT = (
+    f"INSERT INTO ingest.heartbeat (heartbeat_at, {', '.join(HEARTBEAT_VALUES)}) "  # noqa: S608 - our own names
+    f"VALUES (clock_timestamp(), {', '.join(f'${number}' for number, _ in enumerate(HEARTBEAT_VALUES, 1))}) "
+    "ON CONFLICT (account) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, "
+    + ", ".join(f"{name} = excluded.{name}" for name in HEARTBEAT_VALUES[1:])
+    + " RETURNING heartbeat_at"
+).encode()
+"""By the database's own clock; gives the time that it says."""
 
 _TOUCH = (
     b"WITH touched AS (UPDATE ingest.heartbeat SET pid = pid WHERE account = $1) SELECT pg_current_xact_id()"
@@ -65,7 +101,7 @@ class PostgresStore:
         """
         with self._session.use() as connection:
             now = self._clock.now()
-            self._run(connection, statements.REGISTER_ACCOUNT, (self._account, self._environment, now))
+            self._run(connection, REGISTER_ACCOUNT, (self._account, self._environment, now))
             state, environment = load_state(connection, self._account)
             if environment != self._environment:
                 raise BadConfiguration(
@@ -73,9 +109,9 @@ class PostgresStore:
                     f"hub.environment is {self._environment!r}. Numbers of two environments must not mix: "
                     "name another account (setting account) or use another database"
                 )
-            self._run(connection, statements.ABANDON_CONFIRMATIONS, (self._account, now))
-            self._run(connection, statements.END_LEFT_REQUESTS, (self._account, now))
-            lax = [name for (name,) in self._run(connection, statements.NOT_DURABLE, ())]
+            self._run(connection, _ABANDON_CONFIRMATIONS, (self._account, now))
+            self._run(connection, _END_LEFT_REQUESTS, (self._account, now))
+            lax = [name for (name,) in self._run(connection, _NOT_DURABLE, ())]
         self._last = {}
         if lax:
             log.warning("commits_not_durable", settings=lax)
@@ -127,8 +163,8 @@ class PostgresStore:
         }
         with self._session.use() as connection:
             self._find_last(connection)
-            values = [given[name] for name in statements.HEARTBEAT_VALUES]
-            self._timekeeping.read(connection, statements.HEARTBEAT, values)
+            values = [given[name] for name in HEARTBEAT_VALUES]
+            self._timekeeping.read(connection, _HEARTBEAT, values)
 
     def paused(self) -> bool:
         """Whether an operator has paused the account. Takes little more than a second, as `heartbeat` does,

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import psycopg
 import structlog
 
-from ingestor.adapters.postgres import statements
 from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import SynchronisedClock
 
@@ -15,13 +14,25 @@ log = structlog.get_logger()
 OFFSET_SECONDS = 2.0
 """From here on a host's wall clock is worth a warning: its logs and ours cannot be laid side by side."""
 
+_SHORT_DEADLINES = (
+    b"SELECT set_config('lock_timeout', '100', true), set_config('statement_timeout', '1000', true)"
+)
+"""For the rest of a transaction that commits must not wait for."""
+
+_READ_CLOCK = b"SELECT clock_timestamp()"
+
+_RECORD_CLOCK_STEP = (
+    b"INSERT INTO ingest.clock_step (account, noticed_at, clock, step_seconds) VALUES ($1, $2, $3, $4) "
+    b"ON CONFLICT DO NOTHING"
+)
+
 
 @contextmanager
 def within_a_second(connection: psycopg.Connection) -> Iterator[None]:
     """A transaction that commits must not wait for. Raises Transient where it would take longer."""
     try:
         with connection.transaction():
-            psycopg.RawCursor(connection).execute(statements.SHORT_DEADLINES)
+            psycopg.RawCursor(connection).execute(_SHORT_DEADLINES)
             yield
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
         raise Transient(f"{error.sqlstate}: {error}") from None
@@ -39,7 +50,7 @@ class Timekeeping:
     def read(
         self,
         connection: psycopg.Connection,
-        statement: bytes = statements.READ_CLOCK,
+        statement: bytes = _READ_CLOCK,
         parameters: Sequence[object] = (),
     ) -> None:
         """Run a statement that returns the database's time as its one value.
@@ -63,7 +74,7 @@ class Timekeeping:
                 log.warning("clock_stepped", clock=step.clock, step_seconds=step.seconds)
                 self._unrecorded.append((self._account, self._clock.now(), *step))
             for each in self._unrecorded:
-                cursor.execute(statements.RECORD_CLOCK_STEP, each)
+                cursor.execute(_RECORD_CLOCK_STEP, each)
 
     def _warn(self) -> None:
         offset = self._clock.offset_seconds or 0.0

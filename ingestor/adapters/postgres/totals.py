@@ -47,6 +47,7 @@ _GAPS = """
 
 _OUTCOMES = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE account = $1 GROUP BY 1 ORDER BY 1"
 
+# EXCEPT: a join of tables that have not been analysed yet would compare each record with each outcome.
 _COUNTS = """
     SELECT count(*) AS sessions,
         coalesce(sum(coalesce(received, committed_ordinal)), 0)::int8 AS received,
@@ -57,11 +58,10 @@ _COUNTS = """
         (SELECT count(*) FROM ingest.balance WHERE account = $1) AS balance_rows,
         (SELECT count(*) FROM ingest.pair WHERE account = $1) AS pair_rows,
         (
-            SELECT count(*) FROM ingest.raw_event AS r
-            WHERE r.account = $1 AND NOT EXISTS (
-                SELECT FROM ingest.event_outcome AS o
-                WHERE (o.account, o.session_id, o.ordinal) = (r.account, r.session_id, r.ordinal)
-            )
+            SELECT count(*) FROM (
+                SELECT session_id, ordinal FROM ingest.raw_event WHERE account = $1
+                EXCEPT SELECT session_id, ordinal FROM ingest.event_outcome WHERE account = $1
+            ) AS missing
         ) AS events_without_outcome
     FROM ingest.session WHERE account = $1
 """

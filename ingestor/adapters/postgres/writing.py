@@ -19,6 +19,11 @@ _COPY_FROM_ROWS = 500
 _COPY_FROM_BYTES = 256 * 1024
 """As received; JSON would carry them as base64."""
 
+_STORED_SESSIONS = (
+    b"SELECT session_id, committed_ordinal, closed_at IS NOT NULL FROM ingest.session "
+    b"WHERE account = $1 AND session_id = ANY($2::uuid[])"
+)
+
 _encode = json.Encoder(decimal_format="string").encode
 
 Rows = Mapping[type[Any], Sequence[Any]]
@@ -68,7 +73,7 @@ def positions(batch: Batch) -> Positions:
 def have_reached(connection: psycopg.Connection, account: str, positions: Positions) -> bool:
     """Whether all these sessions stand there, or further."""
     with psycopg.RawCursor(connection) as cursor:
-        cursor.execute(statements.STORED_SESSIONS, (account, list(positions)))
+        cursor.execute(_STORED_SESSIONS, (account, list(positions)))
         stored = {session: (ordinal, closed) for session, ordinal, closed in cursor}
     return all(stored.get(session, (-1, False)) >= position for session, position in positions.items())
 

@@ -13,9 +13,10 @@ import psycopg
 
 from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.postgres import checking, statements, writing
+from ingestor.adapters.postgres import checking, writing
 from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.store import REGISTER_ACCOUNT
 from ingestor.app.check.findings import Problem
 from ingestor.app.check.hub import Heard
 from ingestor.app.control import live_state, snapshot_now
@@ -124,7 +125,7 @@ class StoredCheck:
             return None
         settings, environment = self._settings, self._settings.hub.environment.value
         register = (self._account, environment, self._clock.now())
-        psycopg.RawCursor(connection).execute(statements.REGISTER_ACCOUNT, register)
+        psycopg.RawCursor(connection).execute(REGISTER_ACCOUNT, register)
         state, stored_environment = load_state(connection, self._account)
         if stored_environment != environment:
             raise Problem(
