@@ -1,7 +1,7 @@
-"""What `/metrics` exposes, each metric declared once: name, meaning, and how it is read from a `Picture`.
+"""The metrics of `/metrics`, each declared once: name, meaning, and how it is read from a `Picture`.
 
-Values are read when a scrape asks for them; the pipeline keeps no counters for this. Values of labels come from
-fixed sets. `python -m ingestor.app.metrics` prints the table in `deploy/METRICS.md`.
+Values are read when a scrape asks for them; the pipeline keeps no counters for this. Values of labels come
+from fixed sets. `python -m ingestor.app.metrics` prints the table in `deploy/METRICS.md`.
 """
 
 import sys

@@ -412,7 +412,7 @@ COMMENT ON COLUMN ingest.watermark.user_id IS 'The hub''s user; empty for pairs.
 COMMENT ON COLUMN ingest.watermark.epoch IS 'Number of the epoch, from 1; each restart of the hub''s counter begins a new one.';
 COMMENT ON COLUMN ingest.watermark.sequence IS 'The hub''s number of the snapshot; for pairs, our own count of versions.';
 COMMENT ON COLUMN ingest.watermark.revision IS '0, and one more for each different content received under the same sequence.';
-COMMENT ON COLUMN ingest.watermark.content IS 'Digest of the content that the sequence numbers.';
+COMMENT ON COLUMN ingest.watermark.content IS 'Digest of the content by which snapshots are compared.';
 COMMENT ON COLUMN ingest.watermark.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.watermark.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.watermark.position IS 'Index of the event within its record, from 0.';

@@ -93,7 +93,8 @@ def test_all_mistakes_are_named_at_once_with_key_origin_and_fix(tmp_path: Path) 
         environ={"INGESTOR_HUB__PING_INTERVAL_SECOND": "1", "INGESTOR_LOG__LEVEL": "loud"},
     )
     assert "5 settings are wrong" in text
-    assert f"acount: this setting does not exist\n  why: set by {file}:1\n  fix: did you mean account?" in text
+    unknown = f"acount: this setting does not exist\n  why: set by {file}:1\n  fix: did you mean account?"
+    assert unknown in text
     assert f"set by {file}:5" in text
     assert "did you mean INGESTOR_HUB__PING_INTERVAL_SECONDS?" in text
     assert "set by environment variable INGESTOR_LOG__LEVEL" in text
