@@ -16,7 +16,7 @@ from ingestor.cli.documents import DOCUMENTS
 from ingestor.cli.main import program
 
 _FILES = {"bash": "ingestor.bash", "zsh": "_ingestor", "fish": "ingestor.fish"}
-"""As each shell looks for it."""
+"""Under the name that each shell expects."""
 
 
 def files() -> dict[str, str]:
@@ -46,7 +46,7 @@ def _completion(shell: str) -> str:
 def _page() -> Iterator[str]:
     yield f'.TH INGESTOR 1 "" "hercle-ingestor {ingestor.__version__}" "User Commands"'
     yield ".SH NAME"
-    yield r"ingestor \- keeps a Hercle account's balances and pairs in Postgres"
+    yield r"ingestor \- stores a Hercle account's balances and pairs in Postgres"
     yield ".SH SYNOPSIS"
     yield r"\fBingestor\fR [\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGS\fR]..."
     yield ".SH OPTIONS"
@@ -55,7 +55,7 @@ def _page() -> Iterator[str]:
         yield ".SH COMMANDS"
         yield from _commands(program, context)
     yield ".SH FILES"
-    yield r"/usr/share/hercle\-ingestor/ holds the operator's guide, example settings and JSON schemas."
+    yield r"/usr/share/hercle\-ingestor/ contains the operator's guide, example settings and JSON schemas."
 
 
 def _commands(group: click.Group, above: click.Context) -> Iterator[str]:
@@ -83,7 +83,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that roff takes as it is."""
+    """The text, escaped for roff."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-")
     return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped
 

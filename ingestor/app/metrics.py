@@ -1,7 +1,7 @@
-"""What `/metrics` exposes, each metric declared once: name, meaning, and how it is read off a `Picture`.
+"""The metrics of `/metrics`, each declared once: name, meaning, and how it is read from a `Picture`.
 
-Everything is read when somebody asks, so the pipeline counts nothing for it. Values of labels come from fixed
-sets. The table in `deploy/METRICS.md` is made of this.
+Values are read when a scrape asks for them; the pipeline keeps no counters for this. Values of labels come
+from fixed sets. The table in `deploy/METRICS.md` is made from this.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -49,7 +49,7 @@ class Exposed:
 
 
 EXPOSED = (
-    Exposed("build_info", "1, with the version.", lambda _: {__version__: 1}, "version"),
+    Exposed("build_info", "Always 1; the label is the version.", lambda _: {__version__: 1}, "version"),
     Exposed(
         "ready", "1 while data flows and is committed, as `/health/ready` says.", lambda p: not not_ready(p)
     ),
@@ -64,7 +64,7 @@ EXPOSED = (
     ),
     Exposed(
         "thread_turn_age_seconds",
-        "Since each thread last came round its loop; from 30 s on it is stuck.",
+        "Seconds since each thread last completed a turn of its loop; from 30 s on it is stuck.",
         lambda p: p.turns,
         "thread",
     ),
@@ -74,7 +74,7 @@ EXPOSED = (
     Exposed("key_refused", "1 while the hub answers 401 or 403 to the key.", lambda p: p.key_refused),
     Exposed(
         "snapshot_age_seconds",
-        "Since the committed state of each kind was last confirmed by the hub.",
+        "Seconds since the committed state of each kind was last confirmed by the hub.",
         lambda p: p.snapshot_seconds,
         "kind",
     ),
@@ -92,28 +92,32 @@ EXPOSED = (
     ),
     Exposed("gaps_open", "Gaps open, by kind.", lambda p: _each(GapKind, p.gaps), "kind"),
     Exposed(
-        "gap_oldest_age_seconds", "Since the oldest open gap opened; 0: none.", lambda p: p.oldest_gap_seconds
+        "gap_oldest_age_seconds",
+        "Seconds since the oldest open gap opened; 0: none.",
+        lambda p: p.oldest_gap_seconds,
     ),
+    Exposed("confirmations_pending", "Confirmations that are pending.", lambda p: p.pending_confirmations),
     Exposed(
-        "confirmations_pending", "Snapshots that wait for a confirmation.", lambda p: p.pending_confirmations
+        "last_commit_age_seconds", "Seconds since the last commit of data.", lambda p: p.seconds_since_commit
     ),
-    Exposed("last_commit_age_seconds", "Since the last commit of data.", lambda p: p.seconds_since_commit),
     Exposed(
         "oldest_uncommitted_age_seconds",
         "Age of the oldest item that the writer has taken and not committed; 0: none.",
         lambda p: p.seconds_uncommitted,
     ),
     Exposed(
-        "database_age_seconds", "Since the database last took anything.", lambda p: p.seconds_since_stored
+        "database_age_seconds",
+        "Seconds since the last commit of anything, heartbeats included.",
+        lambda p: p.seconds_since_stored,
     ),
     Exposed("commit_retrying", "1 while a batch is tried again.", lambda p: p.retrying is not None),
     Exposed("committed_records_total", "Records committed.", lambda p: p.records),
     Exposed("committed_batches_total", "Transactions committed.", lambda p: p.batches),
     Exposed("events_total", "Events committed, by outcome.", lambda p: _each(Outcome, p.outcomes), "outcome"),
     Exposed("inbox_records", "Records that wait for the writer.", lambda p: p.inbox_records),
-    Exposed("inbox_limit_records", "As many may wait.", lambda p: p.inbox_max_records),
+    Exposed("inbox_limit_records", "The limit of `inbox_records`.", lambda p: p.inbox_max_records),
     Exposed("inbox_bytes", "Bytes of the records that wait.", lambda p: p.inbox_bytes),
-    Exposed("inbox_limit_bytes", "As many may wait.", lambda p: p.inbox_max_bytes),
+    Exposed("inbox_limit_bytes", "The limit of `inbox_bytes`.", lambda p: p.inbox_max_bytes),
     Exposed("dropped_records_total", "Records dropped from a full inbox.", lambda p: p.dropped),
     Exposed("dropping", "1 while records are being dropped.", lambda p: p.dropping > 0),
     Exposed(
@@ -123,7 +127,7 @@ EXPOSED = (
     ),
     Exposed(
         "clock_offset_seconds",
-        "This host's wall clock less the database's, at the last reading.",
+        "This host's clock minus the database's, at the last reading.",
         lambda p: p.clock_offset_seconds,
     ),
 )

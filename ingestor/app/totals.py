@@ -10,7 +10,7 @@ from ingestor.adapters.postgres.reading import rows
 
 @dataclass(frozen=True, slots=True)
 class AccountTotals:
-    """`ingestor demo --json`: all that is stored of the account, in numbers."""
+    """`ingestor demo --json`: numbers of all rows of an account."""
 
     received: int
     committed: int
@@ -26,7 +26,7 @@ class AccountTotals:
 
 
 def account_totals(connection: psycopg.Connection, account: str) -> AccountTotals:
-    """Counts everything of one account. Scans; not for a big database."""
+    """Counts all rows of one account by scanning; not for a large database."""
     gaps: dict[str, dict[str, int]] = {}
     for kind, state, count in rows(connection, _GAPS, account):
         gaps.setdefault(kind, {})[state] = count
@@ -38,7 +38,7 @@ def account_totals(connection: psycopg.Connection, account: str) -> AccountTotal
 
 
 def outcome_counts(connection: psycopg.Connection, account: str) -> dict[str, int]:
-    """How many events of one account had each outcome. Scans, too."""
+    """Number of events of one account by outcome, by scanning."""
     return {outcome: count for outcome, count in rows(connection, _OUTCOMES, account)}  # noqa: C416
 
 

@@ -1,4 +1,4 @@
-"""A command that root has typed, run as an account's unit would: with its user, credentials and limits."""
+"""Runs a command of root in the sandbox of an account's unit: with its user, credentials and limits."""
 
 import os
 import subprocess
@@ -12,22 +12,24 @@ from ingestor.cli.invocation import Invocation
 from ingestor.domain.errors import BadConfiguration
 
 _SERVICE_MANAGERS_CODES = 200
-"""From here on an exit code is systemd's own: it could not run the program."""
+"""Exit codes from here on are systemd's: it could not run the program."""
 _UNRUN = {
     203: ("the program of ExecStart= cannot be run", "check the path of the virtual environment"),
     243: ("a file of LoadCredential= cannot be read", "write the key into /etc/ingestor/{}.key"),
 }
 _START_SECONDS = 10
-"""For systemd and Python, before the command's own time begins."""
+"""Time for systemd and Python to start, in addition to the command's own."""
 
 
 def only_instance(invocation: Invocation) -> str | None:
-    """Whose unit root means who names no settings; None where there is no unit."""
+    """The machine's only unit, if root gives no settings; None if there is no unit."""
     in_environment = any(name.startswith("INGESTOR_") for name in os.environ)
     named = invocation.config_file or invocation.overrides or in_environment
     found = [] if named or os.geteuid() != 0 else instances()
     if len(found) > 1:
-        raise click.UsageError(f"this machine has the accounts {', '.join(found)}: name one by --instance")
+        raise click.UsageError(
+            f"this machine has the accounts {', '.join(found)}: choose one with --instance"
+        )
     return found[0] if found else None
 
 
@@ -39,7 +41,7 @@ def as_the_unit(
     properties: Sequence[str] = (),
     stdout: BinaryIO | None = None,
 ) -> int:
-    """Run a command of ours in the unit's sandbox; its output is ours, unless it goes to a file.
+    """Run a command of this program in the unit's sandbox; it prints to our output, or to `stdout`.
 
     Returns:
         Its exit code.

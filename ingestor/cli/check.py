@@ -1,4 +1,4 @@
-"""`ingestor check`: is everything there that the daemon needs?"""
+"""`ingestor check`: tries everything that the daemon needs."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -24,22 +24,24 @@ class Nagios(IntEnum):
 
 
 @click.command("check")
-@click.option("--config-only", is_flag=True, help="Settings and key only; connect to nothing.")
-@click.option("--nagios", is_flag=True, help="One line, and the exit codes 0 to 3 of a monitoring plugin.")
+@click.option("--config-only", is_flag=True, help="Check settings and key only; connect to nothing.")
+@click.option(
+    "--nagios", is_flag=True, help="Print one line, and exit with the codes 0 to 3 of a monitoring plugin."
+)
 @click.option(
     "--instance",
     metavar="NAME",
-    help="As root: check the account of hercle-ingestor@NAME, as its unit would.",
+    help="As root: check the account of hercle-ingestor@NAME in the sandbox of its unit.",
 )
 @json_option()
 @with_invocation
 def check_command(invocation: Invocation, *, config_only: bool, nagios: bool, instance: str | None) -> int:
-    """Try the whole path once, from settings to tables; each failing line says how to mend it.
+    """Try the whole path once, from settings to tables; each failed step says how to repair it.
 
     Takes 15 s at most. As root and without settings it checks the account of the machine's only unit.
     """
     if nagios and invocation.as_json:
-        raise click.UsageError("--nagios prints one line, --json a document: take one of them")
+        raise click.UsageError("--nagios prints one line, --json a document: choose one of them")
     try:
         of_unit = instance or only_instance(invocation)
         if of_unit is not None:
@@ -78,7 +80,7 @@ def _tell(finding: Finding) -> None:
 
 
 def _tell_nagios(findings: Sequence[Finding], seconds: float) -> Nagios:
-    """Status, what is wrong with it, and how long each step took, as performance data."""
+    """Status, problems, and the duration of each step as performance data."""
     failed = [each for each in findings if each.verdict is Verdict.FAILED]
     notes = [each for each in findings if each.verdict is Verdict.NOTE]
     code = Nagios.CRITICAL if failed else Nagios.WARNING if notes else Nagios.OK
@@ -89,5 +91,5 @@ def _tell_nagios(findings: Sequence[Finding], seconds: float) -> Nagios:
 
 
 def _plain(text: str) -> str:
-    """In one line, and without the sign that begins performance data."""
+    """On one line, and without `|`, which begins performance data."""
     return " ".join(text.replace("|", "/").split())

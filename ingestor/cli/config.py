@@ -1,4 +1,4 @@
-"""`ingestor config`: what is set, by whom, and whether it would work."""
+"""`ingestor config`: the settings, where each was set, and whether they are valid."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ def config() -> None:
 @json_option()
 @with_invocation
 def show_command(invocation: Invocation) -> None:
-    """Print the settings in force as TOML, each with its origin; passwords are masked."""
+    """Print the present settings as TOML, each with its origin; passwords are masked."""
     loaded = invocation.load()
     invocation.answer(settings_in_force(loaded), [show(loaded).removesuffix("\n")])
 
@@ -35,7 +35,7 @@ def example_command() -> None:
 @json_option()
 @with_invocation
 def explain_command(invocation: Invocation, key: str) -> None:
-    """Tell all about the setting KEY, e.g. hub.receive_deadline_seconds."""
+    """Print value, origin, default and meaning of the setting KEY, e.g. hub.receive_deadline_seconds."""
     loaded = invocation.load()
     invocation.answer(setting(loaded, key), [explain(loaded, key).removesuffix("\n")])
 
@@ -58,14 +58,14 @@ class ValidSettingsDocument:
 @click.option(
     "--no-environment",
     is_flag=True,
-    help="Look at the settings only, not at the files, credentials and directories they name.",
+    help="Check the settings only, not the files and credentials that they name.",
 )
 @json_option()
 @with_invocation
 def validate_command(invocation: Invocation, *, no_environment: bool) -> None:
     """Check the settings, and that the key, the password and the files they name can be used.
 
-    Nothing is connected to. Exits with 78 if something is wrong.
+    It connects to nothing. Exits with 78 if something is wrong.
     """
     loaded = invocation.load()
     settings = loaded.settings
@@ -74,13 +74,13 @@ def validate_command(invocation: Invocation, *, no_environment: bool) -> None:
     if not no_environment:
         if settings.hub.ca_file is not None and not settings.hub.ca_file.is_file():
             raise BadConfiguration(
-                f"hub.ca_file: there is no file {settings.hub.ca_file}\n"
+                f"hub.ca_file: the file {settings.hub.ca_file} does not exist\n"
                 f"why: set by {loaded.origin('hub.ca_file')}\n"
                 "fix: correct the path, or remove the setting to trust the system's authorities"
             )
         key, database = resolve_key(settings).where, database_target(settings).describe()
     file = None if loaded.file is None else str(loaded.file)
-    lines = [f"settings: fine ({loaded.file or 'no file'})"]
+    lines = [f"settings: valid ({loaded.file or 'no file'})"]
     if not no_environment:
         lines += [f"hub: {settings.hub.address}, key from {key}", f"database: {database}"]
     invocation.answer(ValidSettingsDocument(file, settings.hub.address, key, database), lines)

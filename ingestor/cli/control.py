@@ -1,4 +1,4 @@
-"""`ingestor snapshot` and `ingestor reconnect`: what a running daemon is asked over its local socket."""
+"""`ingestor snapshot` and `ingestor reconnect`: requests to a running daemon over its local socket."""
 
 import click
 
@@ -13,7 +13,7 @@ from ingestor.cli.invocation import Invocation, json_option, with_invocation
 def snapshot(invocation: Invocation) -> None:
     """Make the running daemon request balances and pairs now.
 
-    It asks over the daemon's local socket. Requests that follow each other are spaced as those for gaps are.
+    It uses the daemon's local socket. Repeated requests are spaced as those for gaps are.
     """
     account = invocation.load_to_look().settings.account
     snapshot_now(account)
@@ -25,12 +25,12 @@ def snapshot(invocation: Invocation) -> None:
 @json_option()
 @with_invocation
 def reconnect(invocation: Invocation) -> None:
-    """Make the running daemon connect to the hub anew, now.
+    """Make the running daemon close its connection to the hub and connect again now.
 
-    It asks over the daemon's local socket. A session that is up ends, which is a gap until the snapshots that
-    follow have confirmed the state; a pause before the next attempt ends too.
+    It uses the daemon's local socket. A session that is up ends, which is a gap until the next snapshots have
+    confirmed the state; a pause before the next attempt ends too.
     """
     account = invocation.load_to_look().settings.account
     reconnect_now(account)
-    said = f"asked: the daemon of the account {account} connects anew; see `ingestor status`"
+    said = f"asked: the daemon of the account {account} connects again; see `ingestor status`"
     invocation.answer(ReconnectDocument(account, asked=True), [said])

@@ -1,4 +1,4 @@
-"""`ingestor db`: the schema of the configured database."""
+"""`ingestor db`: manages the configured database."""
 
 import sys
 from collections.abc import Iterator
@@ -17,14 +17,17 @@ from ingestor.cli.progress import progress_bars
 
 @click.group()
 def db() -> None:
-    """Schema, roles and size of the database."""
+    """Manage the database: schema, roles, size, retention."""
 
 
 @db.command("upgrade")
 @json_option()
 @with_invocation
 def upgrade_command(invocation: Invocation) -> None:
-    """Bring the schema up to date, and make a private Postgres first. Safe to run twice, also at once."""
+    """Upgrade the schema, and create a private Postgres first if the settings name one.
+
+    It may be run again, or twice at the same time.
+    """
     before = upgrade_configured(invocation.load_to_look().settings)
     done = list(before.pending)
     lines = [f"schema: {step}" for step in done or [f"at {before.found}, nothing to do"]]
@@ -35,10 +38,10 @@ def upgrade_command(invocation: Invocation) -> None:
 @json_option()
 @with_invocation
 def plan_command(invocation: Invocation) -> None:
-    """Tell which steps an upgrade would take, and which locks each needs on which tables.
+    """List the steps of an upgrade, and the locks that each takes on which tables.
 
-    It takes the steps and rolls them back, so it needs the migrator's role, and takes the same locks for at
-    most 15 seconds. Where it does not get one of them within a second, it ends with 69.
+    It runs the steps and rolls them back, so it needs the migrator's role, and holds the same locks for at
+    most 15 seconds. If it does not get one of them within a second, it exits with 69.
     """
     plan = plan_upgrade(invocation.load_to_look().settings)
     invocation.answer(plan, _plan_lines(plan))
@@ -60,7 +63,8 @@ def _plan_lines(plan: UpgradePlan) -> Iterator[str]:
 @json_option()
 @with_invocation
 def status_command(invocation: Invocation) -> int:
-    """Tell the schema's revision and what an upgrade would do. Exits with 78 if it does not fit."""
+    """Show the schema's revision and the steps of an upgrade. Exits with 78 unless the revision is this
+    software's."""
     state = schema(invocation.load_to_look().settings)
     lines = [f"database: {state.found or 'no schema'}", f"software: {state.wanted}"]
     lines += [f"pending:  {step}" for step in state.pending]
@@ -76,9 +80,9 @@ def status_command(invocation: Invocation) -> int:
 @click.option("--apply", "apply", is_flag=True, help="Run it in the configured database instead.")
 @with_invocation
 def roles_command(invocation: Invocation, *, apply: bool) -> None:
-    """Print the SQL that makes the database's roles and grants them what each needs.
+    """Print the SQL that creates the database's roles and grants each what it needs.
 
-    It can be run again at any time. It belongs before the first upgrade of the schema, and after each one.
+    It can be run again at any time. Run it before the first upgrade of the schema, and after each one.
     """
     if not apply:
         click.echo(ROLES_SQL, nl=False)
@@ -88,29 +92,29 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
 
 
 @db.command("prune")
-@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option()
 @with_invocation
 def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
-    """Remove the account's rows that [retention] does not keep.
+    """Remove the account's rows that are older than [retention] allows.
 
-    Never what is current, what held at the cut, or the evidence of what stands. On a terminal, it asks first.
+    The current state, the state at that age, and their evidence are kept. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
     if not (dry_run or yes) and sys.stdin.isatty():
         _, planned = prune(settings, dry_run=True)
-        click.echo("\n".join(_pruned_lines(planned, "would go")))
+        click.echo("\n".join(_pruned_lines(planned, "would be removed")))
         click.confirm("Remove them?", abort=True, err=True)
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
     document = PruneDocument(settings.account, dry_run, cuts, pruned)
-    invocation.answer(document, _pruned_lines(pruned, "would go" if dry_run else "removed"))
+    invocation.answer(document, _pruned_lines(pruned, "would be removed" if dry_run else "removed"))
 
 
 def _pruned_lines(pruned: dict[str, int], what: str) -> list[str]:
     lines = [f"{rows:>12,}  {table} {what}" for table, rows in pruned.items()]
-    return lines or ["nothing: [retention] keeps everything"]
+    return lines or ["nothing to remove: [retention] is not set"]
 
 
 @db.command("partition")
@@ -119,22 +123,22 @@ def _pruned_lines(pruned: dict[str, int], what: str) -> list[str]:
 @json_option()
 @with_invocation
 def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
-    """Give the table of records a partition for each month, with the rows that it has, and make months ahead.
+    """Divide the table of records into a partition for each month, the next twelve months included.
 
-    Then `db prune` can remove a month at once. Run it as the tables' owner. On a terminal, it asks first.
+    Then `db prune` can empty a month at once. Run it as the tables' owner. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
     plan = partitioning_plan(settings)
     if not invocation.as_json:
         for each in plan:
             click.echo(
-                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the part before "
+                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the partition before "
                 f"{each.border:%Y-%m}"
             )
     if plan and not (dry_run or yes) and sys.stdin.isatty():
         click.confirm("Partition them?", abort=True, err=True)
     months = [] if dry_run else partition_tables(settings)
-    lines = [f"made {name}" for name in months]
+    lines = [f"created {name}" for name in months]
     invocation.answer(
         PartitionDocument(dry_run, plan, months), lines if plan or months else ["nothing to do"]
     )
@@ -144,7 +148,7 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> No
 @json_option()
 @with_invocation
 def size_command(invocation: Invocation) -> None:
-    """Tell the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
+    """Show the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
     found = sizes(invocation.load_to_look().settings)
     head = f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest"
     rows = (

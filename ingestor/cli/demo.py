@@ -20,13 +20,13 @@ _WIDTH = 80
 
 
 @click.command("demo")
-@click.option("--for", "seconds", type=click.FloatRange(min=2), help="Run for so many seconds, then stop.")
-@json_option("No picture; one JSON document at the end.")
+@click.option("--for", "seconds", type=click.FloatRange(min=2), help="Run for this many seconds, then stop.")
+@json_option("Print only one JSON document, at the end.")
 @click.option("--rate", default=20.0, show_default=True, help="Account changes per second.")
-@click.option("--seed", default=1, show_default=True, help="Of what goes wrong, and when.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the faults and their times.")
 @click.pass_obj
 def demo_command(invocation: Invocation, *, seconds: float | None, rate: float, seed: int) -> int:
-    """Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.
+    """Run a demonstration: private Postgres, simulated hub with faults, and the real daemon.
 
     Exits with 1 if a record is unaccounted for.
     """

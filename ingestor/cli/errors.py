@@ -1,7 +1,7 @@
-"""How a failure is reported: what happened, why, what to do; and which exit code it becomes.
+"""How a failure is reported: what happened, why, what to do; and its exit code.
 
-The one place where exceptions end. Errors meant for operators hold up to three lines of text themselves
-(`what`, `why: …`, `fix: …`); what a line is missing is added here by the error's class.
+All exceptions end here. Errors meant for operators contain up to three lines of text (`what`, `why: …`,
+`fix: …`); missing lines are added here by the error's class.
 """
 
 import errno
@@ -28,11 +28,12 @@ from ingestor.domain.errors import (
 
 
 class OutputLost(IngestorError):
-    """Standard output does not take what the command writes."""
+    """Standard output cannot be written."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"standard output cannot be written\nwhy: {why}\nfix: give it a file or a program that takes it"
+            f"standard output cannot be written\nwhy: {why}\n"
+            "fix: redirect it to a file or a program that reads it"
         )
 
 
@@ -44,16 +45,18 @@ class Advice(NamedTuple):
 
 _BUG = Advice(
     Exit.BUG,
-    "this was not foreseen: a bug in ingestor",
+    "an unexpected error: a bug in ingestor",
     "run it again with --debug and report what it prints; secrets are masked in it",
 )
 
-# The first class that fits counts, so the special ones stand before the general ones.
+# The first matching class is used, so subclasses come before their bases.
 _ADVICE: dict[type[BaseException], Advice] = {
-    BadConfiguration: Advice(Exit.CONFIGURATION, "a setting does not fit", "look at `ingestor config show`"),
+    BadConfiguration: Advice(
+        Exit.CONFIGURATION, "a setting is not valid", "check it with `ingestor config show`"
+    ),
     SchemaMismatch: Advice(
         Exit.CONFIGURATION,
-        "the database's schema and this version of ingestor do not fit together",
+        "the database's schema is not that of this version of ingestor",
         "run `ingestor db upgrade`, or install the version that the schema belongs to",
     ),
     CredentialRefused: Advice(
@@ -67,27 +70,29 @@ _ADVICE: dict[type[BaseException], Advice] = {
     ),
     OutputLost: Advice(Exit.IO, "", ""),
     Transient: Advice(
-        Exit.UNAVAILABLE, "the hub or the database is unwell or out of reach", "try again in a while"
+        Exit.UNAVAILABLE, "the hub or the database does not work or cannot be reached", "try again later"
     ),
-    MemoryError: Advice(Exit.OS, "no memory was left", "raise the limit (MemoryMax= in the unit)"),
-    FileExistsError: Advice(Exit.CANNOT_CREATE, "something is in the way", "move it, or choose another path"),
+    MemoryError: Advice(Exit.OS, "there is no memory left", "raise the limit (MemoryMax= in the unit)"),
+    FileExistsError: Advice(
+        Exit.CANNOT_CREATE, "the path exists already", "move what is there, or choose another path"
+    ),
 }
 _LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 _UNCREATABLE = {errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
 def present(error: BaseException, *, debug: bool, as_json: bool = False, as_record: bool = False) -> Exit:
-    """Tell the failure on standard error.
+    """Print the failure on standard error.
 
     Args:
         debug: with its traceback.
-        as_json: and to standard output as the document that was promised there.
-        as_record: as one log record instead, at a priority that the journal shows.
+        as_json: also as a JSON document on standard output.
+        as_record: instead as one log line, with a priority for the journal.
 
     Returns:
         The exit code for it.
     """
-    # Only failures need these, and they cost a good part of the start.
+    # Imported here because only failures need them, and importing them takes time.
     import structlog  # noqa: PLC0415
 
     from ingestor import logs  # noqa: PLC0415
@@ -103,7 +108,7 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False, as_reco
         log.critical("daemon_failed", error=what, advice=advice, exit_code=int(code), exc_info=trace)
         return code
     what, *advice = [logs.printable(logs.redact(line)) for line in lines]
-    journal = logs.is_journal(sys.stderr)  # which makes a record of each line
+    journal = logs.is_journal(sys.stderr)  # where each line would be an entry of its own
     text = ("; " if journal else "\n  ").join([f"error: {what}", *advice])
     if debug:
         trace_text = "".join(traceback.format_exception(error))
@@ -118,12 +123,13 @@ def _say(text: str) -> None:
     try:
         click.echo(text, err=True)
     except OSError:
-        # Full, or its reader gone: the exit code has to tell, and Python's own flush at exit would change it.
+        # The disk is full, or nobody reads: only the exit code is left, and Python's flush at exit would
+        # change it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _told(error: BaseException) -> tuple[Exit, list[str]]:
-    """The exit code, and the lines: what has happened, `why: …` where that is known, `fix: …`."""
+    """The exit code, and the lines: what has happened, `why: …` if known, `fix: …`."""
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "ingestor"
         why = " ".join(error.ctx.get_usage().split()) if error.ctx else "the command line cannot be read"
@@ -133,7 +139,7 @@ def _told(error: BaseException) -> tuple[Exit, list[str]]:
     advice = _advice(error)
     what, *rest = [line.strip() for line in str(error).strip().splitlines()] or [""]
     if advice is _BUG:
-        # A foreign exception's text is no sentence without its class.
+        # The text of other exceptions is often meaningless without their class.
         what = f"{type(error).__name__}: {what}" if what else ""
     if not rest or not isinstance(error, IngestorError):
         rest = [f"why: {advice.why}", f"fix: {advice.fix}"]
@@ -145,13 +151,17 @@ def _advice(error: BaseException) -> Advice:
         if isinstance(error, kind):
             return advice
     if isinstance(error, Fatal):
-        return Advice(Exit(error.exit_code), "going on would do harm", "look at the log for what came before")
+        return Advice(
+            Exit(error.exit_code), "continuing would write wrong data", "read the log lines before this one"
+        )
     if not isinstance(error, OSError):
         return _BUG
     if error.errno in _LIMITS:
         return Advice(
-            Exit.OS, "a limit of the operating system", "look at LimitNOFILE=, TasksMax=, MemoryMax="
+            Exit.OS,
+            "a limit of the operating system is reached",
+            "raise LimitNOFILE=, TasksMax= or MemoryMax=",
         )
     if error.errno in _UNCREATABLE:
-        return Advice(Exit.CANNOT_CREATE, "nothing can be made in that place", "choose another path")
+        return Advice(Exit.CANNOT_CREATE, "nothing can be created at that path", "choose another path")
     return Advice(Exit.IO, "the operating system refused", "check path, permissions and free space")

@@ -20,10 +20,10 @@ class Exit(IntEnum):
     TEMPORARY = 75
     """Trying again later may help."""
     PROTOCOL = 76
-    """The other side speaks otherwise than agreed."""
+    """The hub does not follow the agreed protocol."""
     CREDENTIAL = 77
     CONFIGURATION = 78
-    """A setting or the database's schema does not fit; a restart cannot help."""
+    """A setting, a privilege or the database's schema is wrong; a restart cannot help."""
     HUNG_UP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141

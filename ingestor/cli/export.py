@@ -15,10 +15,14 @@ from ingestor.cli.progress import progress_bars
 @click.command("export")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--from", "since", type=MOMENT, required=True, help="Start, e.g. 2026-03-01.")
-@click.option("--until", type=MOMENT, required=True, help="End, which does not belong to it any more.")
-@click.option("--zone", type=ZONE, default="UTC", show_default=True, help="Whose midnights these are.")
+@click.option("--until", type=MOMENT, required=True, help="End, exclusive.")
+@click.option("--zone", type=ZONE, default="UTC", show_default=True, help="Time zone of --from and --until.")
 @click.option(
-    "--view", "views", multiple=True, type=click.Choice(sorted(TIMES)), help="Only this one; may be repeated."
+    "--view",
+    "views",
+    multiple=True,
+    type=click.Choice(sorted(TIMES)),
+    help="Only this view; may be repeated.",
 )
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="csv", show_default=True)
 @json_option("Print the list of files as one JSON document.")
@@ -33,9 +37,9 @@ def export_command(
     views: tuple[str, ...],
     form: str,
 ) -> None:
-    """Write views of schema report into files, with a manifest that proves them.
+    """Write views of schema report into files, with a manifest of counts and hashes.
 
-    DIRECTORY is new or empty. The manifest has counts, range, coverage and hashes. Amounts are exact texts.
+    DIRECTORY is new or empty. The manifest also has range and coverage. Amounts are exact, as text.
     """
     settings = invocation.load_to_look().settings
     period = between(since, until, zone)

@@ -12,7 +12,7 @@ from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 @click.group()
 def gaps() -> None:
-    """List when something may have been missed, and why."""
+    """List the intervals in which something may have been missed, and their causes."""
 
 
 @gaps.command("list")

@@ -1,4 +1,4 @@
-"""`ingestor hub`: the simulated hub as a process of its own, for tests, training and trying things out."""
+"""`ingestor hub`: the simulated hub as a process of its own, for tests, training and trials."""
 
 import errno
 import shlex
@@ -20,8 +20,8 @@ _COUNT = click.IntRange(min=1)
 _SECONDS = click.FloatRange(min=0, min_open=True)
 _NUMBERS = {"seconds": float, "count": int, "status": int, "code": int, "sequence": int}
 _FAULT_HELP = (
-    "A fault so many seconds after the start, e.g. '10:command_silence seconds=5', '20:sequence_reset', "
-    "'30:handshake_error error=\"bad key {key}\"'; ingestor.simulator.Fault has them all. Repeatable."
+    "A fault at this many seconds after the start, e.g. '10:command_silence seconds=5', '20:sequence_reset', "
+    "'30:handshake_error error=\"bad key {key}\"'; ingestor.simulator.Fault lists them all. Repeatable."
 )
 
 
@@ -36,18 +36,24 @@ _FAULT_HELP = (
 @click.option(
     "--rate", "changes_per_second", default=2.0, show_default=True, help="Account changes per second."
 )
-@click.option("--seed", default=1, show_default=True, help="Of the account's changes and of random faults.")
+@click.option(
+    "--seed", default=1, show_default=True, help="Seed of the account's changes and of random faults."
+)
 @click.option(
     "--journal",
     "journal_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write what is sent here.",
+    help="File for all messages sent.",
 )
-@click.option("--misbehave", is_flag=True, help="Now and then drop, delay, cut or restart.")
-@click.option("--quiet-account", is_flag=True, help="Push nothing: only answers show the account.")
-@click.option("--step", "sequence_step", type=_COUNT, help="Sequence numbers that a change takes; 1.")
-@click.option("--random-step", "sequence_step_random", type=_COUNT, help="Steps at random from 1 to this.")
-@click.option("--answer-lag", "answer_lag_seconds", type=_SECONDS, help="Send answers so many seconds late.")
+@click.option("--misbehave", is_flag=True, help="Drop, delay, cut or restart at random times.")
+@click.option("--quiet-account", is_flag=True, help="Push nothing; only answer requests.")
+@click.option(
+    "--step", "sequence_step", type=_COUNT, help="Difference between two sequence numbers; 1 by default."
+)
+@click.option("--random-step", "sequence_step_random", type=_COUNT, help="Random differences from 1 to this.")
+@click.option(
+    "--answer-lag", "answer_lag_seconds", type=_SECONDS, help="Send answers this many seconds late."
+)
 @click.option(
     "--answers-in",
     type=click.Choice(["event", "completion", "both"]),
@@ -59,7 +65,12 @@ _FAULT_HELP = (
 @click.option("--empty-account", is_flag=True, help="No assets and no pairs.")
 @click.option("--null-lists", is_flag=True, help="Write empty lists as null.")
 @click.option("--ping-interval", "ping_interval_s", type=_SECONDS, help="Seconds of silence before a ping.")
-@click.option("--client-timeout", "client_timeout_s", type=_SECONDS, help="Close clients silent for so long.")
+@click.option(
+    "--client-timeout",
+    "client_timeout_s",
+    type=_SECONDS,
+    help="Close clients that are silent for this many seconds.",
+)
 @click.option("--fault", "faults", multiple=True, metavar="SECONDS:FAULT", help=_FAULT_HELP)
 @click.pass_obj
 def hub(
@@ -92,7 +103,7 @@ def hub(
         if error.errno != errno.EADDRINUSE:
             raise
         raise BadConfiguration(
-            f"port {config.port} on 127.0.0.1 is taken\n"
+            f"port {config.port} on 127.0.0.1 is in use\n"
             "why: another program listens there, perhaps another simulated hub\n"
             "fix: stop that one, or choose another port; --port 0 takes a free one"
         ) from error

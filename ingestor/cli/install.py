@@ -1,4 +1,4 @@
-"""`ingestor install` and `uninstall`: the units and what belongs to them, without the Debian package."""
+"""`ingestor install` and `uninstall`: units, settings, man page and completion, without the package."""
 
 import sys
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ _root_option = click.option(
     type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
     default="/",
     metavar="DIR",
-    help="The tree of another machine, an image for example; then no command is run.",
+    help="Directory with the file tree of an image; then no command is run.",
 )
 
 
 @click.command("install")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option(
     "--local-database",
     is_flag=True,
-    help="Also make database, roles and schema, with PostgreSQL on this machine.",
+    help="Also create database, roles and schema, with PostgreSQL on this machine.",
 )
 @_root_option
 @json_option()
@@ -33,14 +33,14 @@ _root_option = click.option(
 def install_command(invocation: Invocation, *, dry_run: bool, local_database: bool, root: Path) -> None:
     """Install units, settings, man page and completion, without the Debian package.
 
-    The units start the program of this virtual environment. Safe to run twice: settings that are there stay.
+    The units start the program of this virtual environment. It may be run again: existing settings are kept.
     """
     plan = plan_install(root, local_database=local_database)
     _carry_out(invocation, plan, dry_run=dry_run)
 
 
 @click.command("uninstall")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--purge", is_flag=True, help="Also remove edited settings, keys, passwords and drop-ins.")
 @click.option(
@@ -54,9 +54,9 @@ def install_command(invocation: Invocation, *, dry_run: bool, local_database: bo
 def uninstall_command(
     invocation: Invocation, *, dry_run: bool, yes: bool, purge: bool, drop_database: bool, root: Path
 ) -> None:
-    """Stop all accounts and remove what `ingestor install` has placed.
+    """Stop all accounts and remove what `ingestor install` has installed.
 
-    Edited settings, keys and data stay, unless an option says otherwise. On a terminal, it asks first.
+    Edited settings, keys and data are kept, unless an option says otherwise. On a terminal, it asks first.
     """
     plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
     if not (dry_run or yes) and sys.stdin.isatty():
@@ -72,13 +72,13 @@ def _carry_out(invocation: Invocation, plan: Plan, *, dry_run: bool) -> None:
 
 
 def _lines(plan: Plan, left_out: list[str], *, dry_run: bool) -> Iterator[str]:
-    """For people."""
+    """The plan as text."""
     yield from (f"command    {each}" for each in plan.before)
     for each in plan.files:
         what = f" -> {each.link_to}" if each.link_to else f" ({each.mode})" if each.mode else ""
         yield f"{each.action.value:<10} {each.path}{what}"
     if plan.users:
-        yield f"users      {', '.join(plan.users)}: systemd makes them while a unit runs"
+        yield f"users      {', '.join(plan.users)}: systemd creates them while a unit runs"
     if plan.roles:
         yield f"roles      {', '.join(plan.roles)}"
     yield from (f"command    {each}" for each in plan.after)

@@ -1,4 +1,4 @@
-"""What is said on the command line about settings, wherever on it: `--config`, `--set`, `--debug`."""
+"""The options that every command accepts, before or after its name: `--config`, `--set`, `--debug`."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -20,11 +20,11 @@ class Invocation:
     overrides: dict[str, object] = field(default_factory=dict)
     debug: bool = False
     as_json: bool = False
-    """Standard output is to be one JSON document, also where the command fails."""
+    """Print one JSON document on standard output, also if the command fails."""
     as_record: bool = False
-    """A failure is to be a log record: nobody sits at a terminal."""
+    """Report a failure as a log line, because no terminal is there."""
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set by the signals that ask the command to end."""
+    """Set by the signals that end the command."""
 
     def load(self) -> "Loaded":
         """The settings.
@@ -37,8 +37,8 @@ class Invocation:
         return load(self.config_file, self.overrides)
 
     def load_to_look(self) -> "Loaded":
-        """The settings, for a command that looks and ends: it logs errors only, unless at `debug`, and to
-        standard error, because standard output belongs to what it prints. Raises as `load` does."""
+        """The settings, for a command other than the daemon: it logs errors only (everything at `debug`), on
+        standard error, because its result is on standard output. Raises as `load` does."""
         from ingestor import logs  # noqa: PLC0415 - structlog, the same
 
         logs.configure("error")
@@ -69,7 +69,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def with_invocation(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Passes the invocation first, and adds the options that every command understands."""
+    """Passes the invocation first, and adds the options that every command accepts."""
     return settings_options(click.pass_obj(command))
 
 
@@ -85,7 +85,7 @@ def settings_options(command: _Command) -> _Command:
         metavar="KEY=VALUE",
         expose_value=False,
         callback=_keep_overrides,
-        help="Set one setting, e.g. log.level=debug. Stronger than environment and file.",
+        help="Set one setting, e.g. log.level=debug. Has precedence over environment and file.",
     )(command)
     return click.option(
         "--config",
@@ -95,7 +95,7 @@ def settings_options(command: _Command) -> _Command:
         metavar="FILE",
         expose_value=False,
         callback=_keep,
-        help="TOML file to read instead of those in the usual places.",
+        help="TOML file to read instead of the default ones.",
     )(command)
 
 
@@ -105,7 +105,7 @@ def json_option(text: str = "One JSON document on standard output.") -> Callable
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """The same option may stand before and after the command's name: once given is given."""
+    """The option may be before or after the command's name; either sets it."""
     if value:
         setattr(context.ensure_object(Invocation), str(parameter.name), value)
     return value
@@ -117,7 +117,7 @@ def _keep_overrides(context: click.Context, parameter: click.Parameter, values: 
         if not separator:
             raise click.BadParameter("write it as KEY=VALUE", ctx=context, param=parameter)
         if key in {"database.url", "database.dsn"} and _has_password(value):
-            message = f"{key} holds a password, and everyone on this machine can read command lines"
+            message = f"{key} contains a password, and all users of this machine can read command lines"
             raise click.BadParameter(
                 f"{message}; use database.password_file or the environment", ctx=context, param=parameter
             )

@@ -1,6 +1,6 @@
 """The program `ingestor`: its table of commands, and the one place where failures become exit codes.
 
-Commands are imported when they are called: `ingestor --version` and `--help` load nothing but click.
+A command's module is imported when it is called: `ingestor --version` and `--help` import only click.
 """
 
 import difflib
@@ -20,33 +20,33 @@ from ingestor.cli.invocation import Invocation, settings_options
 from ingestor.cli.signals import interrupt_remembered
 
 _COMPLETION = "_INGESTOR_COMPLETE"
-"""Set by the shell, to `bash_source` or the like, when it asks what could follow."""
+"""Set by the shell, to `bash_source` or the like, when it asks for completions."""
 
 COMMANDS = {
     "run": "Run the daemon until it is asked to stop.",
-    "demo": "Watch it work: private Postgres, simulated hub that misbehaves, the real daemon between them.",
+    "demo": "Run a demonstration: private Postgres, simulated hub with faults, and the real daemon.",
     "hub": "Serve a simulated hub on loopback until interrupted.",
-    "check": "Try the whole path once, from settings to tables; each failing line says how to mend it.",
-    "status": "Tell how the account stands, with the daemon up or down.",
+    "check": "Try the whole path once, from settings to tables; each failed step says how to repair it.",
+    "status": "Show whether the account is current, whether a daemon runs or not.",
     "top": "Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.",
     "tail": "Show events as the running daemon commits them.",
     "snapshot": "Make the running daemon request balances and pairs now.",
-    "reconnect": "Make the running daemon connect to the hub anew, now.",
-    "pause": "Make the account's daemon close its link to the hub, and stay away until `ingestor resume`.",
+    "reconnect": "Make the running daemon close its connection to the hub and connect again now.",
+    "pause": "Make the account's daemon close its link to the hub until `ingestor resume`.",
     "resume": "Make the account's daemon connect to the hub again, at once.",
-    "gaps": "List when something may have been missed, and why.",
+    "gaps": "List the intervals in which something may have been missed, and their causes.",
     "dead-letters": "List events that could not be applied, with their records.",
     "statement": "Write a month of the account as one HTML file.",
-    "export": "Write views of schema report into files, with a manifest that proves them.",
-    "db": "Schema, roles and size of the database.",
-    "support-bundle": "Write an archive for whoever helps: versions, settings, status, counts, log; no data.",
+    "export": "Write views of schema report into files, with a manifest of counts and hashes.",
+    "db": "Manage the database: schema, roles, size, retention.",
+    "support-bundle": "Write an archive for support: versions, settings, status, counts, log; no data.",
     "install": "Install units, settings, man page and completion, without the Debian package.",
-    "uninstall": "Stop all accounts and remove what `ingestor install` has placed.",
+    "uninstall": "Stop all accounts and remove what `ingestor install` has installed.",
     "config": "Show, explain and validate settings.",
 }
-"""Each with its line in `ingestor --help`: known without importing it."""
+"""Name, and line in `ingestor --help`, which needs no import."""
 _MODULES = {"snapshot": "control", "reconnect": "control", "resume": "pause", "uninstall": "install"}
-"""Of those that are not in the module of their name."""
+"""Modules of the commands that are not in the module of their name."""
 
 
 class LazyGroup(click.Group):
@@ -83,8 +83,8 @@ class LazyGroup(click.Group):
 
 
 def _load_structlog() -> None:
-    """Without rich, which it would load wherever that is installed: megabytes for tracebacks of a sort that
-    we do not write."""
+    """Without rich, which structlog imports if it is installed, and which takes megabytes for tracebacks of a
+    format that we do not use."""
     if "structlog" not in sys.modules and "rich" not in sys.modules:
         sys.modules["rich"] = None  # type: ignore[assignment] # Python's way to say that there is none
         try:
@@ -97,7 +97,7 @@ def _load_structlog() -> None:
 @click.version_option(ingestor.__version__, prog_name="ingestor", message="%(prog)s %(version)s")
 @settings_options
 def program() -> None:
-    """Keeps a Hercle account's balances and pairs in Postgres, and says in SQL how complete they are."""
+    """Stores a Hercle account's balances and pairs in Postgres, and records where they may be incomplete."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -122,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the top: whatever comes up here is reported and becomes a code
+    except Exception as error:  # noqa: BLE001 - the top: every error is reported here and becomes a code
         if isinstance(error, OSError) and _was_printing(error):
             # Python would complain when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,5 +136,5 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _was_printing(error: OSError) -> bool:
-    """Whether it is standard output's, and not that of a socket or a file."""
+    """Whether the error is of standard output, and not of a socket or a file."""
     return any(frame.f_code is click.echo.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))

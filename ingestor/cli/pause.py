@@ -1,4 +1,4 @@
-"""`ingestor pause`: no link to the hub until `ingestor resume`, which is here too."""
+"""`ingestor pause` and `ingestor resume`: close the link to the hub, and open it again."""
 
 import click
 
@@ -11,7 +11,7 @@ from ingestor.cli.invocation import Invocation, json_option, with_invocation
 @json_option()
 @with_invocation
 def pause(invocation: Invocation) -> None:
-    """Make the account's daemon close its link to the hub, and stay away until `ingestor resume`.
+    """Make the account's daemon close its link to the hub until `ingestor resume`.
 
     It adds a row to ingest.signal, which the daemon reads within five seconds; a daemon that starts later
     reads it too. The time without a link is a gap with the cause `paused`.
@@ -32,11 +32,11 @@ def resume(invocation: Invocation) -> None:
 
 
 def _send(invocation: Invocation, word: Signal) -> None:
-    """Store the word for the configured account's daemon, and say so."""
+    """Store the signal for the configured account's daemon, and print a confirmation."""
     settings = invocation.load_to_look().settings
     signal(settings, word)
     said = (
-        f"sent: {word} (account {settings.account}); a running daemon takes it within "
+        f"sent: {word} (account {settings.account}); a running daemon reads it within "
         f"{HEARD_WITHIN_SECONDS} s: see `ingestor status`"
     )
     invocation.answer(SignalDocument(settings.account, word, HEARD_WITHIN_SECONDS), [said])

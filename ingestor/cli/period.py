@@ -26,11 +26,11 @@ def _month(text: str) -> date:
     return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007
 
 
-ZONE = _Parsed("zone", ZoneInfo, "no time zone; write it as Europe/Rome or UTC")
+ZONE = _Parsed("zone", ZoneInfo, "not a time zone; write it like Europe/Rome or UTC")
 """A name of the time zone database, e.g. Europe/Rome."""
-MONTH = _Parsed("month", _month, "no month; write it as 2026-03")
+MONTH = _Parsed("month", _month, "not a month; write it like 2026-03")
 """`2026-03`; its first day."""
-MOMENT = _Parsed("moment", datetime.fromisoformat, "no moment; write it as 2026-03-01 or 2026-03-01T12:00")
+MOMENT = _Parsed("moment", datetime.fromisoformat, "not a time; write it like 2026-03-01 or 2026-03-01T12:00")
 """A local day or time, `2026-03-01` or `2026-03-01T12:00`; with an offset, that moment."""
 
 
@@ -48,7 +48,7 @@ def between(since: datetime, until: datetime, zone: ZoneInfo) -> tuple[datetime,
     """
     first, last = (each if each.tzinfo else each.replace(tzinfo=zone) for each in (since, until))
     if first >= last:
-        raise click.UsageError(f"{last.isoformat()} does not come after {first.isoformat()}")
+        raise click.UsageError(f"the end {last.isoformat()} is not after the start {first.isoformat()}")
     return first, last
 
 

@@ -1,4 +1,4 @@
-"""Progress bars for people; nothing where nobody looks."""
+"""Progress bars on a terminal; nothing elsewhere."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ Progress = Callable[[str, int, int], None]
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A bar for each name on a terminal. Called with the name, what is done, and all of it."""
+    """On a terminal, a bar for each name. The result is called with a name, the rows done, and all rows."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return

@@ -24,13 +24,13 @@ log = structlog.get_logger()
 def run(invocation: Invocation) -> int:
     """Run the daemon until it is asked to stop."""
     stop, reload = invocation.stop, threading.Event()
-    invocation.as_record = not logs.configure()  # until the settings say how
+    invocation.as_record = not logs.configure()  # until the settings are read
     with stop_on_signals(stop, reload=reload):
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
         _say_what_starts(loaded)
-        reloading = Reloading(settings, invocation.load)  # where there is no key, that is said now
+        reloading = Reloading(settings, invocation.load)  # fails here if there is no key
         notifier = Notifier.from_environment(os.environ, os.getpid())
         with database(settings) as address:
             if stop.is_set():
@@ -48,7 +48,7 @@ def run(invocation: Invocation) -> int:
 
 
 def _say_what_starts(loaded: Loaded) -> None:
-    """Before anything can fail: whoever reads of a failure sees which settings it was met with."""
+    """Before anything can fail, so that the log shows with which settings it failed."""
     url, directory = (setting(loaded, f"database.{name}").value for name in ("url", "embedded_directory"))
     log.info(
         "daemon_starting",

@@ -1,7 +1,7 @@
 """Draws a daemon's `Activity` for a terminal: 80 columns, and complete without colour.
 
-`screen(activity)` is all there is to it. It asks nobody and keeps nothing, so whoever has an `Activity`, from
-the local socket or from a daemon in the same process, as `ingestor demo` does, can show it.
+`screen` is a pure function of an `Activity`, which comes from the local socket or, in `ingestor demo`, from a
+daemon in the same process.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +28,11 @@ Section = tuple[str, Sequence[Sequence[Part]]]
 
 
 def screen(now: Activity, more: Iterable[Section] = (), *, brief: bool = False) -> Text:
-    """As many lines as there is to say, each of at most 80 columns.
+    """Lines of at most 80 columns.
 
     Args:
-        more: what comes below.
-        brief: on eleven lines, or one more for each further stream, to leave room for that.
+        more: sections to add below.
+        brief: use eleven lines, and one for each further stream, to leave room for `more`.
     """
     text = Text(no_wrap=True, overflow="ellipsis")
     below = (line for label, rows in more for line in _labelled(label, rows))

@@ -1,7 +1,7 @@
-"""Signals end a command in good order: they set an event, which the command looks at.
+"""Signals end a command in good order: they set an event, which the command checks.
 
-An exception raised by a handler can be lost: where it lands in a finaliser or a weakref's callback, Python
-prints it and goes on. Importing modules is full of those.
+An exception raised by a handler can be lost: in a finaliser or a callback of a weak reference, Python prints
+it and continues. Importing modules runs many of those.
 """
 
 import faulthandler
@@ -17,8 +17,8 @@ _Handler = Callable[[int, FrameType | None], None]
 
 @contextmanager
 def interrupt_remembered(stop: threading.Event) -> Iterator[None]:
-    """For every command, from its first moment: ^C raises KeyboardInterrupt as ever, and sets `stop` too, for
-    the case that the exception is lost."""
+    """For every command, from its start: ^C raises KeyboardInterrupt as usual, and also sets `stop`, in case
+    the exception is lost."""
 
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -38,7 +38,7 @@ def stop_on_signals(
     what kills the process: systemd's watchdog sends SIGABRT.
 
     Args:
-        reload: set by SIGHUP instead, where no terminal is there whose end the signal would mean.
+        reload: set by SIGHUP instead, if there is no terminal whose end the signal would mean.
     """
 
     def asked(number: int, _frame: FrameType | None) -> None:
@@ -81,7 +81,8 @@ def _has_terminal() -> bool:
 
 
 def _standard_error() -> int:
-    """Opened anew where that can be: a pipe that nobody reads must not hold the thread that writes stacks."""
+    """Opened again without blocking if possible: a pipe that nobody reads must not block the thread that
+    writes stacks."""
     try:
         return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:  # a socket, as the journal's, or not Linux

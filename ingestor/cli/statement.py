@@ -12,10 +12,8 @@ from ingestor.cli.period import MONTH, ZONE, of_month
 
 
 @click.command("statement")
-@click.option("--month", type=MONTH, required=True, help="Which month, e.g. 2026-03.")
-@click.option(
-    "--zone", type=ZONE, default="UTC", show_default=True, help="Whose midnights its days begin at."
-)
+@click.option("--month", type=MONTH, required=True, help="The month, e.g. 2026-03.")
+@click.option("--zone", type=ZONE, default="UTC", show_default=True, help="Time zone of its days.")
 @click.option("--asset", "assets", multiple=True, metavar="NAME", help="Only this asset; may be repeated.")
 @click.option(
     "--output",
@@ -29,8 +27,8 @@ def statement_command(
 ) -> None:
     """Write a month of the account as one HTML file.
 
-    It opens without a network and prints on A4: balances, charts with gaps shaded, coverage by day,
-    movements, limits, latency, and the figures that prove it.
+    It opens without a network and prints on A4: balances, charts with shaded gaps, coverage by day,
+    movements, limits, latency, and a hash of the figures.
     """
     from ingestor.app.statement import statement  # noqa: PLC0415 - matplotlib, once the options are right
 

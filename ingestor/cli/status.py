@@ -1,4 +1,4 @@
-"""`ingestor status`: one look at the account, with the daemon up or down."""
+"""`ingestor status`: the state of the account, whether a daemon runs or not."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -27,7 +27,10 @@ from ingestor.logs import redact
 @json_option()
 @with_invocation
 def status_command(invocation: Invocation) -> int:
-    """Tell how the account stands, with the daemon up or down. Exits with 1 if something is wrong."""
+    """Show whether the account is current, whether a daemon runs or not.
+
+    Exits with 1 if something is wrong.
+    """
     settings = invocation.load_to_look().settings
     live = live_state(settings.account)
     try:
@@ -44,18 +47,18 @@ def status_command(invocation: Invocation) -> int:
 
 
 def _without_database(invocation: Invocation, live: LiveState, error: Transient | CredentialRefused) -> int:
-    """What the daemon itself tells over its socket. That the database refuses whoever asks here, as it does
-    root where only the daemon's user has a role, is no problem of the account."""
+    """What the daemon itself answers over its socket. If the database refuses the user of this command, for
+    example root, who has no role, that is no problem of the account."""
     what, *rest = redact(str(error)).splitlines()
     why = next((line.removeprefix("why: ") for line in rest if line.startswith("why: ")), "")
     database = f"{what}: {why}" if why else what
-    found = [f"the database cannot be asked: {what}"] if isinstance(error, Transient) else []
+    found = [f"the database cannot be read: {what}"] if isinstance(error, Transient) else []
     found += [*live.not_live, *(f"{name}: {text}" for name, text in live.not_ready.items())]
     told = [
         f"account   {live.account}",
         f"daemon    answers, pid {live.pid}, version {live.version}",
         f"state     {live.status}",
-        f"database  not asked: {database}",
+        f"database  not read: {database}",
     ]
     document = LiveStatusDocument(live.account, live, database, found)
     invocation.answer(document, [*told, *map(_problem_line, found)])
@@ -67,7 +70,7 @@ def _problem_line(problem: str) -> str:
 
 
 def lines(account: AccountStatus) -> Iterator[str]:
-    """For people; without the problems."""
+    """The status as text, without the problems."""
     yield f"account   {account.account}"
     yield from _process_lines(account)
     yield from map(_stream_line, account.streams)

@@ -1,4 +1,4 @@
-"""`ingestor support-bundle`: one archive for whoever helps."""
+"""`ingestor support-bundle`: one archive to send to support."""
 
 import os
 from contextlib import ExitStack
@@ -29,23 +29,23 @@ _JOURNAL = ("SupplementaryGroups=systemd-journal",)
     "log_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="The daemon's log as JSON lines, where it is not in the journal.",
+    help="The daemon's log as JSON lines, if it is not in the journal.",
 )
 @click.option(
     "--instance",
     metavar="NAME",
-    help="As root: of the account of hercle-ingestor@NAME, as its unit would.",
+    help="As root: for the account of hercle-ingestor@NAME, in the sandbox of its unit.",
 )
 @json_option()
 @with_invocation
 def support_bundle_command(
     invocation: Invocation, *, output: Path | None, log_file: Path | None, instance: str | None
 ) -> int:
-    """Write an archive for whoever helps: versions, settings, status, counts, log; no data.
+    """Write an archive for support: versions, settings, status, counts, log; no data.
 
     It has no key, no password, no amount, no record, no user, and no text of the hub or the database. What
-    cannot be had, with the database down for example, is left out and named. As root and without settings it
-    is of the machine's only unit. With --output - all that is said goes to standard error.
+    cannot be collected, for example while the database is down, is left out and listed. As root and without
+    settings it is for the machine's only unit. With --output - all messages go to standard error.
     """
     of_unit = instance or (None if log_file else only_instance(invocation))
     if of_unit is not None:
@@ -60,13 +60,13 @@ def support_bundle_command(
             file.write(content)
     lines = [f"{each.bytes:>10,} bytes {each.entries:>7} entries  {each.name}" for each in report.files]
     lines += [f"missing: {name}: {why}" for name, why in report.missing.items()]
-    lines.append(f"{path}: {report.bytes:,} bytes; look into it before you send it")
+    lines.append(f"{path}: {report.bytes:,} bytes; examine it before you send it")
     invocation.answer(replace(report, path=str(path)), lines, err=to_stdout)
     return Exit.OK
 
 
 def _as_the_unit(instance: str, output: Path | None, *, as_json: bool) -> int:
-    """The unit's user may write nowhere, so its standard output is our file."""
+    """The unit's user cannot write files, so its standard output is written to our file."""
     arguments = ["support-bundle", "--output=-", *(["--json"] if as_json else [])]
     path = output or Path(bundle_name(instance))
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""`ingestor tail`: what the running daemon commits, as it does."""
+"""`ingestor tail`: events as the running daemon commits them."""
 
 from dataclasses import replace
 
@@ -20,14 +20,20 @@ _OUTCOMES = [each.value for each in Outcome if each is not Outcome.DROPPED]
 
 
 @click.command("tail")
-@click.option("--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only of this stream.")
 @click.option(
-    "--outcome", "outcomes", multiple=True, type=click.Choice(_OUTCOMES), help="Only with this outcome."
+    "--stream", "streams", multiple=True, type=click.Choice(_STREAMS), help="Only events of this stream."
 )
-@click.option("--subject", "subjects", multiple=True, help="Only with this subject.")
+@click.option(
+    "--outcome",
+    "outcomes",
+    multiple=True,
+    type=click.Choice(_OUTCOMES),
+    help="Only events with this outcome.",
+)
+@click.option("--subject", "subjects", multiple=True, help="Only events with this subject.")
 @click.option("--record", "with_record", is_flag=True, help="Show each record's text, masked.")
-@click.option("--lines", "-n", type=click.IntRange(min=1), help="End after so many events.")
-@json_option("JSON on standard output, a line for each event.")
+@click.option("--lines", "-n", type=click.IntRange(min=1), help="End after this many events.")
+@json_option("Print JSON, a line for each event.")
 @with_invocation
 def tail(
     invocation: Invocation,
@@ -40,9 +46,9 @@ def tail(
 ) -> None:
     """Show events as the running daemon commits them.
 
-    It asks over the daemon's local socket. The daemon does not wait for it: where it is too slow, it says how
-    many records it has missed. Users and what looks like a credential are masked. A filter that is given
-    twice lets either pass. Ctrl-C ends it.
+    It uses the daemon's local socket. The daemon does not wait for it: if it is too slow, it prints how many
+    records it has missed. Users and what looks like a credential are masked. If a filter is given twice,
+    events that match either are shown. Ctrl-C ends it.
     """
     account = invocation.load_to_look().settings.account
     wanted = Wanted(subjects, streams, outcomes, with_record)
@@ -68,7 +74,7 @@ def tail(
                 left -= len(part.events)
                 if left <= 0:
                     return
-            # Also where there is more: the daemon has better to do than to be asked without a pause.
+            # Also if more events wait, so that the daemon is not asked without a pause.
             stop.wait(_PAUSE_SECONDS)
 
 

@@ -11,21 +11,21 @@ from ingestor.domain.errors import Transient
 
 
 @click.command("top")
-@click.option("--once", is_flag=True, help="Print the screen once and end; so does a pipe.")
+@click.option("--once", is_flag=True, help="Print the screen once and end, as into a pipe.")
 @click.option(
     "--every",
     "seconds",
     type=click.FloatRange(min=0.2, max=60),
     default=1.0,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two updates.",
 )
 @json_option()
 @with_invocation
 def top(invocation: Invocation, *, once: bool, seconds: float) -> None:
     """Show the running daemon live: link, rates, latency, streams, gaps, inbox and requests.
 
-    It asks over the daemon's local socket, with the database up or down. Ctrl-C ends it.
+    It uses the daemon's local socket, so it needs no database. Ctrl-C ends it.
     """
     account = invocation.load_to_look().settings.account
     if invocation.as_json:
@@ -45,7 +45,7 @@ def top(invocation: Invocation, *, once: bool, seconds: float) -> None:
     from rich.live import Live  # noqa: PLC0415 - the same
     from rich.text import Text  # noqa: PLC0415 - the same
 
-    now = live_activity(account)  # where no daemon answers at first, there is nothing to watch
+    now = live_activity(account)  # fails if no daemon answers
     stop = invocation.stop
     with stop_on_signals(stop), Live(screen(now), auto_refresh=False, screen=True) as live:
         while not stop.wait(seconds):

@@ -1,4 +1,4 @@
-"""The list of settings as data, read off the model: key, variable, kind, range and default of each."""
+"""The list of settings as data, read from the model: key, variable, kind, range and default of each."""
 
 import ast
 import inspect
@@ -86,7 +86,7 @@ def _descriptions(model: type) -> dict[str, str]:
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """The dotted name that `word` was probably meant to be.
 
-    Section and key are compared each for itself: a long section that two names share would make them alike
+    Section and key are compared separately: otherwise two names with the same long section would be similar
     whatever the key.
     """
 

@@ -1,4 +1,4 @@
-"""From what was given to `Settings`: strongest origin first, every mistake named at once."""
+"""Builds `Settings` from all sources by precedence, and reports every mistake at once."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Loaded:
 
     settings: Settings
     origins: Mapping[str, str]
-    """Dotted key -> origin, for the keys that somebody gave."""
+    """Dotted key -> origin, for the keys that are not default."""
     file: Path | None
 
     def origin(self, key: str) -> str:
@@ -34,7 +34,7 @@ class Loaded:
 
 
 class Problem(NamedTuple):
-    """One mistake: which key, where it was made, how to mend it."""
+    """One mistake: which key, where it was set, how to correct it."""
 
     key: str
     what: str
@@ -47,7 +47,7 @@ class Problem(NamedTuple):
 
 
 class WrongSettings(BadConfiguration):
-    """What the settings' authors have to mend, one by one."""
+    """All mistakes in the settings, one by one."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         head = [f"{len(problems)} settings are wrong"] if len(problems) > 1 else []
@@ -89,7 +89,7 @@ def load(
             problems.append(Problem(name, refused.what, given.origin, fix))
     settings = _settings(values)
     origins = {name: given.origin for name, given in chosen.items()}
-    if len(values) == len(chosen):  # else it could contradict a default that nobody wanted
+    if len(values) == len(chosen):  # otherwise it could contradict a default that replaces a rejected value
         for name, what, fix in contradictions(settings):
             problems.append(Problem(name, what, origins.get(name, DEFAULT), fix))
     if problems:
@@ -107,7 +107,7 @@ def _sort_out(source: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]
             problems.append(_unknown(given))
         elif name in known:
             fix = f"keep one of {known[name].spelling} and {given.spelling}"
-            problems.append(Problem(name, "is given twice, under two names", given.origin, fix))
+            problems.append(Problem(name, "is set twice, under two names", given.origin, fix))
         elif given.value == "":
             fix = f"give a value or remove it; the default is {all_keys()[name].default!s}"
             problems.append(Problem(name, "is empty", given.origin, fix))
@@ -117,13 +117,13 @@ def _sort_out(source: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]
 
 
 def _unknown(given: Given) -> Problem:
-    what = "there is no such setting"
+    what = "this setting does not exist"
     if given.name in sections():
         what, fix = "is a section, not a value", f"write [{given.name}] and its keys below it"
     elif given.name.rpartition(".")[2].lower() in _LOOKS_LIKE_A_KEY:
         what = "secrets are not settings"
         fix = (
-            "remove it, and treat it as seen by others if it was real; the key comes from the systemd "
+            "remove it, and renew the secret if it was a real one; the key comes from the systemd "
             "credential hercle_api_key, from hub.key_file, or from the variable HERCLE_API_KEY"
         )
     elif guess := _guess(given):
@@ -134,12 +134,12 @@ def _unknown(given: Given) -> Problem:
 
 
 def _guess(given: Given) -> str | None:
-    """The setting that was probably meant, spelt as its author would."""
+    """The setting that was probably meant, in the spelling of the source."""
     keys = all_keys()
     if given.spelling.upper().startswith(PREFIX):
         name = nearest(given.spelling[len(PREFIX) :].lower().replace("__", "."), keys)
         return None if name is None else keys[name].variable
-    # A right name in the wrong section is the likelier slip than a similar word in the right one.
+    # A right name in the wrong section is a likelier mistake than a similar name in the right one.
     leaf = given.name.rpartition(".")[2]
     same_name = [name for name in keys if name.rpartition(".")[2] == leaf]
     return nearest(given.name, same_name or keys) or next(iter(same_name), None)

@@ -1,6 +1,6 @@
-"""Where secrets are read from. A source can say where it is, and never what it holds.
+"""Sources of secrets. A source shows its place, never its content.
 
-A source reads anew each time: a secret that was rotated on disk is used at the next connect.
+It is read again each time: a secret that was rotated on disk is used at the next connect.
 """
 
 import os
@@ -31,22 +31,23 @@ class SecretSource:
     where: str
     """`systemd credential …`, `file …`, `environment variable …`; fit for logs."""
     _held: Path | str = field(repr=False)
-    """The file, or the secret itself."""
+    """The file, or the secret as text."""
     _mode: int = _WIDEST_MODE
-    """The file's widest. What systemd made is as wide as systemd decides."""
+    """The most permissive mode that is accepted. The mode of a credential is decided by systemd."""
 
     def read(self) -> str:
         """The secret as it is now, without surrounding white space.
 
         Raises:
-            BadConfiguration: it is gone, empty, too open, or cannot be one line of text.
+            BadConfiguration: it does not exist, is empty, may be read by too many, or is not one line of
+            text.
         """
         text = (self._content(self._held) if isinstance(self._held, Path) else self._held).strip()
         if not text:
-            raise self._bad("is empty", "holds nothing", "put the secret there")
+            raise self._bad("is empty", "contains nothing", "write the secret there")
         if self.what == _KEY and not all("!" <= character <= "~" for character in text):
-            fix = "put the bare key there, on one line, without a word like Bearer before it"
-            raise self._bad("cannot be one", "holds white space, lines or characters outside ASCII", fix)
+            fix = "write only the key there, on one line, without a word like Bearer before it"
+            raise self._bad("is not valid", "contains white space, lines or characters outside ASCII", fix)
         return text
 
     def _content(self, path: Path) -> str:
@@ -59,15 +60,15 @@ class SecretSource:
             raise self._bad("cannot be read", f"{path}: {error.strerror}", fix) from error
         if mode & ~self._mode:
             why = f"has mode {mode:04o}; at most {self._mode:04o} is accepted"
-            fix = f"chmod 0600 {path}, and think of renewing the secret"
-            raise self._bad("is refused, because too many may read it", why, fix)
+            fix = f"chmod 0600 {path}, and consider renewing the secret"
+            raise self._bad("is refused, because too many users may read it", why, fix)
         try:
             if len(content) <= _MAX_BYTES:
                 return content.decode("utf-8-sig")
         except UnicodeDecodeError:
             pass
         why = f"is more than {_MAX_BYTES} bytes, or not UTF-8 text"
-        raise self._bad("cannot be one", why, "check the path; the file holds the bare secret")
+        raise self._bad("is not valid", why, "check the path; the file must contain only the secret")
 
     def _bad(self, what: str, why: str, fix: str) -> BadConfiguration:
         return bad(f"the {self.what} {what}", f"{self.where} {why}", fix)
@@ -77,7 +78,7 @@ def resolve_key(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
     """The hub key's source: systemd credential, else `hub.key_file`, else HERCLE_API_KEY.
 
     Raises:
-        BadConfiguration: there is none, or the one that counts cannot be used.
+        BadConfiguration: there is none, or the first that exists cannot be used.
     """
     source = _in_file(_KEY, KEY_CREDENTIAL, "hub.key_file", settings.hub.key_file, environ)
     if source is None and KEY_VARIABLE in environ:
@@ -87,7 +88,7 @@ def resolve_key(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
             "there is no Hercle API key",
             f"no systemd credential {KEY_CREDENTIAL}, no hub.key_file, no variable {KEY_VARIABLE}",
             f"for a unit write it into /etc/ingestor/ACCOUNT.key, which LoadCredential={KEY_CREDENTIAL} "
-            f"passes on; or use hub.key_file, or {KEY_VARIABLE} for a try by hand",
+            f"passes on; or use hub.key_file, or {KEY_VARIABLE} when you run it by hand",
         )
     source.read()
     return source
@@ -100,7 +101,7 @@ def database_password(settings: Settings, environ: Mapping[str, str] = os.enviro
         None where there is none, as with peer or certificate authentication.
 
     Raises:
-        BadConfiguration: the one that counts cannot be used.
+        BadConfiguration: the first that exists cannot be used.
     """
     database, what = settings.database, "database password"
     source = _in_file(what, PASSWORD_CREDENTIAL, "database.password_file", database.password_file, environ)

@@ -1,7 +1,7 @@
-"""Where values come from: the command line, the environment, one TOML file. Each keeps its origin.
+"""Values from the environment and one TOML file, each with its origin.
 
-No library for settings is used for this: they forget where a value came from, and pass over variables that
-they do not know. An operator needs both.
+No library for settings is used: they do not record where a value came from, and ignore variables that they do
+not know; operators need both.
 """
 
 import os.path
@@ -50,17 +50,17 @@ def from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
 
 
 def find_file(environ: Mapping[str, str], explicit: Path | None) -> Path | None:
-    """The TOML file to read: the one asked for, else the first that exists, else none.
+    """The TOML file to read: the given one, else the first that exists, else none.
 
     Raises:
-        BadConfiguration: the file that was asked for does not exist.
+        BadConfiguration: the given file does not exist.
     """
     if explicit is None and environ.get(CONFIG_VARIABLE):
         explicit = Path(environ[CONFIG_VARIABLE])
     if explicit is not None and not explicit.is_file():
         raise bad(
             f"there is no configuration file {explicit}",
-            "it was asked for by --config or by INGESTOR_CONFIG",
+            "--config or INGESTOR_CONFIG names it",
             "correct the path, or write a file with `ingestor config example`",
         )
     home = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
@@ -88,11 +88,11 @@ def from_file(path: Path) -> Iterator[Given]:
         fix = "make it readable for the user that runs ingestor"
         raise bad(f"the configuration file {path} cannot be read", str(error.strerror), fix) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # The decoder may quote a piece of the file, and the file may hold a password: only the place.
+        # Only the place: the decoder may quote a part of the file, which may be a password.
         place = re.search(r"at line (\d+), column (\d+)", str(error))
         raise bad(
             "the configuration file is not valid TOML",
-            f"the text stops making sense at {path}" + (f":{place[1]}, column {place[2]}" if place else ""),
+            f"the first error is at {path}" + (f":{place[1]}, column {place[2]}" if place else ""),
             "correct that line; `ingestor config example` prints a valid file",
         ) from None
     lines = _lines(text)
@@ -109,7 +109,8 @@ def _leaves(table: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _lines(text: str) -> dict[str, int]:
-    """The line of each assignment; tomllib keeps none. A multi-line string may fool it, and only it."""
+    """The line of each assignment, which tomllib does not tell. Within a multi-line string it may be
+    wrong."""
     lines: dict[str, int] = {}
     table = ""
     for number, line in enumerate(text.splitlines(), start=1):

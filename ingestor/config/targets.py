@@ -1,4 +1,4 @@
-"""Which database the settings mean: a server of the operator's, or a private one that we start."""
+"""The database of the settings: the operator's server, or a private one that the daemon starts."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from ingestor.config.values import bad, mask_url, url_with_password
 
 @dataclass(frozen=True, slots=True)
 class ExternalDatabase:
-    """A server that somebody else runs."""
+    """The operator's server."""
 
     _bare: str = field(repr=False)
     _password: SecretSource | None = None
@@ -45,12 +45,12 @@ class EmbeddedDatabase:
 
 
 def require_database(settings: Settings) -> None:
-    """Raises BadConfiguration where the settings name no database: the data would go nobody knows where."""
+    """Raises BadConfiguration if the settings name no database."""
     database = settings.database
     if database.url is None and database.embedded_directory is None:
         raise bad(
             "database.url is not set",
-            "there is no default: only you know which database is to hold the data",
+            "there is no default, because the data must go to a database of your choice",
             'set it, e.g. url = "postgresql:///ingestor?host=/run/postgresql" below [database]; '
             "to try without a database, run `ingestor demo`",
         )

@@ -1,4 +1,4 @@
-"""The kinds of values that settings are made of, and errors that say how to do better."""
+"""The kinds of values of settings, and the errors for values that are not of their kind."""
 
 import ipaddress
 import re
@@ -28,29 +28,29 @@ class Kind(NamedTuple):
     """What a value must be."""
 
     words: str
-    """For people, with its range."""
+    """Description with the range, for error messages and the example file."""
     read: Callable[[Any], Any]
-    """What somebody gave, as TOML or as text, made a value of this kind. Raises Refused."""
+    """Converts a given value, from TOML or text, into this kind. Raises Refused."""
 
 
 class Refused(Exception):
-    """A value is not of its kind. What it says never holds the value: it may be a secret put astray."""
+    """A value is not of its kind. The message never contains the value, which may be a misplaced secret."""
 
     def __init__(self, what: str, fix: str | None = None) -> None:
-        """`fix`: what to do; None where the kind and the default say it."""
+        """`fix`: what to do; None if kind and default tell enough."""
         super().__init__(what)
         self.what, self.fix = what, fix
 
 
 @dataclass(frozen=True, repr=False)
 class Secret:
-    """A text that nothing prints by accident."""
+    """A text whose repr does not show it."""
 
     text: str
 
 
 def bad(what: str, why: str, fix: str) -> BadConfiguration:
-    """The error for what is no single setting's fault."""
+    """An error that is not about the value of one setting."""
     return BadConfiguration(f"{what}\nwhy: {why}\nfix: {fix}")
 
 
@@ -61,7 +61,7 @@ def one_of(names: type[Enum]) -> Kind:
         try:
             return names(given)
         except ValueError:
-            raise Refused("there is no such choice") from None
+            raise Refused("the value is not one of the choices") from None
 
     return Kind("one of " + ", ".join(str(member.value) for member in names), read)
 
@@ -73,15 +73,15 @@ def _number(kind: type[int] | type[float], low: str, most: int) -> Kind:
 
     def read(given: Any) -> int | float:
         if isinstance(given, bool):  # would pass as the number 1
-            raise Refused("this is a switch (true or false), and no setting here is one", "give a value")
+            raise Refused("the value is true or false, which no setting can be", "give a number")
         try:
             value = kind(given)
         except (TypeError, ValueError, OverflowError):
-            raise Refused(f"this is not a {words.partition(' ' + low)[0]}") from None
+            raise Refused(f"the value is not a {words.partition(' ' + low)[0]}") from None
         if not (isinstance(given, str) or value == given):
-            raise Refused("this is not a whole number")
+            raise Refused("the value is not a whole number")
         if not least <= value <= most or (value == least and low.startswith("above")):
-            raise Refused("this is outside the range")
+            raise Refused("the value is outside the range")
         return value
 
     return Kind(words, read)
@@ -90,7 +90,7 @@ def _number(kind: type[int] | type[float], low: str, most: int) -> Kind:
 def _text(words: str, read: Callable[[str], Any]) -> Kind:
     def read_text(given: object) -> Any:
         if not isinstance(given, str | Path):
-            raise Refused("this is not text")
+            raise Refused("the value is not text")
         return read(str(given))
 
     return Kind(words, read_text)
@@ -98,14 +98,16 @@ def _text(words: str, read: Callable[[str], Any]) -> Kind:
 
 def _account(text: str) -> str:
     if not re.fullmatch(_ACCOUNT, text):
-        raise Refused("this cannot be the name of an account")
+        raise Refused("the value cannot be the name of an account")
     return text
 
 
 def _absolute(text: str) -> Path:
     path = Path(text).expanduser() if text.startswith("~") else Path(text)
     if not path.is_absolute():
-        raise Refused("the path is relative, and a service has no working directory", "give the whole path")
+        raise Refused(
+            "the path is relative, and a service has no working directory", "give the absolute path"
+        )
     return path
 
 
@@ -123,16 +125,18 @@ def _hub_url(url: str) -> str:
     except ValueError:
         parts, host = urlsplit(""), None
     if parts.scheme not in {"https", "wss", "http", "ws"} or not host:
-        raise Refused("this is not an https or wss URL", "give the hub's address, e.g. https://host/path/v1")
+        raise Refused(
+            "the value is not an https or wss URL", "give the hub's address, e.g. https://host/path/v1"
+        )
     if parts.scheme in {"http", "ws"} and not _is_loopback(host):
         raise Refused(
             f"{parts.scheme} would send the key unencrypted to {host}",
-            "use https or wss; plain text is only for 127.0.0.1, ::1 and localhost",
+            "use https or wss; unencrypted addresses are allowed for 127.0.0.1, ::1 and localhost only",
         )
     if parts.query or parts.fragment or parts.username or parts.password or _UNPRINTABLE.search(url):
         raise Refused(
-            "the address holds a user, a query, a fragment or white space",
-            "give scheme, host and path only; the key has a place of its own (hub.key_file)",
+            "the address contains a user, a query, a fragment or white space",
+            "give scheme, host and path only; the key belongs in hub.key_file",
         )
     return url.rstrip("/")
 
@@ -141,40 +145,41 @@ def _database_url(text: str) -> Secret:
     """The URL as libpq reads it, one host or several."""
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in _DATABASE_SCHEMES:
-        raise Refused("this is not a PostgreSQL URL", f"write it like {_DATABASE_EXAMPLE}")
+        raise Refused("the value is not a PostgreSQL URL", f"write it like {_DATABASE_EXAMPLE}")
     authority, path, options = _parts(rest)
     login, _, servers = authority.rpartition("@")
-    # A raw / ? # @ in a password would move the end of the host, and part of the password into plain sight.
+    # An unencoded / ? # @ in a password would make a part of the password look like host or path, which is
+    # shown.
     if "@" in path + options or "@" in login or "#" in rest or not _HOSTS.fullmatch(servers):
         raise Refused(
-            "user, password, host or port of the URL cannot be told apart",
+            "user, password, host and port of the URL are ambiguous",
             f"write it like {_DATABASE_EXAMPLE}, with special characters of the password %-encoded",
         )
     if re.search(r"[?&]password=", options, re.IGNORECASE):
         raise Refused(
-            "the password stands among the URL's options",
+            "the password is in the options of the URL",
             "write it as user:password@host, or better use database.password_file",
         )
     if _UNPRINTABLE.search(rest):
-        raise Refused("the URL holds white space or control characters", "remove or %-encode them")
+        raise Refused("the URL contains white space or control characters", "remove or %-encode them")
     return Secret(f"postgresql://{rest}")
 
 
 def _parts(rest: str) -> tuple[str, str, str]:
-    """What stands behind `://`: authority, path with its slash, options with their question mark."""
+    """Parts of the text after `://`: authority, path with its slash, options with their question mark."""
     before, mark, options = rest.partition("?")
     authority, slash, path = before.partition("/")
     return authority, slash + path, mark + options
 
 
 def mask_url(url: str) -> str:
-    """The same URL for people: every password in it replaced."""
+    """The URL with every password in it masked."""
     url = _PASSWORD_IN_AUTHORITY.sub(rf"\1:{MASK}@", url)
     return _PASSWORD_IN_QUERY.sub(rf"\1={MASK}", url)
 
 
 def url_with_password(url: str, password: str) -> str:
-    """`url` with this password, already %-encoded, in place of whatever it held."""
+    """`url` with this password, already %-encoded, instead of the one in it, if any."""
     scheme, _, rest = url.partition("://")
     authority, path, options = _parts(rest)
     login, _, host = authority.rpartition("@")
@@ -184,7 +189,7 @@ def url_with_password(url: str, password: str) -> str:
 def _loopback_address(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not (_is_loopback(host.strip("[]")) and re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65_535):
-        raise Refused("this is not a loopback address with a port", "write it like 127.0.0.1:9464")
+        raise Refused("the value is not a loopback address with a port", "write it like 127.0.0.1:9464")
     return text
 
 

@@ -1,10 +1,10 @@
-"""What two snapshots must share to be the same: the part that their sequence governs.
+"""The content by which snapshots are compared: two with equal content are the same.
 
-It is compared by a digest. Most versions are followed by a higher sequence before they are compared, so the
-digest is computed at its first use.
+It is compared by a digest, which is computed at its first use: most versions are replaced by a higher
+sequence without a comparison.
 
-The vendor does not say whether `sequence` moves when only exposure figures (marked to market) move, so those
-are left out. Amounts count by their value: `0.5`, `0.50` and `5E-1` are one amount, `-0` is `0`.
+The vendor does not say whether `sequence` rises when only exposure figures (marked to market) change, so
+those are not compared. Amounts are compared by value: `0.5`, `0.50` and `5E-1` are one amount, `-0` is `0`.
 
 The encoding is unambiguous: items end in NUL, which no name contains (`decode` rejects it) and no number has.
 """
@@ -19,7 +19,7 @@ from ingestor.domain.events import BalanceSnapshot, PairList
 
 
 class Content:
-    """Of a payload, or of a digest that was made of one earlier. Compared by digest."""
+    """The content of a payload, or a digest that was computed earlier. Compared by digest."""
 
     __slots__ = ("_digest", "_payload")
 
@@ -29,7 +29,7 @@ class Content:
 
     @classmethod
     def stored(cls, digest: bytes) -> "Content":
-        """Of a digest from the database."""
+        """From a digest in the database."""
         return cls(None, digest)
 
     @property
@@ -76,7 +76,8 @@ def balance_content(snapshot: BalanceSnapshot) -> bytes:
 
 
 def pairs_content(listed: PairList) -> bytes:
-    """32 bytes over all fields of all pairs; the order does not matter. An absent limit is no number."""
+    """32 bytes over all fields of all pairs; the order does not matter. An absent limit is encoded as
+    empty."""
     pairs = [
         "\0".join((pair.name, pair.asset, pair.currency, *map(_optional, sizes), ""))
         for pair in listed.pairs

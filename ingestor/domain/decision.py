@@ -11,7 +11,7 @@ from ingestor.domain.streams import EventKey, PendingConfirmation, Resolution, S
 
 
 class Outcome(StrEnum):
-    """What became of an event: exactly one per event (I1)."""
+    """The result of applying an event: exactly one per event (I1)."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -24,21 +24,21 @@ class Outcome(StrEnum):
 
 
 class Origin(StrEnum):
-    """How a snapshot came."""
+    """Why the hub sent a snapshot."""
 
     PUSHED = "pushed"
     """The hub sent it by itself."""
     ANSWERED = "answered"
-    """We had requested it."""
+    """It answers one of our requests."""
 
 
 class Step(StrEnum):
-    """What an operator knows of the counter (`sequence.step` in the configuration)."""
+    """How the counter rises (`sequence.step` in the configuration)."""
 
     RISING = "rising"
-    """Each new snapshot has a higher number, by any step: skipped numbers are recorded and no loss."""
+    """By any step: skipped numbers are recorded, and are no loss."""
     CONTIGUOUS = "contiguous"
-    """The hub pushes every number: a skipped one was missed."""
+    """By one: the hub pushes every number, so a skipped one was missed."""
 
 
 class EpochCause(StrEnum):
@@ -49,29 +49,29 @@ class EpochCause(StrEnum):
 
 
 class Policy(Struct, frozen=True, gc=False):
-    """What an operator may set (`[sequence]` in the configuration)."""
+    """The settings `[sequence]`."""
 
     step: Step = Step.RISING
     reset_confirmations: int = 2
     """Answers needed before a lower sequence is accepted, the first one included."""
     epochs_per_hour: int = 3
-    """More resets than this within an hour are not followed: the stream keeps its state until one of them is
-    an hour old."""
+    """More resets than this within an hour are not applied: the state stays unchanged until one of them is an
+    hour old."""
 
 
 class Incoming(Struct, frozen=True, gc=False):
-    """A snapshot as the sequencer sees it."""
+    """A snapshot as input of the sequencer."""
 
     key: EventKey
     received_at: datetime
     arrival: int
-    """Arrival number of the record that carries it."""
+    """Arrival number of its record."""
     sequence: int
     """Ignored by `decide_by_arrival`."""
     content: Content
     deleted: bool
     shrinks: bool
-    """Most of what the current version holds is missing from this one (rule 12)."""
+    """Most assets or pairs of the current version are missing from this one (rule 12)."""
     requested: int | None
     """Arrival number of the request that this snapshot answers; None for a push."""
 
@@ -81,14 +81,14 @@ class Incoming(Struct, frozen=True, gc=False):
 
 
 class EpochOpened(Struct, frozen=True, gc=False):
-    """A counter was seen to begin, or to begin again."""
+    """A counter has begun, or begun again."""
 
     cause: EpochCause
     epoch: int
     first_sequence: int
     previous_sequence: int | None
     evidence: tuple[EventKey, ...]
-    """The answers that showed it, oldest first; for a first epoch its first event."""
+    """The answers that prove it, oldest first; for a first epoch its first event."""
     passed_over: int
     """Snapshots of the new counter that were stored and not applied before it was confirmed."""
     passed_over_from: datetime | None
@@ -108,7 +108,7 @@ class ConfirmationResolved(Struct, frozen=True, gc=False):
 
 
 Fact = EpochOpened | ConfirmationRaised | ConfirmationResolved
-"""Something that is stored with the decision."""
+"""What is stored in addition to the outcome."""
 
 Facts = tuple[Fact, ...]
 
@@ -122,8 +122,8 @@ class Decision(Struct, frozen=True, gc=False):
     passed_over: int = 0
     """Sequence numbers between the version before and this one."""
     missed: bool = False
-    """The skipped numbers were missed: the hub pushes every number, and did not push these to us."""
+    """The skipped numbers were missed, because the hub pushes every number."""
     overtaken: bool = False
-    """An answer that newer pushes have overtaken: our state is at least as new as a fresh answer (rule 6)."""
+    """An answer that was requested before a newer push arrived: our state is at least as new (rule 6)."""
     degraded: bool = False
-    """A reset is confirmed and not followed, because there were too many within an hour (rule 9)."""
+    """A reset is confirmed and not applied, because there were too many within an hour (rule 9)."""

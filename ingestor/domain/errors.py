@@ -1,4 +1,4 @@
-"""The exceptions of this software. Their class says what to do."""
+"""The exceptions of this software. The class of each determines the reaction."""
 
 
 class IngestorError(Exception):
@@ -10,31 +10,32 @@ class LinkDown(IngestorError):
 
 
 class Transient(IngestorError):
-    """A system outside is in trouble. Wait and try the same again."""
+    """The hub or the database does not work at the moment. Wait and try again."""
 
 
 class OutcomeUnknown(Transient):
-    """The connection was lost during COMMIT. Look whether the batch is stored before writing it again."""
+    """The connection was lost during COMMIT. Check whether the batch is stored before writing it again."""
 
 
 class TooSlow(Transient):
-    """A batch did not get through within the statement's deadline: half of it may."""
+    """A batch was not written within the statement's deadline; a half of it may be."""
 
 
 class DeadlineCut(OutcomeUnknown, TooSlow):
-    """We cut the connection at the transaction's deadline: a batch that is not stored was too slow."""
+    """We closed the connection at the transaction's deadline: if the batch is not stored, it was too slow."""
 
 
 class RowRejected(IngestorError):
-    """The database rejects a value. Only the row that holds it is to blame."""
+    """The database rejects a value, which is a fault of its row only."""
 
 
 class WatermarkConflict(IngestorError):
-    """A session or stream is not where the batch assumes it: load the state and apply again."""
+    """The stored position of a session or stream is not what the batch assumes: load the state, apply
+    again."""
 
 
 class Fatal(IngestorError):
-    """Waiting cannot help: stop, say why, and exit with `exit_code`."""
+    """Waiting cannot help: stop with a message and `exit_code`."""
 
     exit_code = 70
 

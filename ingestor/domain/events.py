@@ -1,9 +1,9 @@
-"""Business facts decoded from hub records; immutable, exact, and without any I/O.
+"""The events decoded from hub records: immutable and exact.
 
 Field sets follow the vendor's pages for `GetBalances` and `GetPairs`. Amounts are `Decimal` with the digits
 of the wire; names are kept as received.
 
-They are msgspec structs, frozen and compared by value: an event has many assets, and these are made quickly.
+They are msgspec structs, which are fast to create: an event has many assets.
 """
 
 from decimal import Decimal
@@ -60,7 +60,7 @@ class HubError(Struct, frozen=True, gc=False):
 
 
 class Unhandled(Struct, frozen=True, gc=False):
-    """A subject or hub target that we do not store as state. Its bytes are stored all the same."""
+    """A subject or hub target that is not stored as state. Its bytes are stored."""
 
 
 class Reason(StrEnum):
@@ -74,7 +74,7 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     DUPLICATE_KEY = "duplicate_key"
     DUPLICATE_NAME = "duplicate_name"
-    """The same asset or pair appears twice in one payload, and nothing says which one counts."""
+    """The same asset or pair appears twice in one payload, so its amounts are ambiguous."""
     BAD_SEQUENCE = "bad_sequence"
     BAD_NUMBER = "bad_number"
     """NaN, an infinity, or more digits or exponent than the limits allow."""
@@ -88,11 +88,11 @@ class Reason(StrEnum):
 
 
 class Undecodable(Struct, frozen=True, gc=False):
-    """An event that cannot be applied. Its bytes are kept; nothing of it becomes state."""
+    """An event that cannot be applied. Its bytes are stored; it does not change the state."""
 
     reason: Reason
     detail: str
-    """For people: where and what, at most 300 characters, control characters escaped."""
+    """Place and description of the fault: at most 300 characters, control characters escaped."""
 
 
 Body = BalanceSnapshot | PairList | HubError | Unhandled | Undecodable
@@ -102,9 +102,9 @@ class Event(Struct, frozen=True, gc=False):
     """One element of a record's `arguments`; a record has at least one, even if it is unreadable."""
 
     position: int
-    """0-based index in `arguments`; 0 for a record that could not be read so far."""
+    """0-based index in `arguments`; 0 for a record whose arguments could not be read."""
     subject: str | None
-    """As received; None where there is none or it is unusable as text."""
+    """As received; None if there is none or it cannot be stored as text."""
     client_id: str | None
     """The envelope's `clientId`: the correlation id of the command it answers, if any."""
     body: Body

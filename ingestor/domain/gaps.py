@@ -1,8 +1,7 @@
-"""Gaps: the intervals in which we may have missed something, and when the state was known again.
+"""Gaps: the intervals in which something may have been missed, and when the state was known again.
 
-A gap opens when there is a reason to believe that something was missed. It ends when a fresh snapshot has
-confirmed the state of each kind of stream that it touches, whenever that comes; until then it is open. A
-snapshot confirms the state and not the history, so the row stays. No interval ends before it begins.
+A gap is open until a fresh snapshot has confirmed the state of each kind of stream that it affects. A
+snapshot confirms the state and not the history, so the row is kept. No interval ends before it begins.
 """
 
 from datetime import datetime
@@ -16,7 +15,7 @@ from ingestor.domain.streams import EventKey, Kind, StreamKey
 
 
 class GapKind(StrEnum):
-    """Why we may have missed something."""
+    """Why something may have been missed."""
 
     DISCONNECTED = "disconnected"
     """There was no link: between two sessions, or before the first one."""
@@ -31,7 +30,8 @@ class GapKind(StrEnum):
     UNDECODABLE = "undecodable"
     """An event arrived that could not be read, and it may have been a newer state."""
     UNANSWERED = "unanswered"
-    """We requested a snapshot on a live link and got none, and nothing of its kind has come since."""
+    """A snapshot was requested while the link was up and not received, and none of its kind has come
+    since."""
 
 
 class Confirmed(Struct, frozen=True, gc=False):
@@ -47,27 +47,27 @@ class Gap(Struct, frozen=True, gc=False):
     kind: GapKind
     session: UUID
     ordinal: int
-    """Where in the session it begins: the first record that we may not have, or the one that revealed it."""
+    """The first record of the session that may be missing, or the one by which the gap was detected."""
     position: int
     opened_at: datetime
     missed_from: datetime
     missed_until: datetime | None
-    """From here on the hub was heard again; None while it is not."""
+    """When records were received again; None until then."""
     cause: str
-    """What broke: a link cause, a limit, a quarantine reason, or how a request ended."""
+    """A link cause, a limit, a quarantine reason, or how a request ended."""
     touches: frozenset[Kind]
-    """Kinds of stream whose state is uncertain since."""
+    """Kinds of stream whose state is unknown since then."""
     arrival: int
-    """Only an answer to a request sent after this arrival confirms."""
+    """Only an answer to a request that was sent after this arrival number confirms the state."""
     connection_errors: tuple[str, ...] = ()
-    """Why attempts to come back failed: the distinct causes."""
+    """The distinct causes of failed attempts to connect again."""
     user_id: str | None = None
-    """Where it touches one user's stream only: then no other user's snapshot confirms."""
+    """Set if only this user's stream is affected: then other users' snapshots do not confirm."""
     first_missing: int | None = None
     """Sequence numbers (`sequence_skip`) or ordinals (`dropped`, `commits_lost`), inclusive."""
     last_missing: int | None = None
     occurrences: int = 1
-    """How often the same cause has come up while the gap was open."""
+    """How often the same cause has occurred while the gap was open."""
     last_occurred_at: datetime | None = None
     balances: Confirmed | None = None
     pairs: Confirmed | None = None
@@ -81,14 +81,14 @@ class Gap(Struct, frozen=True, gc=False):
 
 
 def confirmed(gap: Gap, stream: StreamKey, requested: int | None, by: EventKey, at: datetime) -> Gap:
-    """The gap after a snapshot was found to agree with, or to become, our state of this stream.
+    """The gap after a snapshot agreed with, or became, our state of this stream.
 
     Args:
         requested: arrival number of the request that the snapshot answers; None for a push.
     """
     if not gap.awaits(stream.kind) or gap.user_id not in {None, stream.user_id}:
         return gap
-    if gap.kind is GapKind.UNANSWERED:  # any snapshot of this kind will do
+    if gap.kind is GapKind.UNANSWERED:  # any snapshot of this kind confirms
         gap = replace(gap, missed_until=max(at, gap.missed_from))
     elif gap.missed_until is None or requested is None or requested <= gap.arrival:
         return gap
@@ -98,14 +98,14 @@ def confirmed(gap: Gap, stream: StreamKey, requested: int | None, by: EventKey, 
 
 
 def heard_again(gap: Gap, at: datetime, connection_errors: tuple[str, ...]) -> Gap:
-    """The gap after the link came up: records are received again, the confirmation is still to come."""
+    """The gap after the link came up: records are received again, the state is not confirmed yet."""
     if gap.missed_until is not None or gap.kind is GapKind.UNANSWERED:
         return gap
     return replace(gap, missed_until=max(at, gap.missed_from), connection_errors=connection_errors)
 
 
 def repeated(gap: Gap, at: datetime, arrival: int) -> Gap:
-    """The gap after its cause has come up once more: what was requested before that confirms nothing."""
+    """The gap after its cause has occurred again: answers to requests before that do not confirm."""
     return replace(
         gap,
         occurrences=gap.occurrences + 1,

@@ -1,12 +1,12 @@
-"""Limits of what is decoded. Anything larger is stored as bytes and rejected, never shortened."""
+"""Limits for decoding. What exceeds them is stored as bytes and rejected, never shortened."""
 
 from dataclasses import dataclass
 
 MAX_SEQUENCE = 2**63 - 1
-"""What a `bigint` holds. The vendor states no width."""
+"""The maximum of a `bigint`. The vendor states no width."""
 
 MAX_REVISION = 2**31 - 1
-"""What an `integer` holds. The driver would silently send a larger number as another one."""
+"""The maximum of an `integer`. The driver would silently send a larger number as another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Limits:
     user_id_bytes: int = 128
     subject_chars: int = 200
     client_id_chars: int = 64
-    """We send 36; a foreign one may be longer."""
+    """Ours have 36; those of other clients may be longer."""
     digits: int = 40
-    """Significant digits of an amount, trailing zeros included: they are kept too."""
+    """Significant digits of an amount, trailing zeros included, which are stored too."""
     exponent: int = 40
     """An amount's first digit stands for at most 10^exponent and at least 10^-exponent."""
 

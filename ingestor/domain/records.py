@@ -1,8 +1,8 @@
-"""What goes from the link to the writer, in the order in which it happened.
+"""The items that go from the link to the writer, in the order in which they happened.
 
-The writer sees one sequence of items: a session opens, records arrive, requests are sent and end, records are
-dropped, the session closes. Everything that ends in a table enters this way, so there is one place where
-order is decided: the position of an item is its arrival number.
+The writer receives one sequence of items: a session opens, records arrive, requests are sent and end, records
+are dropped, the session closes. All data for the tables comes this way, so the inbox alone decides the order:
+the position of an item is its arrival number.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from ingestor.domain.requests import RequestEnded, RequestSent
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One hub record as it left the socket. (session, ordinal) is its identity, given before decoding."""
+    """One hub record as received. (session, ordinal) is its identity, assigned before decoding."""
 
     session: UUID
     ordinal: int
@@ -24,11 +24,11 @@ class Record(Struct, frozen=True, gc=False):
     received_at: datetime
     """UTC, read when the frame was complete; all records of one frame share it."""
     raw: bytes
-    """The record's bytes without its terminator 0x1E; only the head of them if `sha256` is set."""
+    """The record's bytes without its terminator 0x1E; only their beginning if `sha256` is set."""
     size: int
     """Bytes on the wire."""
     sha256: bytes | None = None
-    """Of all the bytes, where `raw` holds only their head (the record was above the size limit)."""
+    """Of all the bytes, if `raw` has only their beginning (the record was above the size limit)."""
 
 
 class Decoded(Struct, frozen=True, gc=False):
@@ -49,9 +49,9 @@ class SessionOpened(Struct, frozen=True, gc=False):
     attempts: int
     """Connection attempts since the last session closed (or since the start), this one included."""
     connection_errors: tuple[str, ...] = ()
-    """The distinct causes why earlier attempts failed, in order of first appearance."""
+    """The distinct causes of failed attempts, in order of first occurrence."""
     clock_offset_seconds: float | None = None
-    """The host's wall clock less the database's clock; None where it is not known."""
+    """The host's wall clock minus the database's clock; None if it is not known."""
 
 
 class SessionEnd(StrEnum):
@@ -68,9 +68,9 @@ class SessionClosed(Struct, frozen=True, gc=False):
     session: UUID
     closed_at: datetime
     last_heard_at: datetime
-    """Receipt of the last whole hub message, pings included: the start of what we may have missed."""
+    """Receipt of the last whole hub message, pings included: from then on something may be missing."""
     received: int
-    """Records received in the session: the last ordinal given."""
+    """Records received in the session, which is its last ordinal."""
     end: SessionEnd
     cause: str
     """A name from `LinkCause`, e.g. `silent`, `reset`, `closed_by_hub`."""
@@ -78,14 +78,14 @@ class SessionClosed(Struct, frozen=True, gc=False):
 
 
 class AnswerReceived(Struct, frozen=True, gc=False):
-    """The record that answers this request has entered the inbox before this item, unless it was dropped."""
+    """The record that answers this request is before this item in the inbox, unless it was dropped."""
 
     request_id: str
     received_at: datetime
 
 
 class CommitsLost(Struct, frozen=True, gc=False):
-    """Records that were committed and that the database does not have any more (failover, restore, crash)."""
+    """Records that were committed and that the database has lost (failover, restore, crash)."""
 
     session: UUID
     first_ordinal: int
@@ -110,7 +110,7 @@ class Dropped(Struct, frozen=True, gc=False):
 
 
 Fact = SessionOpened | Dropped | CommitsLost | RequestSent | AnswerReceived | RequestEnded | SessionClosed
-"""What happened to us rather than to the account."""
+"""Items about the connection, not the account."""
 
 Item = Record | Fact
 """Everything that the writer takes from the inbox."""

@@ -1,8 +1,8 @@
-"""Keeps known secrets out of any text; `scrub` masks what only looks like one.
+"""Masks known secrets in any text; `scrub` masks what only looks like one.
 
-A secret leaks in disguises: %-encoded in an address, base64 in a header, escaped in a repr, cut in two by a
-limit. So what is looked for is every piece of eight characters of every disguise; a text is scanned by
-looking up its own pieces in that set, which costs the same however many secrets there are.
+A secret may appear encoded: %-encoded in an address, base64 in a header, escaped in a repr, cut in two by a
+limit. So every piece of eight characters of every encoding is masked. A text is scanned by looking up its own
+pieces in the set of these, which takes the same time for any number of secrets.
 """
 
 import base64
@@ -13,14 +13,14 @@ from urllib.parse import quote, quote_plus
 from ingestor.domain.scrub import MASK
 
 PIECE = 8
-"""Shortest run of a secret's characters that is masked; of a shorter secret, the whole of it is."""
+"""Shortest part of a secret that is masked; a shorter secret is masked as a whole."""
 
 
 class Redactor:
     """The set of pieces to mask. Registering is rare, scanning is frequent and from several threads.
 
     Args:
-        shortest: secrets of fewer characters are not masked: they would mask half of every text.
+        shortest: shorter secrets are not masked, because that would mask much of every text.
     """
 
     def __init__(self, shortest: int = 4) -> None:
@@ -49,7 +49,7 @@ class Redactor:
 
 
 def _masked(text: str, hits: list[int]) -> Iterator[str]:
-    """Overlapping and touching hits are one mask, so that its count says nothing about the length."""
+    """Overlapping and adjacent hits are one mask, so that the number of masks does not tell the length."""
     done = 0
     for at in hits:
         if at > done or done == 0:

@@ -1,7 +1,7 @@
-"""What we may request of the hub, why we request it, and how a request can end.
+"""The requests to the hub, their causes, and their outcomes.
 
-The key that opens this hub can also trade and withdraw, so the set of commands is closed:
-whatever is not a member of `Command` cannot be sent (invariant I17).
+The hub's key can also trade and withdraw, so the set of commands is closed: only members of `Command` can be
+sent (invariant I17).
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from ingestor.domain.streams import Kind
 
 
 class Command(StrEnum):
-    """The only hub methods this software can name. Both are reads."""
+    """The only hub methods that this software can call. Both only read."""
 
     GET_BALANCES = "GetBalances"
     GET_PAIRS = "GetPairs"
@@ -39,9 +39,9 @@ class RequestCause(StrEnum):
     LINK_UP = "link_up"
     SCHEDULE = "schedule"
     OVERDUE = "overdue"
-    """The monotonic guard found no answer although the schedule should have requested one."""
+    """The last answer is too old, although the schedule should have requested one."""
     SILENCE = "silence"
-    """Nothing has come from the hub for half the receive deadline: an answer shows that the link lives."""
+    """Nothing was received for half the receive deadline: an answer proves that the link works."""
     GAP = "gap"
     CONFIRMATION = "confirmation"
     """A lower sequence, a conflict or an emptied list: only a fresh answer can decide."""
@@ -49,7 +49,7 @@ class RequestCause(StrEnum):
     """An event that could not be read may have been a newer state."""
     RETRY = "retry"
     OPERATOR = "operator"
-    """`ingestor snapshot` asked for it."""
+    """By `ingestor snapshot`."""
 
 
 class RequestOutcome(StrEnum):
@@ -59,15 +59,15 @@ class RequestOutcome(StrEnum):
     REFUSED = "refused"
     """The hub refused it: a Completion with an error, `preChecksError` or a `*.error` subject."""
     UNREADABLE = "unreadable"
-    """The answer came and could not be decoded, or was none to this command."""
+    """The answer could not be decoded, or was not one to this command."""
     DROPPED = "dropped"
-    """The answer came and was dropped at a limit of ours before it could be written."""
+    """The answer was dropped at one of our limits before it could be written."""
     TIMED_OUT = "timed_out"
-    """Nothing came within the deadline, on a link that was up."""
+    """No answer within the deadline, on a link that was up."""
     UNSENT = "unsent"
-    """The link went away before the invocation could be written to the socket."""
+    """The link was lost before the request could be written to the socket."""
     LINK_LOST = "link_lost"
-    """Sent, then the link went away before an answer: outcome unknown at the hub."""
+    """Sent, then the link was lost before an answer."""
 
 
 class ArgumentForm(StrEnum):
@@ -92,7 +92,7 @@ class RequestSent(Struct, frozen=True, gc=False):
 
 
 class RequestEnded(Struct, frozen=True, gc=False):
-    """The end of a request that was not ended by an event before."""
+    """The end of a request that no event has ended before."""
 
     request_id: str
     command: Command

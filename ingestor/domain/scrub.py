@@ -1,8 +1,9 @@
-"""Foreign text made fit for logs, tables and terminals: no credentials, no control characters, no length.
+"""Makes foreign text safe for logs, tables and terminals: no credentials, no control characters, limited
+length.
 
-The hub's error texts may echo the key they complain about (the vendor's own error sample shows the head of
-one), so they are scrubbed before they are stored or logged. If unsure, a text is hidden: a key that can trade
-matters more than a readable text.
+The hub's error texts may contain the key (the vendor's error sample shows the beginning of one), so they are
+scrubbed before they are stored or logged. In doubt, text is masked: a key that can trade matters more than a
+readable text.
 """
 
 import re
@@ -26,7 +27,7 @@ _RUN = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}", re.ASCII)
 
 
 def _hide_run(match: re.Match[str]) -> str:
-    """Hide what is long and looks random; keep correlation ids, words_joined_like_this, and numbers."""
+    """Mask what is long and looks random; leave correlation ids, words_joined_like_this, and numbers."""
     run = match.group()
     if _UUID.fullmatch(run):
         return run

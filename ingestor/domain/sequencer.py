@@ -1,22 +1,22 @@
 """Which snapshot becomes state: a pure function over (stream state, incoming snapshot).
 
-The hub numbers an account's balance snapshots but promises nothing about the numbers: not their scope, step
-or start, and not that they never start again. It stores nothing for us, and cannot repeat what it has sent.
-The rules follow those of FIX and of exchange feeds, which have the same problem:
+The hub numbers an account's balance snapshots, but does not specify scope, step, start or restart of the
+numbers, and cannot repeat what it has sent. The rules follow those of FIX and of exchange feeds, which have
+the same problem:
 
 * **Higher applies.** Every snapshot is the full state, so a skipped number never harms the state. The version
-  records how many were skipped. Only if an operator knows that the hub pushes every number (`sequence.step =
-  "contiguous"`) is a pushed skip a loss.
-* **Equal is a duplicate if the content is equal**; it confirms that nothing had changed until its receipt.
-  With different content it is a conflict: both are stored, the later receipt counts, and confirmation is
-  requested.
-* **Lower never applies by itself.** It is late, or the counter has started again. An answer that was
-  requested before our state was set shows nothing, because a push has overtaken it. Only answers requested
-  afterwards are evidence; two lower ones open a new epoch, which records both. Many epochs in a short time
-  mean two back ends behind one name: then the state is kept for an hour.
-* **Emptied lists wait.** A snapshot that loses most of what was there needs a second answer that agrees.
+  records how many were skipped. Only if an operator knows that the hub pushes every number
+  (`sequence.step = "contiguous"`) is a pushed skip a loss.
+* **Equal is a duplicate if the content is equal**; it confirms that the state was unchanged until its
+  receipt. With different content it is a conflict: both are stored, the later one becomes state, and
+  confirmation is requested.
+* **Lower never applies by itself.** It is late, or the counter has begun again. An answer that was
+  requested before our state was set is no evidence, because a newer push has arrived before it. Only answers
+  requested afterwards are; two lower ones open a new epoch, which records both. Many epochs in a short time
+  mean two servers behind one name: then the state stays unchanged for an hour.
+* **Emptied lists wait.** A snapshot that loses most assets or pairs needs a second answer that agrees.
 
-Streams without numbers (pairs) are ordered by arrival and deduplicated by content, under the last rule too.
+Streams without numbers (pairs) are ordered by arrival and deduplicated by content, subject to the last rule.
 
 Nothing here reads a clock or does I/O. The rule numbers are those of `ingestor/domain/RULES.md`.
 """
@@ -91,7 +91,8 @@ def decide_by_arrival(state: StreamState, incoming: Incoming) -> Decision:
     if incoming.content == watermark.content:
         return _same(state, incoming, watermark, ())
     if incoming.requested is not None and not incoming.is_fresh(watermark.arrival):
-        # Rule 6: requested before the newest list came, so it may be older; only another answer can decide.
+        # Rule 6: requested before the newest list arrived, so it may be older; only another answer can
+        # decide.
         return Decision(Outcome.STALE, state, request=RequestCause.CONFIRMATION)
     number = replace(watermark.number, sequence=watermark.number.sequence + 1)
     return _unless_emptied(state, incoming, number, ())
@@ -103,7 +104,7 @@ def _begin(state: StreamState, incoming: Incoming, sequence: int) -> Decision:
 
 
 def _reset_unlikely(state: StreamState, incoming: Incoming, current: int) -> tuple[StreamState, Facts]:
-    """Rule 8: a sequence that is not lower ends a suspected reset, if it is newer than that."""
+    """Rule 8: a sequence that is not lower ends a suspected reset, if its snapshot is newer."""
     lower = state.lower
     assert lower is not None  # noqa: S101 - the caller has just looked
     pending = state.pending_for(ConfirmationReason.RESET)
@@ -111,14 +112,14 @@ def _reset_unlikely(state: StreamState, incoming: Incoming, current: int) -> tup
     fresh = incoming.is_fresh(lower.arrival if pending is None else pending.arrival)
     if not (higher or fresh):
         return state, ()
-    # A new counter that was seen rising may have passed ours: then the reset may have happened.
+    # If the new counter was rising, it may have passed ours: then the reset may have happened.
     refuted = fresh and not (higher and lower.rising)
     resolution = Resolution.REFUTED if refuted else Resolution.SUPERSEDED
     return _resolve(replace(state, lower=None), ConfirmationReason.RESET, resolution)
 
 
 def _same(state: StreamState, incoming: Incoming, watermark: Watermark, facts: Facts) -> Decision:
-    """Rule 4: nothing has changed until now, and a fresh answer that says so ends what is pending."""
+    """Rule 4: the state is unchanged until now, and a fresh answer ends pending confirmations."""
     if state.pending:
         for reason, resolution in (
             (ConfirmationReason.CONFLICT, Resolution.CONFIRMED),
@@ -171,7 +172,7 @@ def _reset(
     facts: Facts,
     recent: tuple[datetime, ...],
 ) -> Decision:
-    """Rule 8: a new epoch, with the evidence and with what was passed over until it was confirmed."""
+    """Rule 8: a new epoch, with its evidence and the number of lower snapshots not applied before."""
     lower = state.lower
     assert lower is not None  # noqa: S101 - this snapshot is one of them
     passed_over = lower.count - 1
@@ -201,7 +202,7 @@ def _one_more(lower: LowerSnapshots | None, incoming: Incoming) -> LowerSnapshot
 
 
 def _conflict(state: StreamState, incoming: Incoming, number: VersionNumber, facts: Facts) -> Decision:
-    """Rule 5: the later receipt counts, and a fresh answer is requested unless this is one."""
+    """Rule 5: the later receipt becomes state, and a fresh answer is requested unless this is one."""
     if number.revision == MAX_REVISION:
         return Decision(Outcome.STALE, state, facts)
     number = replace(number, revision=number.revision + 1)
@@ -211,7 +212,7 @@ def _conflict(state: StreamState, incoming: Incoming, number: VersionNumber, fac
     state, ended = _resolve(state, ConfirmationReason.CONFLICT, Resolution.SUPERSEDED)
     pending = _pending(ConfirmationReason.CONFLICT, incoming)
     facts = (*facts, *ended, ConfirmationRaised(pending))
-    # An answer that agrees with neither is a conflict of its own; requesting again would go on without end.
+    # If an answer agrees with neither, requesting again could continue without end.
     request = None if earlier and incoming.is_fresh(earlier.arrival) else RequestCause.CONFIRMATION
     applied = _apply(state.awaiting(pending), incoming, number, facts)
     return replace(applied, outcome=Outcome.CONFLICT, request=request)
@@ -238,7 +239,7 @@ def _unless_emptied(
 
 
 def _awaiting_mass_delete(state: StreamState, incoming: Incoming, facts: Facts) -> Decision | None:
-    """Rule 12, where this snapshot loses most of the content and no answer has agreed with that yet."""
+    """Rule 12: this snapshot loses most of the content, and no answer has agreed with that yet."""
     if not incoming.shrinks:
         return None
     pending = state.pending_for(ConfirmationReason.MASS_DELETE)
@@ -267,7 +268,7 @@ def _pending(reason: ConfirmationReason, incoming: Incoming) -> PendingConfirmat
 def _resolve(
     state: StreamState, reason: ConfirmationReason, resolution: Resolution
 ) -> tuple[StreamState, Facts]:
-    """End what is pending for this reason, if anything is."""
+    """End the pending confirmation with this reason, if there is one."""
     pending = state.pending_for(reason)
     if pending is None:
         return state, ()

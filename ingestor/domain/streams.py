@@ -1,4 +1,4 @@
-"""A stream is one ordered sequence of snapshots: (kind, user). This is what we know of its state."""
+"""Streams, each an ordered sequence of snapshots of one kind and user, and their state."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Kind(StrEnum):
     BALANCES = "balances"
     PAIRS = "pairs"
 
-    __hash__ = str.__hash__  # an Enum's own is a call of Python for each look-up of a stream
+    __hash__ = str.__hash__  # that of Enum is a Python function, called for each look-up of a stream
 
 
 class StreamKey(Struct, frozen=True, gc=False):
@@ -27,7 +27,7 @@ class StreamKey(Struct, frozen=True, gc=False):
 
 
 class EventKey(Struct, frozen=True, gc=False):
-    """Identity of an event, given by us at the socket, before decoding."""
+    """Identity of an event, assigned at the socket, before decoding."""
 
     session: UUID
     ordinal: int
@@ -35,12 +35,12 @@ class EventKey(Struct, frozen=True, gc=False):
 
 
 class VersionNumber(Struct, frozen=True, order=True, gc=False):
-    """Where a stream stands. Numbers of one stream are compared field by field and only ever grow (I4)."""
+    """The number of a version. Numbers of one stream are compared field by field and only increase (I4)."""
 
     epoch: int
-    """Grows when the source's counter was seen to start over."""
+    """One more for each confirmed restart of the hub's counter."""
     sequence: int
-    """The source's number; for streams without one, our own count of applied versions."""
+    """The hub's number; for streams without one, our own count of versions."""
     revision: int
     """0, and one more for each different content received under the same sequence."""
 
@@ -50,15 +50,15 @@ class Watermark(Struct, frozen=True, gc=False):
 
     number: VersionNumber
     content: Content
-    """The part that the sequence governs."""
+    """The content by which snapshots are compared."""
     event: EventKey
     valid_from: datetime
     """When this version was first seen; never before the version it follows, even if a clock steps back."""
     confirmed_until: datetime
-    """When the hub last sent the same again: until then nothing had changed."""
+    """When the hub last sent the same again: until then the state was unchanged."""
     deleted: bool
     arrival: int
-    """Arrival number of the item that set it: was a request sent before or after that?"""
+    """Arrival number of the item that set it, to tell whether a request was sent before or after that."""
 
 
 class ConfirmationReason(StrEnum):
@@ -75,11 +75,11 @@ class Resolution(StrEnum):
     CONFIRMED = "confirmed"
     """A fresh answer agrees."""
     REFUTED = "refuted"
-    """A fresh answer disagrees: the snapshot stays without effect."""
+    """A fresh answer disagrees: the snapshot is not applied."""
     SUPERSEDED = "superseded"
     """A newer snapshot made it irrelevant."""
     ABANDONED = "abandoned"
-    """The process ended or the server lost commits first; raised again if the contradiction appears again."""
+    """The process ended or the server lost commits first; raised again if the contradiction occurs again."""
 
 
 class PendingConfirmation(Struct, frozen=True, gc=False):
@@ -106,11 +106,11 @@ class LowerSnapshots(Struct, frozen=True, gc=False):
     """Of the first."""
     first_sequence: int
     rising: bool
-    """A later one had a higher sequence than the first: the counter seems to have started again."""
+    """A later one had a higher sequence than the first: the counter seems to have begun again."""
 
 
 class StreamState(Struct, frozen=True, gc=False):
-    """All that a decision depends on."""
+    """The state of a stream, on which decisions depend."""
 
     watermark: Watermark | None = None
     pending: tuple[PendingConfirmation, ...] = ()
@@ -129,9 +129,9 @@ class StreamState(Struct, frozen=True, gc=False):
         return None
 
     def awaiting(self, confirmation: PendingConfirmation) -> "StreamState":
-        """The same with this confirmation pending, in place of one with its reason."""
+        """A copy with this confirmation pending, instead of one with the same reason."""
         return replace(self, pending=(*self.without(confirmation.reason).pending, confirmation))
 
     def without(self, reason: ConfirmationReason) -> "StreamState":
-        """The same with no confirmation pending for this reason."""
+        """A copy with no confirmation pending for this reason."""
         return replace(self, pending=tuple(each for each in self.pending if each.reason is not reason))

@@ -1,4 +1,4 @@
-"""A batch: the rows of one transaction, and what follows from its commit."""
+"""A batch: the rows of one transaction, and the notifications after its commit."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -39,13 +39,13 @@ class SnapshotNeeded(Struct, frozen=True, gc=False):
 
 
 class RequestAnswered(Struct, frozen=True, gc=False):
-    """A request has its answer."""
+    """A request is answered."""
 
     request_id: str
 
 
 class RequestFailed(Struct, frozen=True, gc=False):
-    """A request got something that is not its answer, or its answer was dropped."""
+    """What the hub sent for a request is not an answer to it, or the answer was dropped."""
 
     request_id: str
     outcome: RequestOutcome
@@ -56,24 +56,24 @@ Effect = Notice | SnapshotNeeded | RequestAnswered | RequestFailed
 """What is done after the commit, never before."""
 
 Change = Row | Effect
-"""Anything that applying an item can result in."""
+"""A result of applying an item."""
 
 
 _REWRITTEN = (GapRow, RequestRow, ConfirmationRow, DeadLetterRow)
-"""What may be written at the beginning of something and again at its end; `key` names its identity."""
+"""Rows that may be written when something begins and again when it ends; `key` names their identity."""
 
 
 class Batch:
-    """All of one transaction. Made once from the changes of its items, and not changed afterwards."""
+    """The content of one transaction. Created from the changes of its items, and not changed afterwards."""
 
     __slots__ = ("effects", "prepared", "rows")
 
     def __init__(self, changes: Iterable[Change] = ()) -> None:
         self.rows: dict[type[Struct], list[Any]] = {}
-        """By type, in the order of arrival; a row that was written again stands once, as it was last."""
+        """By type, in the order of arrival; of a row that was written several times only the last form."""
         self.effects: list[Effect] = []
         self.prepared: Any = None
-        """Its rows in the store's own form, where that has prepared them."""
+        """Its rows as prepared by the store; None if they are not."""
         rows = self.rows
         for change in changes:
             same = rows.get(type(change))
@@ -102,7 +102,7 @@ class Batch:
         return counted + Counter({Outcome.DUPLICATE: repeats})
 
     def unaccounted(self) -> int:
-        """Ordinals that it passes, less the records that it stores or counts as dropped: 0, or a bug (I1)."""
+        """Ordinals of this batch minus the records that it stores or counts as dropped: 0, or a bug (I1)."""
         rows = (*self.all(SessionRow), *self.all(SessionProgressRow))
         return sum(
             (row.committed_ordinal if row.received is None else row.received)

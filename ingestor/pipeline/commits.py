@@ -1,8 +1,8 @@
-"""Commits batches, whatever the database does: a batch is committed as it is, in parts, or applied again.
+"""Commits batches and handles failures of the database: retries, halves the batch, or applies it again.
 
-A failure is handled by the class of its error. *Transient*: the same batch again, for as long as it takes,
-while the inbox keeps what arrives. *Rejected*: halve the batch until the one record that the database rejects
-stands alone, quarantine it, commit its neighbours. *Anything else*: stop; the process ends and is restarted.
+The class of the error decides. *Transient*: try the same batch again, without limit; meanwhile records wait
+in the inbox. *Rejected*: halve the batch until the rejected record is alone, quarantine it, and commit the
+others. *Anything else*: stop; the process ends and is restarted.
 """
 
 import threading
@@ -30,17 +30,17 @@ from ingestor.pipeline.state import State
 log = structlog.get_logger()
 
 _CONFLICTS = 5
-"""How often a batch is applied again because a guard did not hold. After that, a new process may help."""
+"""How often a batch is applied again because a guard failed. After that the process ends."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What the writer has done, for status, watchdog and demo. Other threads read single fields of it."""
+    """Progress of the writer, for status, watchdog and demo. Other threads read single fields."""
 
     turned_at: float = 0.0
     """Monotonic time of the last turn of the loop, which may be waiting for the database."""
     stored_at: float | None = None
-    """Monotonic time at which the database last took a batch or a heartbeat; None before the start."""
+    """Monotonic time of the last commit of a batch or a heartbeat; None before the start."""
     oldest_at: datetime | None = None
     """Receipt of the oldest item of the batch that is being committed."""
     committed_at: datetime | None = None
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Items and their batch, valid if all before them is committed as it was applied."""
+    """Items and their batch, valid if the batch before was committed as applied."""
 
     items: Sequence[Decoded | Fact]
     state: State
@@ -65,7 +65,7 @@ class Applied:
 
 
 class Commits:
-    """The ingest state as of the last commit, and all that changes it. Used by the writer's thread only."""
+    """The ingest state as of the last commit, and what changes it. Used by the writer's thread only."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Commits:
         apply_rules: Rules,
         committed: Callable[[Applied], None],
     ) -> None:
-        """`committed` is called after each commit. Of the inbox only the level is read, for the log."""
+        """`committed` is called after each commit. `inbox` is needed for its level only, which is logged."""
         self._inbox = inbox
         self._store = store
         self._clock = clock
@@ -84,12 +84,12 @@ class Commits:
         self._apply_rules = apply_rules
         self._committed = committed
         self.abandon = threading.Event()
-        """Once set, it no longer waits for a database that is away."""
+        """Set it to stop waiting for a database that is away."""
         self.state = State()
         self.progress = Progress()
 
     def apply(self, state: State, items: Sequence[Decoded | Fact]) -> Applied:
-        """The items on top of a state, ready to be committed."""
+        """Apply the items to a state; the result can be committed."""
         after, batch = fold(state, items, self._apply_rules)
         self._store.prepare(batch)
         return Applied(items, after, batch)
@@ -97,11 +97,11 @@ class Commits:
     def commit(
         self, applied: Applied, under_way: "Future[None] | None" = None, ours: State | None = None
     ) -> None:
-        """Commit, for as long as it takes; in halves where a value is rejected or the batch is too slow.
+        """Commit, with retries without limit; in halves if a value is rejected or the batch is too slow.
 
         Args:
             under_way: the first attempt, if it has begun already.
-            ours: the state as of the last commit, where that is not the present one.
+            ours: the state as of our last commit, if that is not `self.state`.
         """
         ours, items = ours or self.state, applied.items
         patience = Patience(self._clock, self._retry_cap_seconds)
@@ -131,7 +131,7 @@ class Commits:
             except WatermarkConflict as error:
                 conflicts += 1
                 if conflicts > _CONFLICTS:
-                    raise Fatal(f"the stored state is not ours to go on from: {error}") from error
+                    raise Fatal(f"the stored state conflicts with ours again and again: {error}") from error
                 log.warning("watermark_conflict", error=str(error))
                 again = self.resume(ours, items, applied.batch)
                 if again is None:
@@ -157,14 +157,14 @@ class Commits:
             return
         (only,) = items
         if not isinstance(only, Decoded) or _is_rejected(only):
-            raise Fatal(f"the database rejects what only we have written: {error}") from error
+            raise Fatal(f"the database rejects a row that does not come from the hub: {error}") from error
         log.error("record_rejected", ordinal=only.record.ordinal, error=str(error))
         self.commit(self.apply(self.state, [_rejected(only)]))
 
     def resume(self, ours: State, items: Sequence[Decoded | Fact], batch: Batch) -> Applied | None:
-        """The items applied again, on what the database holds now; None if it holds this batch of them.
+        """Load the stored state and apply the items again; None if this batch of them is stored.
 
-        A connection that is cut during a commit may leave the server at it for a while.
+        If a connection is cut during a commit, the server may continue the commit for a while.
         """
         patience = Patience(self._clock, self._retry_cap_seconds)
         while True:
@@ -178,7 +178,7 @@ class Commits:
                 return self.apply(self.state, [*facts, *items])
 
     def _wait(self, patience: Patience, error: Transient) -> None:
-        """A pause, which is logged at once, when the reason changes, and once a minute."""
+        """Pause. Logs at once, when the reason changes, and once a minute."""
         reason, level = str(error), self._inbox.level
         if level.half_full and patience.is_first("inbox_half_full"):
             log.warning("inbox_half_full", waiting_records=level.records, waiting_bytes=level.bytes)
@@ -217,7 +217,7 @@ def _is_rejected(item: Decoded) -> bool:
 
 
 def _rejected(item: Decoded) -> Decoded:
-    """The record as the database sees it: its snapshots cannot become state."""
+    """The record with its snapshots replaced by a reason why they cannot become state."""
     body = Undecodable(Reason.REJECTED_BY_DATABASE, "the database rejects a value of this event")
     events = tuple(
         replace(event, body=body) if isinstance(event.body, BalanceSnapshot | PairList) else event

@@ -1,8 +1,8 @@
 """Commits one batch while the writer applies the next.
 
-Postgres needs about as long for a batch as Python needs to apply one, and both can happen at once, because
-libpq releases the interpreter while it waits. Only one batch is being committed at a time, so the order of
-commits is the order of batches.
+Postgres takes about as long to commit a batch as Python to apply one, and both can run at the same time,
+because libpq releases the interpreter lock while it waits. Only one batch is committed at a time, so commits
+have the order of batches.
 """
 
 import threading
@@ -27,7 +27,7 @@ class Committer:
         self._thread.start()
 
     def alive(self) -> bool:
-        """False once the thread has ended, for whatever reason."""
+        """False once the thread has ended."""
         return self._thread.is_alive()
 
     def end(self) -> None:
@@ -35,7 +35,7 @@ class Committer:
         self._batches.put(None)
 
     def write(self, batch: Batch) -> "Future[None]":
-        """Begin; the future ends as `Store.write` does, with its errors."""
+        """Begin to write; the future has the result or error of `Store.write`."""
         under_way: Future[None] = Future()
         self._batches.put((batch, under_way))
         return under_way

@@ -1,9 +1,9 @@
 """The one bounded queue between the link and the writer.
 
-The receive thread puts, the writer takes. When records come faster than they are written, putting first
-waits, which slows the hub down through TCP and loses nothing. Only if the writer takes nothing for
-`patience_seconds` (the database is away) does the inbox drop the oldest records, because a newer snapshot
-contains the newer state. A `Dropped` item takes their place and becomes a gap row.
+The receive thread puts records, the writer takes them. When they arrive faster than they are written,
+`put_records` first waits, which slows the hub down through TCP and loses nothing. Only if the writer takes
+nothing for `patience_seconds` (the database is away), the inbox drops the oldest records, because a newer
+snapshot contains the newer state. A `Dropped` item replaces them and becomes a gap row.
 
 Facts (sessions, requests) are few and never dropped. They have a queue of their own beside that of the
 records, so that dropping a record takes the same time however many wait; each item gets a number when it is
@@ -42,7 +42,7 @@ class InboxLevel:
     dropped: int
     """Records dropped since the start of the process."""
     dropping: int
-    """While it drops: how many since it began to; else 0."""
+    """Records dropped since dropping started; 0 while it does not drop."""
     half_full: bool
 
 
@@ -54,12 +54,12 @@ class Inbox:
         self._records: deque[tuple[int, Record]] = deque()
         self._facts: deque[tuple[int, Fact]] = deque()
         self._dropped: deque[tuple[int, Dropped]] = deque()
-        """Runs of dropped records, each with the number of its last record."""
+        """Uninterrupted series of dropped records, each with the number of its last record."""
         self._number = 0
         self._bytes = 0
         self._dropped_total = 0
         self._dropped_before = 0
-        """The total when dropping began this time."""
+        """`_dropped_total` when dropping last started."""
         self._out_of_patience = False
         self._closed = False
         lock = threading.Lock()
@@ -131,7 +131,7 @@ class Inbox:
     def _fits(self, record: Record) -> bool:
         if len(self._records) >= self._limits.max_records:
             return False
-        # One record larger than the whole inbox must still get through an empty one.
+        # An empty inbox accepts a record that is larger than its limit.
         return not self._records or self._bytes + len(record.raw) <= self._limits.max_bytes
 
     def _make_room(self, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""What the link reports goes into the inbox and to the request scheduler, in order."""
+"""Passes what the link reports to the inbox and to the request scheduler, in order."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
@@ -15,42 +15,42 @@ class Intake:
     """The pipeline's `ports.LinkListener`."""
 
     def __init__(self, inbox: Inbox, clock_offset: Callable[[], float | None]) -> None:
-        """`clock_offset`: the host's wall clock less the database's, in seconds, where it is known."""
+        """`clock_offset`: the host's wall clock minus the database's, in seconds; None if unknown."""
         self._inbox = inbox
         self._clock_offset = clock_offset
         self._scheduler: RequestScheduler | None = None
 
     def attach(self, scheduler: RequestScheduler) -> None:
-        """The scheduler needs the link, which needs this object; so it is attached last."""
+        """Set the scheduler afterwards, because it needs the link, which needs this object."""
         self._scheduler = scheduler
 
     def link_up(self, opened: SessionOpened) -> None:
-        """The session's row comes before its records and before the requests that it causes."""
+        """Put the session before its records and before the requests that it causes."""
         self._inbox.put(replace(opened, clock_offset_seconds=self._clock_offset()))
         if self._scheduler is not None:
             self._scheduler.link_up(opened.session)
 
     def records(self, records: Sequence[Record]) -> None:
-        """May wait for room in the inbox, which is the back-pressure."""
+        """May wait for space in the inbox, which is the back-pressure."""
         answered = [] if self._scheduler is None else self._scheduler.received(records)
         self._inbox.put_records(records)
         for request_id in answered:
             self._inbox.put(AnswerReceived(request_id, records[-1].received_at))
 
     def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
-        """Each id is used once, so the session is not needed."""
+        """The session is not needed, because each id is used once."""
         del session
         if self._scheduler is not None:
             self._scheduler.completed(invocation_id, error)
 
     def silent(self, session: UUID) -> None:
-        """An answer would show that the link lives."""
+        """Request an answer, to test the link."""
         del session
         if self._scheduler is not None:
             self._scheduler.request(Command.GET_BALANCES, RequestCause.SILENCE)
 
     def link_down(self, closed: SessionClosed) -> None:
-        """Open requests end before the session does."""
+        """End open requests, then the session."""
         if self._scheduler is not None:
             self._scheduler.link_down(closed.session)
         self._inbox.put(closed)

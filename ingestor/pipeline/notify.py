@@ -1,4 +1,4 @@
-"""What is done after a commit, never before: notifying the request scheduler and writing the log."""
+"""Notifies the request scheduler and writes the log, after a commit and never before."""
 
 from typing import assert_never
 
@@ -16,7 +16,7 @@ LEVELS = {
     "stream_first_seen": "info",
     "stream_degraded": "error",
 }
-"""Of the notices that are more or less than a warning."""
+"""Levels of notices; all others are warnings."""
 
 
 def notify(batch: Batch, scheduler: RequestScheduler) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for a database that is away: how long, and what is logged of it."""
+"""Pauses while a database is away, and what is logged about them."""
 
 from ingestor.domain.backoff import doubling
 from ingestor.pipeline.ports import Clock
@@ -8,7 +8,7 @@ _REMINDER_SECONDS = 60.0
 
 
 class Patience:
-    """The pauses between attempts at one thing. They double from 0.1 s up to a cap."""
+    """The pauses between attempts of one operation. They double from 0.1 s up to a cap."""
 
     def __init__(self, clock: Clock, cap_seconds: float) -> None:
         self._clock = clock
@@ -19,7 +19,8 @@ class Patience:
         self._events = set[str]()
 
     def is_news(self, reason: str) -> bool:
-        """Whether this failure is to be logged: the first one, another reason, and the same once a minute."""
+        """Whether to log this failure: the first one, one with a new reason, and the same one once a
+        minute."""
         now = self._clock.monotonic()
         if reason == self._reason and now - self._logged_at < _REMINDER_SECONDS:
             return False
@@ -27,12 +28,12 @@ class Patience:
         return True
 
     def is_first(self, event: str) -> bool:
-        """Whether this event, which is logged once while the same thing is attempted, has not been logged."""
+        """Whether this event has not been logged yet for this operation."""
         known = event in self._events
         self._events.add(event)
         return not known
 
     def next_pause(self) -> float:
-        """Seconds until the next attempt. A few attempts too many cost one client's server nothing."""
+        """Seconds until the next attempt, without jitter: there is only one client."""
         self._times += 1
         return doubling(self._times, base_seconds=_FIRST_PAUSE_SECONDS, cap_seconds=self._cap_seconds)

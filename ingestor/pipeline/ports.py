@@ -32,14 +32,14 @@ class ClockStep(NamedTuple):
 
 
 class SynchronisedClock(Clock, Protocol):
-    """The clock as the store sees it, which reads the database's."""
+    """The clock, for the store, which reads the database's clock."""
 
     @property
     def offset_seconds(self) -> float | None:
         """The host's wall clock minus the database's; None before the first reading."""
 
     def synchronise(self, database: datetime, sent: float, received: float) -> tuple[ClockStep, ...]:
-        """Take a reading that was made between two moments of `monotonic`; gives the steps noticed by it."""
+        """Use a reading made between two times of `monotonic`; returns the steps detected by it."""
 
 
 class LinkListener(Protocol):
@@ -49,13 +49,13 @@ class LinkListener(Protocol):
         """The handshake is done. From the supervisor thread, before any record of the session."""
 
     def records(self, records: Sequence[Record]) -> None:
-        """All the records of one frame that are for the application, in order. From the receive thread."""
+        """The application's records of one frame, in order. From the receive thread."""
 
     def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
         """A Completion arrived: without `error` the hub accepted the invocation. From the receive thread."""
 
     def silent(self, session: UUID) -> None:
-        """Nothing has come for half the receive deadline. From the supervisor thread."""
+        """Nothing was received for half the receive deadline. From the supervisor thread."""
 
     def link_down(self, closed: SessionClosed) -> None:
         """The session is over; no record of it follows. From the supervisor thread."""
@@ -68,13 +68,13 @@ class Hub(Protocol):
         """Send one invocation, with `request_id` as ClientId and as the protocol's invocationId.
 
         Raises:
-            LinkDown: the session is not the live one, or the socket did not take the bytes.
+            LinkDown: the session has ended, or the socket did not accept the bytes.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What the writer regularly stores in `ingest.heartbeat`. The store adds the database's time."""
+    """The row that the writer stores regularly in `ingest.heartbeat`. The store adds the database's time."""
 
     process_id: UUID
     pid: int
@@ -90,7 +90,7 @@ class Heartbeat:
     balances_interval: timedelta
     pairs_interval: timedelta
     clock_offset_seconds: float | None = None
-    """The host's wall clock less the database's clock."""
+    """The host's wall clock minus the database's clock."""
     stopped_at: datetime | None = None
     connection_error_detail: str | None = None
     key_refused: bool = False
@@ -100,15 +100,15 @@ class Heartbeat:
 class Store(Protocol):
     """Where batches are stored. Used by one thread at a time.
 
-    Every method raises the classes of `domain.errors`: `Transient` (try the same again), `OutcomeUnknown`
-    (call `holds` first), `RowRejected` (one row is to blame), `WatermarkConflict` (apply again) or `Fatal`.
+    Every method raises the classes of `domain.errors`: `Transient` (try again), `OutcomeUnknown`
+    (call `holds` first), `RowRejected` (one row is at fault), `WatermarkConflict` (apply again) or `Fatal`.
     """
 
     def open(self) -> State:
-        """The state as of the last commit. Ends what a dead process left open."""
+        """Load the state as of the last commit. Ends what a dead process left open."""
 
     def prepare(self, batch: Batch) -> None:
-        """Do what can be done while another batch is being written. Raises nothing."""
+        """Encode the batch while another one is being written. Never raises."""
 
     def write(self, batch: Batch) -> None:
         """Commit all of it or nothing."""

@@ -1,6 +1,6 @@
-"""What was committed in the last ten minutes: how many records each second, and how long they had waited.
+"""Counts the records committed in the last ten minutes, by second and by latency.
 
-The writer adds to it once a commit; whoever looks adds up. It holds one small entry for each second with a
+The writer adds to it with each commit; readers sum it up. It has one small entry for each second with a
 commit, so its size does not depend on the rate.
 """
 
@@ -13,19 +13,19 @@ from ingestor.pipeline.ports import Clock
 
 SECONDS = 600
 BAR_SECONDS = 10
-"""Length of one part of `Recently.bars`."""
+"""Seconds in one element of `Recently.bars`."""
 BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
-"""Upper bounds of the classes of latency; what took longer is in one more."""
+"""Upper bounds of the classes of latency; one more class has what took longer."""
 _RATE_SECONDS = 10
 
 
 class Recently(NamedTuple):
-    """The last ten minutes, added up."""
+    """Sums of the last ten minutes."""
 
     records_per_second: float
     """Mean of the last ten whole seconds."""
     bars: list[int]
-    """Records committed in each ten seconds, the oldest first; the last part is not over yet."""
+    """Records committed in each ten seconds, the oldest first; the last ten seconds have not ended yet."""
     latency: list[int]
     """Records by the time from receipt to commit, for each of `BOUNDS_MS` and above."""
 
@@ -43,7 +43,7 @@ class Recent:
         """Count the records of a commit.
 
         Args:
-            seconds: from the receipt of the oldest of them to the commit; the others took no longer.
+            seconds: from the receipt of the oldest of them to the commit, an upper bound for the others.
         """
         if not records:
             return
@@ -56,7 +56,7 @@ class Recent:
             self._seconds[-1][1][band] += records
 
     def look(self) -> Recently:
-        """As of now."""
+        """The sums as of now."""
         now = int(self._clock.monotonic())
         last = now // BAR_SECONDS
         bars, latency, newest = [0] * (SECONDS // BAR_SECONDS), [0] * (len(BOUNDS_MS) + 1), 0

@@ -1,18 +1,18 @@
-"""The request scheduler: what to request of the hub, when, and how each request ends.
+"""The request scheduler decides what to request from the hub, and when, and records how each request ends.
 
-The hub may push nothing at all, so we request. There are several causes (link up, schedule, gap, pending
-confirmation), which are merged here: one planned request for each command is enough, because its answer is
-newer than every cause before it was sent. A request is recorded before it is sent, is sent once, and ends
-exactly once. A retry is a new request with a fresh id, so a late answer can never be taken for an early one.
+The hub may push nothing at all, so snapshots are requested. Several causes (link up, schedule, gap, pending
+confirmation) are merged: one planned request for each command is enough, because its answer is newer than
+every cause before. A request is recorded before it is sent, is sent once, and ends exactly once. A retry is a
+new request with a new id, so a late answer cannot be mistaken for that of the retry.
 
-Requests are bounded whatever the hub answers. One that has failed is tried again after a pause that doubles
-up to `retry_cap_seconds`, for as long as the link is up and nothing has been answered. Causes that repeat are
-spaced in the same way. An answer that cannot be read is requested a few times; then only on schedule, because
-the hub would send the same again.
+The rate of requests is bounded. A failed one is repeated after a pause that doubles up to
+`retry_cap_seconds`, as long as the link is up and nothing has been answered. Requests for a cause that occurs
+again and again are spaced in the same way. If an answer cannot be read, it is requested five times; then only
+on schedule, because the hub would send the same again.
 
 The scheduler has a thread of its own, because sending can block and deadlines must not wait for it. It also
-checks the schedule with the monotonic clock: whatever the wall clock or APScheduler does, it sends a request
-when the last answer is older than `overdue_factor` intervals.
+checks the schedule with the monotonic clock: independently of the wall clock and APScheduler, it sends a
+request when the last answer is older than `overdue_factor` intervals.
 """
 
 import threading
@@ -42,7 +42,7 @@ _REASONS = frozenset(
     {RequestCause.GAP, RequestCause.CONFIRMATION, RequestCause.UNDECODABLE, RequestCause.OPERATOR}
 )
 _AT_ONCE = 4
-"""So many requests may follow each other without a pause; a reset needs three."""
+"""How many requests may follow each other without a pause; a reset needs three."""
 _UNREADABLE_ATTEMPTS = 5
 _LONGEST_TURN_SECONDS = 5.0
 
@@ -79,14 +79,14 @@ class _Planned:
 
 @dataclass(slots=True)
 class _History:
-    """What has happened to one command's requests."""
+    """The history of one command's requests."""
 
     form: ArgumentForm = ArgumentForm.POSITIONAL
     answered_at: float | None = None
     failures: int = 0
     """Since the last good answer."""
     repeats: int = 0
-    """Requests for `_REASONS`, without a quiet time between them."""
+    """Requests for `_REASONS` that followed each other."""
     repeated_at: float = float("-inf")
 
 
@@ -112,11 +112,11 @@ class RequestScheduler:
         """Monotonic time of the last turn of its loop, which takes `_LONGEST_TURN_SECONDS` at most."""
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -124,17 +124,17 @@ class RequestScheduler:
             self._thread.join(timeout)
 
     def alive(self) -> bool:
-        """False once its thread has ended, for whatever reason."""
+        """False once its thread has ended."""
         return self._thread.is_alive()
 
     @property
     def failures(self) -> dict[str, int]:
-        """Of each command how many requests have failed since its last good answer."""
+        """For each command, the failed requests since its last good answer."""
         with self._changed:
             return {command.value: history.failures for command, history in self._history.items()}
 
     def use(self, rules: RequestRules) -> None:
-        """Go by these from now on; a request that is open keeps its deadline."""
+        """Use these rules from now on; an open request keeps its deadline."""
         with self._changed:
             self._rules = rules
             self._changed.notify()
@@ -154,7 +154,7 @@ class RequestScheduler:
             self._plan(command, _Planned(cause, 1, not_before))
 
     def link_up(self, session: UUID) -> None:
-        """A session began: everything is requested."""
+        """A session has begun: plan both requests."""
         with self._changed:
             self._session = session
             now = self._clock.monotonic()
@@ -164,22 +164,23 @@ class RequestScheduler:
             self._changed.notify()
 
     def link_down(self, session: UUID) -> None:
-        """A session ended: what was open in it will not be answered."""
+        """A session has ended: end its open requests."""
         with self._changed:
             if self._session == session:
                 self._session = None
                 self._planned.clear()
             for each in [each for each in self._open.values() if each.sent.session == session]:
-                if each.answered:  # what was received before settles it
+                if each.answered:  # its end comes with the commit of the answer
                     del self._open[each.sent.request_id]
                 else:
                     self._end(each, RequestOutcome.LINK_LOST, None)
             self._changed.notify()
 
-    # --- what comes back ---
+    # --- answers ---
 
     def received(self, records: Sequence[Record]) -> list[str]:
-        """The requests that these records answer: a slow database must not make them time out."""
+        """Returns the ids of the requests that these records answer. They no longer time out, even if the
+        database is slow."""
         if not self._open:  # unlocked peek: a request is registered before it is sent
             return []
         answered = []
@@ -192,7 +193,7 @@ class RequestScheduler:
         return answered
 
     def completed(self, request_id: str, error: str | None) -> None:
-        """A Completion arrived. Without an error it says only that the hub accepted the invocation."""
+        """A Completion has arrived. Without an error it means only that the hub accepted the invocation."""
         with self._changed:
             each = self._open.get(request_id)
             if each is None or error is None:
@@ -210,7 +211,7 @@ class RequestScheduler:
                 history.form = each.sent.form
 
     def failed(self, request_id: str, outcome: RequestOutcome) -> None:
-        """What came for this request was not its answer; its end is committed."""
+        """The request has failed, and its end is committed."""
         with self._changed:
             each = self._open.pop(request_id, None)
             if each is not None:
@@ -230,7 +231,7 @@ class RequestScheduler:
             self._send(each)
 
     def _due(self) -> _Open | None:
-        """The next request that is to be sent now, already on record."""
+        """The next request to send now, already recorded."""
         now = self.turned_at = self._clock.monotonic()
         self._expire(now)
         self._guard(now)
@@ -272,24 +273,24 @@ class RequestScheduler:
 
     def _retry(self, sent: RequestSent, outcome: RequestOutcome, *, other_form: bool = False) -> None:
         if self._session != sent.session:
-            return  # link-up requests everything anyway
+            return  # the next session begins with both requests anyway
         history = self._history[sent.command]
         history.failures += 1
         if outcome is RequestOutcome.UNREADABLE and history.failures >= _UNREADABLE_ATTEMPTS:
             return
         form, pause = None, self._pause(history.failures) * (0.5 + self._rng.random() / 2)
         if other_form and ArgumentForm.NESTED not in {sent.form, history.form}:
-            # The vendor's pages show both forms: try the other one once, and remember it if it works.
+            # The vendor's pages show both forms: try the other one once, and keep it if it works.
             form, pause = ArgumentForm.NESTED, 0.0
         not_before = self._clock.monotonic() + pause
         self._plan(sent.command, _Planned(RequestCause.RETRY, sent.attempt + 1, not_before, form))
 
     def _pause(self, times: int) -> float:
-        """Seconds before the next request after so many failures."""
+        """Seconds before the next request after `times` failures."""
         return doubling(times, cap_seconds=self._rules.retry_cap_seconds)
 
     def _plan(self, command: Command, planned: _Planned) -> None:
-        """Unless one is planned that comes first."""
+        """Plan a request, unless an earlier one is planned."""
         known = self._planned.get(command)
         if self._session is not None and (known is None or planned.not_before < known.not_before):
             self._planned[command] = planned
@@ -302,10 +303,10 @@ class RequestScheduler:
             self._record(RequestEnded(sent.request_id, sent.command, sent.session, ended_at, outcome, error))
 
     def _guard(self, now: float) -> None:
-        """Send a request when the last answer is too old, whatever the schedule does."""
+        """Plan a request if the last answer is too old, independently of the schedule."""
         for command, due in self._overdue_at().items():
             if due <= now:
-                self._history[command].answered_at = now  # the next reminder is due one whole period later
+                self._history[command].answered_at = now  # so that the next one is due a whole period later
                 self._planned[command] = _Planned(RequestCause.OVERDUE, 1, now)
 
     def _overdue_at(self) -> dict[Command, float]:
@@ -320,7 +321,8 @@ class RequestScheduler:
         }
 
     def _seconds_until_due(self) -> float:
-        """Seconds until something is due; a turn to show that it can at the latest."""
+        """Seconds until something is due, at most `_LONGEST_TURN_SECONDS`, so that a stuck thread is
+        detected."""
         times = [planned.not_before for planned in self._planned.values()]
         times += [each.deadline for each in self._open.values() if not each.answered]
         times += self._overdue_at().values()
@@ -328,7 +330,8 @@ class RequestScheduler:
 
 
 def _answers(record: Record, request_id: str) -> bool:
-    """As `apply` will see it. A Completion may have our id and say only that the hub accepted the request."""
+    """Whether `apply` will treat the record as the answer. A Completion may have our id and mean only that
+    the hub accepted the request."""
     return request_id.encode() in record.raw and any(
         event.client_id == request_id or (event.client_id is None and isinstance(event.body, Undecodable))
         for event in decode(record.raw)

@@ -1,9 +1,9 @@
-"""Going on where the database stands, when that is not where we left it.
+"""Resumes from the stored state if it is not that of our last commit.
 
-Another process may have written the account, or the server may have lost commits that it had acknowledged: an
-asynchronous failover, a backup put back under a running daemon, a crash with `synchronous_commit = off`.
-In both cases the stored state is taken over, and what was lost of our sessions is stored again: their rows,
-and a gap row in place of the records that are gone.
+Another process may have written the account, or the server may have lost commits that it had acknowledged: by
+an asynchronous failover, a restored backup under a running daemon, or a crash with
+`synchronous_commit = off`. In both cases the stored state is used, and what was lost of our sessions is
+stored again: their rows, and a gap row instead of the lost records.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from ingestor.pipeline.state import OpenSession, State, Stream
 
 
 class AccountTaken(Fatal):
-    """Nothing can be added to a session that has ended: only a new process, with new sessions, can go on."""
+    """Our session has been ended by another process: only a new process, with new sessions, can continue."""
 
     exit_code = 75
 
@@ -27,19 +27,19 @@ class AccountTaken(Fatal):
         super().__init__(
             "another process has written this account in the meantime\n"
             "why: it has ended our session like that of a dead process, while we had no connection\n"
-            "fix: none is needed where systemd starts this process again; the time since lies in a gap"
+            "fix: start this process again, as systemd does; the time since then lies in a gap"
         )
 
 
 def resumed(ours: State, stored: State) -> tuple[State, list[Fact]]:
-    """The state to go on from, and the facts to apply before anything else.
+    """The state to resume from, and the facts to apply before anything else.
 
     Args:
         ours: as of our last commit.
         stored: as loaded from the database now.
 
     Raises:
-        AccountTaken: another process has ended a session of ours. It had the account meanwhile.
+        AccountTaken: another process has ended one of our sessions, so it has held the account meanwhile.
     """
     ended = {each.closed.session for each in ours.ended}
     stored_as_ended = {each.closed.session for each in stored.ended}
@@ -50,7 +50,7 @@ def resumed(ours: State, stored: State) -> tuple[State, list[Fact]]:
         for session_id, session in stored.sessions.items()
         if session_id not in ours.sessions and session_id not in ended
     ]
-    # Only the newest can be lost: where older ones are not there, somebody has deleted old rows.
+    # Only the newest can be lost: if older ones are missing, old rows have been removed.
     lost = takewhile(lambda each: each.closed.session not in stored_as_ended, reversed(ours.ended))
     for each in reversed([*lost]):
         facts += [*_lost(each.session, stored), each.closed]
@@ -88,7 +88,7 @@ def ends_of_left_sessions(state: State, now: datetime) -> list[SessionClosed]:
 
 
 def _lost(session: OpenSession, stored: State) -> Iterator[Fact]:
-    """What has to be stored again of a session, for its last ordinal to be the one that it had."""
+    """What must be stored again of a session, so that its last ordinal is again the one that it had."""
     opened = session.opened
     there = stored.sessions.get(opened.session)
     if there is None:

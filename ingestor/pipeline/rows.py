@@ -1,8 +1,8 @@
 """The rows of one transaction, by type.
 
-The field names are the column names of schema `ingest`, and the field types say those of the columns; the
-store adds the account, because one process has exactly one. The store decides which table a type belongs to,
-and what happens if its key exists already.
+The field names are the column names of schema `ingest`, and the field types define those of the columns. The
+store adds the account, because one process has exactly one, and decides the table of each type and what
+happens if its key exists already.
 """
 
 from datetime import datetime
@@ -16,16 +16,16 @@ from ingestor.domain.decision import Origin, Outcome
 from ingestor.domain.streams import Kind
 
 Int4 = Annotated[int, "int4"]
-"""A column of four bytes; whatever is counted in one has a limit below 2**31. Other numbers have eight."""
+"""A column of four bytes, whose values are limited to less than 2**31. Other numbers have eight bytes."""
 
 
 class Row(Struct, frozen=True, gc=False):
-    """Anything that a batch writes."""
+    """Base of all rows."""
 
 
 class RawEventRow(Row, frozen=True, gc=False):
-    """A record as received, or what it has that the record `base_ordinal` of its session has not. In that
-    case it is a duplicate, and has no row that says so.
+    """A record as received; or, with `base_ordinal`, its difference from that record of its session. Then it
+    is a duplicate, and has no `OutcomeRow`.
     """
 
     session_id: UUID
@@ -40,7 +40,7 @@ class RawEventRow(Row, frozen=True, gc=False):
 
 
 class OutcomeRow(Row, frozen=True, gc=False):
-    """What became of one event, and the version of its stream that it became, if any."""
+    """The outcome of one event, and the version of its stream that it became, if any."""
 
     session_id: UUID
     ordinal: int
@@ -56,7 +56,7 @@ class OutcomeRow(Row, frozen=True, gc=False):
     sequence: int | None
     revision: Int4 | None
     valid_from: datetime | None = None
-    """None unless it became a version; with it, all from `kind` to `passed_over` is set."""
+    """None unless the event became a version; then all fields from `kind` to `passed_over` are set."""
     deleted: bool | None = None
     origin: Origin | None = None
     passed_over: int | None = None
@@ -79,7 +79,7 @@ class BalanceRow(Row, frozen=True, gc=False):
 
 
 class ExposureRow(Row, frozen=True, gc=False):
-    """From this moment on, this asset has this exposure. It moves with prices, under no sequence."""
+    """From this moment on, this asset has this exposure. It changes with prices and has no sequence."""
 
     user_id: str
     asset: str
@@ -122,13 +122,13 @@ class PairRow(Row, frozen=True, gc=False):
 
 
 class _SessionPart(Row, frozen=True, gc=False):
-    """What a batch holds of a session, whether or not that is stored already."""
+    """The part of a session in a batch, whether or not the session is stored already."""
 
     session_id: UUID
     opened_at: datetime
     committed_ordinal: int
     committed_records: int
-    """Of this batch; so are those that were dropped."""
+    """In this batch, as `dropped_records`."""
     dropped_records: int
     last_received_at: datetime | None
     closed_at: datetime | None
@@ -150,12 +150,10 @@ class SessionRow(_SessionPart, frozen=True, gc=False):
 
 
 class SessionProgressRow(_SessionPart, frozen=True, gc=False):
-    """What this batch adds to a session that is stored already; rejected unless it continues exactly
-    there.
-    """
+    """The part of a session that is stored already; rejected unless it continues at the stored position."""
 
     first_ordinal: int
-    """The first one that this batch adds; one above the stored one."""
+    """The first ordinal that this batch adds: one above the stored one."""
 
 
 class WatermarkRow(Row, frozen=True, gc=False):
@@ -179,7 +177,7 @@ class WatermarkRow(Row, frozen=True, gc=False):
 
 
 class EpochRow(Row, frozen=True, gc=False):
-    """A counter was seen to begin, or to begin again."""
+    """A counter has begun, or begun again."""
 
     kind: Kind
     user_id: str
@@ -189,7 +187,7 @@ class EpochRow(Row, frozen=True, gc=False):
     first_sequence: int
     previous_sequence: int | None
     evidence: Int4
-    """Answers that showed the lower counter."""
+    """Number of answers that prove the lower counter."""
     first_evidence_session_id: UUID
     first_evidence_ordinal: int
     last_evidence_session_id: UUID
@@ -201,7 +199,7 @@ class EpochRow(Row, frozen=True, gc=False):
 
 
 class ConfirmationRow(Row, frozen=True, gc=False):
-    """A snapshot that needed confirmation; written when it came, completed when it was resolved."""
+    """A snapshot that needed confirmation; written when it arrived, completed when it was resolved."""
 
     key: ClassVar = ("session_id", "ordinal", "position", "reason", "raised_at")
     session_id: UUID
@@ -219,7 +217,7 @@ class ConfirmationRow(Row, frozen=True, gc=False):
 
 
 class DeadLetterRow(Row, frozen=True, gc=False):
-    """An event that could not be applied; its bytes are in `raw_event`. Where the same cause comes up again
+    """An event that could not be applied; its bytes are in `raw_event`. If the same cause occurs again
     while its gap is open, the row is written again with its count."""
 
     key: ClassVar = ("session_id", "ordinal", "position", "received_at")
@@ -254,7 +252,7 @@ class RequestRow(Row, frozen=True, gc=False):
 
 
 class GapRow(Row, frozen=True, gc=False):
-    """A gap as it stands; written when it opens, completed as it ends."""
+    """A gap so far; written when it opens, completed when it ends."""
 
     key: ClassVar = ("session_id", "ordinal", "position", "kind", "opened_at")
     session_id: UUID

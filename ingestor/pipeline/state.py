@@ -1,4 +1,4 @@
-"""The ingest state: what must be known between two batches, and is loaded after a restart (I9)."""
+"""The ingest state: what the writer knows between two batches, and loads after a restart (I9)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,18 +23,18 @@ class Holding(Struct, frozen=True, gc=False):
     available: Decimal
     allocated: Decimal
     reported: bool
-    """False: an earlier version named the asset, this one does not (absent is not the same as zero)."""
+    """False: the asset was in an earlier version and is not in this one (absent is not the same as zero)."""
 
 
 class Exposure(Struct, frozen=True, gc=False):
-    """What was last reported of one asset; unlike the amounts it moves with prices."""
+    """The newest exposure of one asset; unlike the amounts it changes with prices."""
 
     current: Decimal | None
     maximum: Decimal | None
 
 
 class ExposureTotal(Struct, frozen=True, gc=False):
-    """What was last reported of the whole account."""
+    """The newest exposure of the whole account."""
 
     base_currency: str | None
     current: Decimal | None
@@ -54,9 +54,9 @@ class Stream(Struct, frozen=True, gc=False):
     pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""
     assets: tuple[Asset, ...] = ()
-    """As the newest version named them, in this process: the decoder keeps those that do not change."""
+    """The objects of the newest version in this process: the decoder reuses those that do not change."""
     base: Decoded | None = None
-    """The last record of this version that was stored whole, in this process: what a repeat may refer to."""
+    """The last record of this version that this process stored whole: a repeat may refer to it."""
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -65,11 +65,11 @@ class Request(Struct, frozen=True, gc=False):
     sent: RequestSent
     arrival: int
     outcome: RequestOutcome | None = None
-    """None while it is open. A late answer still counts, and replaces every other outcome."""
+    """None while it is open. A late answer replaces every other outcome."""
 
 
 class OpenSession(Struct, frozen=True, gc=False):
-    """A session and how far it is stored."""
+    """A session, and the position up to which it is stored."""
 
     opened: SessionOpened
     committed_ordinal: int = 0
@@ -88,8 +88,8 @@ REMEMBERED_SESSIONS = 1_000
 
 
 class State(Struct, frozen=True):
-    """Everything that `apply` may depend on. A value: what changes is replaced as a whole, so a batch that
-    the database rejects leaves no trace."""
+    """Everything that `apply` depends on. It is immutable, so after a rejected batch nothing has to be
+    undone."""
 
     streams: Mapping[StreamKey, Stream] = MappingProxyType({})
     requests: Mapping[str, Request] = MappingProxyType({})
@@ -101,12 +101,12 @@ class State(Struct, frozen=True):
     ended: tuple[EndedSession, ...] = ()
     """The newest ones, oldest first."""
     arrivals: int = 0
-    """Items seen so far; orders snapshots against requests without a clock."""
+    """Items applied so far; orders snapshots and requests without a clock."""
     account_since: datetime | None = None
     """When this account was registered: the start of its first gap."""
     ever_connected: bool = False
 
     def newest(self, kind: Kind) -> Watermark | None:
-        """Of this kind, that of the user who was confirmed last."""
+        """The watermark of this kind that was confirmed last, of whatever user."""
         marks = [each.state.watermark for key, each in self.streams.items() if key.kind is kind]
         return max(filter(None, marks), key=lambda mark: mark.confirmed_until, default=None)

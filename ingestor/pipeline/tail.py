@@ -1,8 +1,8 @@
-"""The newest committed records, kept for whoever watches them: `ingestor tail`.
+"""The newest committed records, for `ingestor tail`.
 
-The writer puts a whole batch here in one step, and only while somebody has asked within the last seconds.
-What is kept is bounded: a reader that is too slow loses the oldest, and is told how many. The writer never
-waits for a reader.
+The writer adds a whole batch in one step, and only if a reader has asked within the last `WATCHED_SECONDS`.
+The buffer is bounded: a reader that is too slow misses the oldest records, and gets their number. The writer
+never waits for a reader.
 """
 
 import threading
@@ -20,16 +20,16 @@ from ingestor.pipeline.rows import OutcomeRow
 
 MOST_RECORDS = 5_000
 MOST_BYTES = 16 * 1024 * 1024
-"""Of records; at least one batch is kept, which has limits of its own."""
+"""Most bytes of records kept; at least one batch is kept, which has limits of its own."""
 WATCHED_SECONDS = 10.0
-"""After the last look, nothing is kept any more."""
+"""Records are kept for this long after the last call of `look`."""
 
 
 class Committed(NamedTuple):
-    """An event that is committed, and what became of it."""
+    """A committed event and its outcome."""
 
     number: int
-    """Of its record, among those committed since the start of the process: 1, 2, 3 …"""
+    """Number of its record, among those committed since the start of the process: 1, 2, 3 …"""
     record: Record
     event: Event
     row: OutcomeRow | None
@@ -37,7 +37,7 @@ class Committed(NamedTuple):
 
     @property
     def outcome(self) -> Outcome:
-        """What became of it."""
+        """The outcome of the event."""
         return Outcome.DUPLICATE if self.row is None else Outcome(self.row.outcome)
 
 
@@ -63,7 +63,7 @@ class Tail:
         self._watched_until = 0.0
 
     def add(self, items: Sequence[Decoded | Fact], batch: Batch, records: int) -> None:
-        """Take what was committed. Costs next to nothing while nobody watches.
+        """Add what was committed. Only counts it while nobody reads.
 
         Args:
             records: how many of the items are records.
@@ -87,13 +87,13 @@ class Tail:
                 self._bytes -= oldest.size
 
     def look(self, after: int | None) -> tuple[int, int, Iterator[Committed]]:
-        """What came after a record, as far as it is kept; from now on, more is kept.
+        """The events after a record, as far as they are kept; starts or continues keeping records.
 
         Args:
             after: its number; None: the newest one.
 
         Returns:
-            The number of the newest record, how many records after `after` are not kept any more, and the
+            The number of the newest record, how many records after `after` are no longer kept, and the
             events of the others in order.
         """
         self._watched_until = self._clock.monotonic() + WATCHED_SECONDS

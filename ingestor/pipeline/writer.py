@@ -1,10 +1,9 @@
-"""The writer: one thread that owns the ingest state, so nothing there needs a lock.
+"""The writer: one thread that owns the ingest state, which therefore needs no lock.
 
-Its loop is: take what has arrived, decode it, apply it, write it, and only then notify. It does not wait for
-a batch to fill: it takes what is there, so a single event is committed at once and a flood by the thousands.
-In a flood it applies the next batch while the database works on the one before; if that one is not committed
-as it was applied, the next one is applied again. What happens where the database fails stands in
-`commits.py`.
+Its loop takes the items that wait, decodes, applies and writes them, and only then notifies. It does not wait
+for a batch to fill: a single event is committed at once, and in a flood thousands are committed together.
+In a flood it applies the next batch while the database commits the one before; if that one is not committed
+as applied, the next one is applied again. `commits.py` handles failures of the database.
 """
 
 import threading
@@ -39,7 +38,7 @@ class WriterRules:
     max_records: int = 3_000
     max_bytes: int = 8 * 1024 * 1024
     turn_seconds: float = 5.0
-    """An idle writer turns this often, to show that it can; sooner, where a heartbeat is due."""
+    """Longest turn of an idle writer, so that a stuck one is detected; shorter if a heartbeat is due."""
     heartbeat_seconds: float = 5.0
     retry_cap_seconds: float = 1.0
 
@@ -75,11 +74,11 @@ class Writer:
         self.recent = Recent(clock)
         self.tail = Tail(clock)
         self.pause: Callable[[bool], object] = lambda _: None
-        """Told with each heartbeat whether an operator has paused the account."""
+        """Called with each heartbeat: whether an operator has paused the account."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self, state: State) -> None:
-        """Go on from what the store has loaded. Sessions that a dead process left open are closed first."""
+        """Resume from the loaded state. Sessions that a dead process left open are closed first."""
         self._commits.state = state
         for closed in ends_of_left_sessions(state, self._clock.now()):
             self._inbox.put(closed)
@@ -88,7 +87,7 @@ class Writer:
         self._thread.start()
 
     def finish(self, timeout: float) -> bool:
-        """Write all that the inbox holds, then end. False if it took longer than `timeout` seconds."""
+        """Write all items of the inbox, then end. False if it took longer than `timeout` seconds."""
         self._finishing.set()
         self._inbox.close()
         self._thread.join(timeout)
@@ -99,25 +98,25 @@ class Writer:
         return self._failure is None
 
     def abandon(self) -> None:
-        """Stop waiting for a database that is away: what waits stays unwritten."""
+        """Stop waiting for a database that is away; waiting items are not written."""
         self._commits.abandon.set()
 
     def alive(self) -> bool:
-        """False once the thread has ended, for whatever reason."""
+        """False once the thread has ended."""
         return self._thread.is_alive()
 
     def committer_alive(self) -> bool:
-        """The same of the thread that commits for it: without that one, it would wait for ever."""
+        """False once the committer's thread has ended; the writer would wait for it for ever."""
         return self._committer.alive()
 
     @property
     def state(self) -> State:
-        """As of the last commit. Owned by the thread while that lives."""
+        """As of the last commit. Owned by the thread while it runs."""
         return self._commits.state
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the thread, if it was not asked to."""
+        """The exception that ended the thread, if any."""
         return self._failure
 
     def _run(self) -> None:
@@ -130,7 +129,7 @@ class Writer:
             self._committer.end()
 
     def _turn(self) -> bool:
-        finishing = self._finishing.is_set()  # asked first: whatever was put before it was set is taken below
+        finishing = self._finishing.is_set()  # read first: all items put before it was set are taken below
         applied, self._ahead = self._ahead, None
         if applied is None:
             until_heartbeat = max(0.0, self._next_heartbeat - self._clock.monotonic())
@@ -154,7 +153,7 @@ class Writer:
         return [decode(item) if isinstance(item, Record) else item for item in items]
 
     def _write(self, applied: Applied) -> None:
-        """Commit, and apply what waits while the database is busy."""
+        """Commit, and meanwhile apply the items that wait."""
         if self._inbox.level.records == 0:
             self._commits.commit(applied)
             return
@@ -174,7 +173,7 @@ class Writer:
             self.recent.add(records, (progress.committed_at - progress.oldest_at).total_seconds())
         self.tail.add(applied.items, batch, records)
         if batch.all(SessionRow) or any(row.closed_at for row in batch.all(SessionProgressRow)):
-            self._next_heartbeat = 0.0  # whoever looks at the account shall see the link as it is
+            self._next_heartbeat = 0.0  # so that the tables soon show the new state of the link
         notify(batch, self._scheduler)
 
     def _heartbeat(self) -> None:

@@ -53,12 +53,12 @@ FROM (
 ) AS known;
 
 COMMENT ON VIEW report.stream IS
-    'Where does each stream stand? One row per account, kind of stream and user: the newest snapshot that became state.';
+    'What is the newest version of each stream? One row per account, kind of stream and user.';
 COMMENT ON COLUMN report.stream.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.stream.user_id IS 'The hub''s user; empty for pairs.';
-COMMENT ON COLUMN report.stream.valid_from IS 'Since when the newest version holds.';
-COMMENT ON COLUMN report.stream.confirmed_until IS 'When the hub last confirmed it: until then nothing had changed.';
-COMMENT ON COLUMN report.stream.certainty IS 'in_gap: something may have been missed, and no snapshot has confirmed the state since. last_known: the last confirmation is older than two intervals, or a contradiction is pending. confirmed: neither.';
+COMMENT ON COLUMN report.stream.valid_from IS 'Since when the newest version is valid.';
+COMMENT ON COLUMN report.stream.confirmed_until IS 'When the hub last confirmed it: until then the state was unchanged.';
+COMMENT ON COLUMN report.stream.certainty IS 'in_gap: something may have been missed, and no snapshot has confirmed the state since. last_known: the last confirmation is older than two intervals, or a confirmation is pending. confirmed: neither.';
 COMMENT ON COLUMN report.stream.pending_confirmations IS 'Snapshots that contradict the newest version and wait for confirmation: see report.confirmation.';
 COMMENT ON COLUMN report.stream.is_former IS 'The key of this user is no longer in use: for two intervals the hub has confirmed another user only. Leave it out of sums.';
 COMMENT ON COLUMN report.stream.expected_every IS 'How often a snapshot is requested.';
@@ -74,8 +74,8 @@ COMMENT ON VIEW report.version IS
 COMMENT ON COLUMN report.version.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.version.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN report.version.valid_from IS 'When it was first seen; never before the version that it follows.';
-COMMENT ON COLUMN report.version.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
+COMMENT ON COLUMN report.version.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers one of our requests.';
 COMMENT ON COLUMN report.version.passed_over IS 'How many sequence numbers lie between the snapshot before and this one.';
-COMMENT ON COLUMN report.version.previous_confirmed_until IS 'When the state before it was last confirmed: what lies between that and valid_from was not observed.';
+COMMENT ON COLUMN report.version.previous_confirmed_until IS 'When the state before it was last confirmed: from then until valid_from the state is unknown.';
 COMMENT ON COLUMN report.version.received_at IS 'Receipt of the snapshot.';
 COMMENT ON COLUMN report.version.recorded_at IS 'When the snapshot was stored: what was known at a moment is what was recorded by then.';

@@ -44,37 +44,37 @@ SELECT
 FROM ingest.gap;
 
 COMMENT ON VIEW report.gap IS
-    'When may something have been missed, why, and when was the state known again? A snapshot confirms the state, not the history: the row stays.';
-COMMENT ON COLUMN report.gap.kind IS 'disconnected, unclean_end (the process died), sequence_skip, dropped (by us, at a limit), commits_lost (by the database), undecodable or unanswered.';
-COMMENT ON COLUMN report.gap.cause IS 'What broke, one word of a fixed set.';
-COMMENT ON COLUMN report.gap.connection_errors IS 'Why attempts to connect again failed, in order of first appearance.';
+    'When may something have been missed, why, and when was the state known again? A snapshot confirms the state, not the history, so the row is kept.';
+COMMENT ON COLUMN report.gap.kind IS 'disconnected, unclean_end (the process died), sequence_skip, dropped (by the daemon, at a limit), commits_lost (by the database), undecodable or unanswered.';
+COMMENT ON COLUMN report.gap.cause IS 'Cause of the gap, one word of a fixed set.';
+COMMENT ON COLUMN report.gap.connection_errors IS 'Causes of the failed attempts to connect again, in order of first occurrence.';
 COMMENT ON COLUMN report.gap.missed_from IS 'Start of the interval in which something may have been missed.';
-COMMENT ON COLUMN report.gap.missed_until IS 'When the hub was heard again; null while it is not.';
+COMMENT ON COLUMN report.gap.missed_until IS 'When a message of the hub was received again; null until then.';
 COMMENT ON COLUMN report.gap.duration IS 'From missed_from to missed_until, so far.';
-COMMENT ON COLUMN report.gap.opened_at IS 'When it was noticed.';
-COMMENT ON COLUMN report.gap.ended_at IS 'When snapshots had confirmed every kind that it touches; null while it is open.';
+COMMENT ON COLUMN report.gap.opened_at IS 'When it was detected.';
+COMMENT ON COLUMN report.gap.ended_at IS 'When snapshots had confirmed every kind that it affects; null while it is open.';
 COMMENT ON COLUMN report.gap.is_open IS 'No end yet.';
-COMMENT ON COLUMN report.gap.touches IS 'Kinds of stream whose state was unknown from then on: balances, pairs.';
+COMMENT ON COLUMN report.gap.touches IS 'Kinds of stream that the gap affects, whose state was unknown from missed_from on: balances, pairs.';
 COMMENT ON COLUMN report.gap.awaits IS 'Those of them that no snapshot has confirmed yet.';
-COMMENT ON COLUMN report.gap.balances_unknown_for IS 'From missed_from until a snapshot confirmed the balances, so far; null where it does not touch them.';
-COMMENT ON COLUMN report.gap.balances_confirmed_at IS 'Receipt of the snapshot that confirmed the balances; null where it is awaited, or not touched.';
+COMMENT ON COLUMN report.gap.balances_unknown_for IS 'From missed_from until a snapshot confirmed the balances, so far; null if the gap does not affect them.';
+COMMENT ON COLUMN report.gap.balances_confirmed_at IS 'Receipt of the snapshot that confirmed the balances; null until then, or if the gap does not affect them.';
 COMMENT ON COLUMN report.gap.balances_confirmed_by_session_id IS 'Session of that snapshot.';
 COMMENT ON COLUMN report.gap.balances_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
-COMMENT ON COLUMN report.gap.pairs_unknown_for IS 'From missed_from until a snapshot confirmed the pairs, so far; null where it does not touch them.';
-COMMENT ON COLUMN report.gap.pairs_confirmed_at IS 'Receipt of the snapshot that confirmed the pairs; null where it is awaited, or not touched.';
+COMMENT ON COLUMN report.gap.pairs_unknown_for IS 'From missed_from until a snapshot confirmed the pairs, so far; null if the gap does not affect them.';
+COMMENT ON COLUMN report.gap.pairs_confirmed_at IS 'Receipt of the snapshot that confirmed the pairs; null until then, or if the gap does not affect them.';
 COMMENT ON COLUMN report.gap.pairs_confirmed_by_session_id IS 'Session of that snapshot.';
 COMMENT ON COLUMN report.gap.pairs_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
-COMMENT ON COLUMN report.gap.user_id IS 'The hub''s user, where only one is touched.';
+COMMENT ON COLUMN report.gap.user_id IS 'The hub''s user, if the gap affects only one.';
 COMMENT ON COLUMN report.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (dropped, commits_lost).';
-COMMENT ON COLUMN report.gap.last_missing IS 'Last missing one.';
+COMMENT ON COLUMN report.gap.last_missing IS 'Last missing sequence or ordinal.';
 COMMENT ON COLUMN report.gap.size IS 'How many are missing.';
-COMMENT ON COLUMN report.gap.occurrences IS 'How often its cause has shown while it was open.';
-COMMENT ON COLUMN report.gap.last_occurred_at IS 'When its cause last showed.';
+COMMENT ON COLUMN report.gap.occurrences IS 'How often its cause has occurred while it was open.';
+COMMENT ON COLUMN report.gap.last_occurred_at IS 'When its cause last occurred.';
 COMMENT ON COLUMN report.gap.session_id IS 'Session in which, or after which, it began.';
-COMMENT ON COLUMN report.gap.ordinal IS 'First record that may be missing, or the one that revealed it.';
+COMMENT ON COLUMN report.gap.ordinal IS 'First record that may be missing, or the one by which the gap was detected.';
 COMMENT ON COLUMN report.gap.recorded_at IS 'When the row was first stored.';
-COMMENT ON COLUMN report.gap.balances_confirmation_recorded_at IS 'When balances_confirmed_at was stored; null like that.';
-COMMENT ON COLUMN report.gap.pairs_confirmation_recorded_at IS 'When pairs_confirmed_at was stored; null like that.';
+COMMENT ON COLUMN report.gap.balances_confirmation_recorded_at IS 'When balances_confirmed_at was stored; null if that is.';
+COMMENT ON COLUMN report.gap.pairs_confirmation_recorded_at IS 'When pairs_confirmed_at was stored; null if that is.';
 
 CREATE VIEW report.gap_interval AS
 SELECT
@@ -115,11 +115,11 @@ CROSS JOIN unnest(ARRAY['balances', 'pairs']) AS kinds (kind)
 WHERE h.stopped_at IS NULL AND h.heartbeat_at < statement_timestamp() - interval '30 seconds';
 
 COMMENT ON VIEW report.gap_interval IS
-    'From when until when was each kind of stream unknown, gap by gap? Until the snapshot that proves the state, not until the link is back. A process that is silent now counts from its last heartbeat on.';
+    'From when until when was each kind of stream unknown, for each gap? Until the snapshot that confirmed the state, not until the link was up again. A process without heartbeats counts as a gap from its last heartbeat on.';
 COMMENT ON COLUMN report.gap_interval.kind IS 'balances or pairs.';
-COMMENT ON COLUMN report.gap_interval.user_id IS 'The hub''s user, where only one is touched.';
+COMMENT ON COLUMN report.gap_interval.user_id IS 'The hub''s user, if the gap affects only one.';
 COMMENT ON COLUMN report.gap_interval.gap_kind IS 'The gap''s kind, as in report.gap.';
-COMMENT ON COLUMN report.gap_interval.cause IS 'What broke, as in report.gap; no_heartbeat: the process is silent, and nothing has been started since.';
+COMMENT ON COLUMN report.gap_interval.cause IS 'Cause of the gap, as in report.gap; no_heartbeat: the process sends no heartbeats, and no other has started since.';
 COMMENT ON COLUMN report.gap_interval.missed_from IS 'Start of the interval in which something may have been missed.';
 COMMENT ON COLUMN report.gap_interval.confirmed_at IS 'Receipt of the snapshot that confirmed the state; null while it is awaited.';
 COMMENT ON COLUMN report.gap_interval.during IS 'From missed_from to confirmed_at; to infinity while that is null.';
@@ -143,9 +143,9 @@ CROSS JOIN LATERAL (
 ) AS merged;
 
 COMMENT ON VIEW report.blind_interval IS
-    'When was a stream in a gap, whatever the gap? Gaps that overlap or touch are merged, so each moment counts once. Part of it may be known in hindsight: see report.coverage.';
+    'When was a stream in a gap, over all gaps? Overlapping and adjacent gaps are merged, so each moment counts once. The state within may have become known later: see report.coverage.';
 COMMENT ON COLUMN report.blind_interval.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.blind_interval.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN report.blind_interval.blind_from IS 'Start of the first of the gaps.';
-COMMENT ON COLUMN report.blind_interval.blind_until IS 'When the state was proven again; null while it is not.';
+COMMENT ON COLUMN report.blind_interval.blind_until IS 'When a snapshot confirmed the state; null until then.';
 COMMENT ON COLUMN report.blind_interval.duration IS 'From blind_from to blind_until, so far.';

@@ -6,15 +6,15 @@ SELECT
 FROM ingest.session;
 
 COMMENT ON VIEW report.session IS
-    'Which connections were there, and how did they end?';
+    'Which sessions with the hub were there, and how did they end?';
 COMMENT ON COLUMN report.session.session_id IS 'Identity; sorts by time.';
 COMMENT ON COLUMN report.session.opened_at IS 'When the hub answered the handshake.';
 COMMENT ON COLUMN report.session.closed_at IS 'When it ended; null while open.';
-COMMENT ON COLUMN report.session.duration IS 'Its length, so far.';
+COMMENT ON COLUMN report.session.duration IS 'Its duration, so far.';
 COMMENT ON COLUMN report.session.ending IS 'clean, link_lost or unclean; null while open.';
 COMMENT ON COLUMN report.session.cause IS 'What ended it.';
-COMMENT ON COLUMN report.session.detail IS 'More about that, for people.';
-COMMENT ON COLUMN report.session.attempts IS 'Connection attempts it took.';
+COMMENT ON COLUMN report.session.detail IS 'Details of the cause, as text.';
+COMMENT ON COLUMN report.session.attempts IS 'Connection attempts until it was opened.';
 COMMENT ON COLUMN report.session.connection_errors IS 'Causes of the attempts that failed before.';
 COMMENT ON COLUMN report.session.url IS 'Address of the hub.';
 COMMENT ON COLUMN report.session.software_version IS 'Version of the software.';

@@ -20,7 +20,7 @@ SELECT
 FROM ingest.request AS r;
 
 COMMENT ON VIEW report.request IS
-    'What was requested of the hub, why, and how did it answer?';
+    'What was requested from the hub, why, and how did the request end?';
 COMMENT ON COLUMN report.request.request_id IS 'Correlation id.';
 COMMENT ON COLUMN report.request.command IS 'GetBalances or GetPairs.';
 COMMENT ON COLUMN report.request.cause IS 'Why it was sent, one word of a fixed set.';
@@ -29,11 +29,11 @@ COMMENT ON COLUMN report.request.argument_form IS 'positional or nested.';
 COMMENT ON COLUMN report.request.session_id IS 'Session in which it was sent.';
 COMMENT ON COLUMN report.request.requested_at IS 'Just before it was sent.';
 COMMENT ON COLUMN report.request.outcome IS 'How it ended, one word of a fixed set; null while open.';
-COMMENT ON COLUMN report.request.ended_at IS 'Receipt of the answer, or when it was given up.';
+COMMENT ON COLUMN report.request.ended_at IS 'Receipt of the answer, or when the request was abandoned.';
 COMMENT ON COLUMN report.request.latency IS 'From sending it to the receipt of the answer.';
 COMMENT ON COLUMN report.request.answer_ordinal IS 'Ordinal of the record that answered.';
-COMMENT ON COLUMN report.request.answer_user_id IS 'The hub''s user that the answer is about; empty for pairs, null where its record is not stored any more.';
-COMMENT ON COLUMN report.request.is_repeat IS 'The answer said the same as was known, and so confirmed it. Null where its record is not stored any more.';
-COMMENT ON COLUMN report.request.error IS 'The hub''s text where it refused.';
+COMMENT ON COLUMN report.request.answer_user_id IS 'The hub''s user that the answer is about; empty for pairs, null if its record is no longer stored.';
+COMMENT ON COLUMN report.request.is_repeat IS 'The answer said the same as was known, and so confirmed it. Null if its record is no longer stored.';
+COMMENT ON COLUMN report.request.error IS 'The hub''s text, if it refused.';
 COMMENT ON COLUMN report.request.recorded_at IS 'When the row was first stored.';
 COMMENT ON COLUMN report.request.end_recorded_at IS 'When its end was stored; null while it is open.';

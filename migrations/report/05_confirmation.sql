@@ -13,7 +13,7 @@ SELECT
 FROM ingest.confirmation;
 
 COMMENT ON VIEW report.confirmation IS
-    'Which snapshots needed confirmation before they were applied, and what came of it?';
+    'Which snapshots needed confirmation, and how was each resolved?';
 COMMENT ON COLUMN report.confirmation.reason IS 'reset_suspected, conflict or mass_delete.';
 COMMENT ON COLUMN report.confirmation.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.confirmation.sequence IS 'Sequence of the snapshot.';

@@ -107,8 +107,8 @@ BEGIN ATOMIC
     ) AS said;
 END;
 COMMENT ON FUNCTION report.stream_as_of(timestamptz, timestamptz) IS
-    'Which version of each stream held at a moment, as far as it was known at another one, and how sure is that? confirmed: the hub confirmed this version at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed this one; lists of pairs have no number. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: nothing had been seen yet. Null: the moment lies after what was known, by more than two seconds.
+    'Which version of each stream was valid at a moment, as known at another moment, and how certain is that? confirmed: the hub confirmed this version at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed this one; lists of pairs have no number. last_known: neither, or a confirmation was pending. in_gap: the moment lies in a gap, before the snapshot that confirmed the state. before_first: no snapshot had been received yet. Null: the moment is later than known_at, by more than two seconds.
 as_of: The moment.
-observed_at: Receipt of the version that held.
-confirmed_until: When the hub last confirmed that version, as far as it was known: until then nothing had changed.
+observed_at: Receipt of the version that was valid.
+confirmed_until: When the hub last confirmed that version, as far as it was known: until then the state was unchanged.
 certainty: One of the words above.';

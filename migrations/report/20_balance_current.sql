@@ -48,18 +48,18 @@ LEFT JOIN LATERAL (
 ) AS total_risk ON true;
 
 COMMENT ON VIEW report.balance_current IS
-    'What does the account hold, as of when, and how sure is that? One row per asset ever reported. A snapshot is the state at its receipt; movements between two snapshots are not seen.';
+    'What does the account contain, as of when, and how certain is that? One row per asset ever reported. A snapshot is the state at its receipt; movements between two snapshots do not appear.';
 COMMENT ON COLUMN report.balance_current.available IS 'Free amount.';
 COMMENT ON COLUMN report.balance_current.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN report.balance_current.total IS 'available + allocated.';
 COMMENT ON COLUMN report.balance_current.reported IS 'False: the newest snapshot does not name the asset any more, so it counts as 0.';
 COMMENT ON COLUMN report.balance_current.valid_from IS 'Since when the asset has these amounts.';
 COMMENT ON COLUMN report.balance_current.observed_at IS 'Receipt of the newest version of the account''s state.';
-COMMENT ON COLUMN report.balance_current.confirmed_until IS 'When the hub last confirmed the account''s state: until then nothing had changed.';
-COMMENT ON COLUMN report.balance_current.certainty IS 'in_gap: something may have been missed, and no snapshot has confirmed the balances since. last_known: the last confirmation is older than two intervals, or a contradiction is pending. confirmed: neither.';
+COMMENT ON COLUMN report.balance_current.confirmed_until IS 'When the hub last confirmed the account''s state: until then the state was unchanged.';
+COMMENT ON COLUMN report.balance_current.certainty IS 'in_gap: something may have been missed, and no snapshot has confirmed the balances since. last_known: the last confirmation is older than two intervals, or a confirmation is pending. confirmed: neither.';
 COMMENT ON COLUMN report.balance_current.pending_confirmations IS 'Snapshots that contradict what is shown and wait for confirmation: see report.confirmation.';
 COMMENT ON COLUMN report.balance_current.is_former IS 'The key of this user is no longer in use: for two intervals the hub has confirmed another user only. Leave it out of sums.';
-COMMENT ON COLUMN report.balance_current.current_exposure IS 'Exposure in base_currency; null where the hub does not tell.';
+COMMENT ON COLUMN report.balance_current.current_exposure IS 'Exposure in base_currency; null if the hub does not send it.';
 COMMENT ON COLUMN report.balance_current.max_exposure IS 'Limit of the exposure in base_currency.';
 COMMENT ON COLUMN report.balance_current.base_currency IS 'Currency of the exposure figures.';
 COMMENT ON COLUMN report.balance_current.exposure_observed_at IS 'Since when the exposure is as shown.';

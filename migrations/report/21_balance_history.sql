@@ -107,12 +107,12 @@ FROM (
 ) AS b;
 
 COMMENT ON VIEW report.balance_history IS
-    'How did each balance change? One row per change of an asset, valid from valid_from until valid_to. Changes between two snapshots are seen as one. Name the account and the asset; for all assets of a range use report.balance_movements.';
-COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts hold.';
+    'How did each balance change? One row per change of an asset, valid from valid_from until valid_to. Changes between two snapshots appear as one. Name the account and the asset; for all assets of a range use report.balance_movements.';
+COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts are valid.';
 COMMENT ON COLUMN report.balance_history.valid_to IS 'Until when they were superseded; null for the current row.';
-COMMENT ON COLUMN report.balance_history.observed_at IS 'Receipt of the snapshot that brought the amounts.';
-COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when they are known, without a hole, to have been so: at the latest valid_to, else the first gap, the last confirmation before a change that no push dates, or the last confirmation of all.';
-COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a hole. in_gap: from confirmed_until on, something may have been missed. last_known: an answer brought the next change, and nobody knows when it was. Of the current row: as in report.balance_current.';
+COMMENT ON COLUMN report.balance_history.observed_at IS 'Receipt of the snapshot with these amounts.';
+COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when the amounts are known, without a gap, to have been unchanged: at the latest valid_to; else the first gap, the last confirmation before a change that was not pushed, or the newest confirmation.';
+COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a gap. in_gap: from confirmed_until on, something may have been missed. last_known: the next change is from an answer, so its time is unknown. For the current row: as in report.balance_current.';
 COMMENT ON COLUMN report.balance_history.available IS 'Free amount.';
 COMMENT ON COLUMN report.balance_history.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN report.balance_history.total IS 'available + allocated.';
@@ -121,8 +121,8 @@ COMMENT ON COLUMN report.balance_history.allocated_change IS 'Difference to the 
 COMMENT ON COLUMN report.balance_history.total_change IS 'Difference to the row before; null for the first one.';
 COMMENT ON COLUMN report.balance_history.reported IS 'False: from here on snapshots do not name the asset any more.';
 COMMENT ON COLUMN report.balance_history.is_former IS 'The key of this user is no longer in use. Leave it out of sums.';
-COMMENT ON COLUMN report.balance_history.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
+COMMENT ON COLUMN report.balance_history.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers one of our requests.';
 COMMENT ON COLUMN report.balance_history.passed_over IS 'How many sequence numbers lie between the snapshot before, of whatever asset, and this one.';
-COMMENT ON COLUMN report.balance_history.previous_confirmed_until IS 'When the state before it was last confirmed: what lies between that and valid_from was not observed.';
+COMMENT ON COLUMN report.balance_history.previous_confirmed_until IS 'When the state before it was last confirmed: from then until valid_from the state is unknown.';
 COMMENT ON COLUMN report.balance_history.received_at IS 'Receipt of the snapshot.';
 COMMENT ON COLUMN report.balance_history.recorded_at IS 'When the snapshot was stored: what was known at a moment is what was recorded by then.';

@@ -25,13 +25,13 @@ BEGIN ATOMIC
     WHERE s.kind = 'balances';
 END;
 COMMENT ON FUNCTION report.balance_as_of(timestamptz, timestamptz) IS
-    'What did the accounts contain at a moment, as far as it was known at another one (by default: now), and how sure is that? A row for each asset ever reported; amounts are null where it had not been reported yet, or where the moment lies after what was known.
+    'What did the accounts contain at a moment, as known at another moment (by default: now), and how certain is that? A row for each asset ever reported; amounts are null if it had not been reported yet, or if the moment is later than known_at.
 as_of: The moment.
-observed_at: Receipt of the version that held.
+observed_at: Receipt of the version that was valid.
 valid_from: Since when the asset had these amounts.
 reported: False: the snapshot did not name the asset any more, so it counts as 0.
-confirmed_until: When the hub last confirmed the account''s state of that version, as far as it was known: until then nothing had changed.
-certainty: confirmed: the hub confirmed this state at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed it. last_known: neither, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: the asset had not been seen yet.';
+confirmed_until: When the hub last confirmed the account''s state of that version, as far as it was known: until then the state was unchanged.
+certainty: confirmed: the hub confirmed this state at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed it. last_known: neither, or a confirmation was pending. in_gap: the moment lies in a gap, before the snapshot that confirmed the state. before_first: the asset had not been reported yet.';
 
 CREATE FUNCTION report.balance_at_each(instants timestamptz[], known_at timestamptz DEFAULT now())
 RETURNS TABLE (
@@ -100,7 +100,7 @@ BEGIN ATOMIC
     WHERE b.bucket_from < until;
 END;
 COMMENT ON FUNCTION report.bucket(timestamptz, timestamptz, interval, text) IS
-    'Which buckets make up a range? Steps of a day and more follow the calendar of the zone, shorter ones the clock: an hour is an hour on a day of 23 as well. A range without a beginning or an end has none.
+    'Which buckets make up a range? Steps of a day and more follow the calendar of the time zone; shorter ones have a fixed length, also on days of 23 or 25 hours. A range without a beginning or an end has none.
 bucket_from: Start of the bucket.
 bucket_until: Its end, the start of the next one.';
 
@@ -124,7 +124,7 @@ BEGIN ATOMIC
     WHERE t.bucket_from < least(known_at, now());
 END;
 COMMENT ON FUNCTION report.balance_bucket(timestamptz, timestamptz, interval, text, timestamptz) IS
-    'What did the accounts contain over a range, in equal steps and without holes? The amounts are those at the end of each bucket; in the bucket that has not ended, those of now. The range needs a beginning; its end may be infinity.
+    'What did the accounts contain over a range, in equal steps without missing ones? The amounts are those at the end of each bucket; in the bucket that has not ended, those of now. The range needs a beginning; its end may be infinity.
 bucket_from: Start of the bucket.
 bucket_until: Its end, the start of the next one.
 is_carried: The amounts did not change within the bucket: they are carried over from before.
@@ -153,7 +153,7 @@ BEGIN ATOMIC
     JOIN report.balance_as_of(since, known_at) AS a USING (account, user_id, asset);
 END;
 COMMENT ON FUNCTION report.balance_change(timestamptz, timestamptz, timestamptz) IS
-    'By how much did each asset change between two moments? A change is null where the asset had not been seen at the first of them.
+    'By how much did each asset change between two moments? A change is null if the asset had not been reported at the first of them.
 available_before: Free amount at the first moment.
 allocated_before: Allocated amount at the first moment.
 total_before: Their sum at the first moment.
@@ -191,8 +191,8 @@ BEGIN ATOMIC
     WHERE h.valid_from >= since AND h.valid_from < until AND h.recorded_at <= known_at;
 END;
 COMMENT ON FUNCTION report.balance_movements(timestamptz, timestamptz, timestamptz) IS
-    'Which changes were seen from the first moment until before the second one, and how large were they? Order by movement for the largest. The first row of an asset has no change.
-observed_at: Receipt of the snapshot that brought the change; at what time before it happened, only previous_confirmed_until limits.
+    'Which changes were received in a range, and how large were they? Order by movement for the largest. The first row of an asset has no change.
+observed_at: Receipt of the snapshot that contained the change. The change happened between previous_confirmed_until and then.
 movement: Size of the change of the total, without its sign.
 confirmed_until: As in report.balance_history, as known now.
 certainty: As in report.balance_history, as known now.';

@@ -26,9 +26,9 @@ FROM ingest.exposure AS e;
 
 COMMENT ON VIEW report.exposure_history IS
     'How did the exposure of each asset change? One row per change.';
-COMMENT ON COLUMN report.exposure_history.observed_at IS 'Receipt of the snapshot from which on the figures hold.';
+COMMENT ON COLUMN report.exposure_history.observed_at IS 'Receipt of the snapshot from which on the figures are valid.';
 COMMENT ON COLUMN report.exposure_history.valid_to IS 'Until when they were superseded; null for the current row.';
-COMMENT ON COLUMN report.exposure_history.current_exposure IS 'Exposure in base_currency; null where the hub does not tell.';
+COMMENT ON COLUMN report.exposure_history.current_exposure IS 'Exposure in base_currency; null if the hub does not send it.';
 COMMENT ON COLUMN report.exposure_history.max_exposure IS 'Limit of the exposure in base_currency.';
 COMMENT ON COLUMN report.exposure_history.base_currency IS 'Currency of the exposure figures.';
 COMMENT ON COLUMN report.exposure_history.recorded_at IS 'When the row was stored.';
@@ -56,7 +56,7 @@ FROM ingest.exposure_total AS e;
 
 COMMENT ON VIEW report.exposure_total_history IS
     'How did the exposure of each account change? One row per change.';
-COMMENT ON COLUMN report.exposure_total_history.observed_at IS 'Receipt of the snapshot from which on the figures hold.';
+COMMENT ON COLUMN report.exposure_total_history.observed_at IS 'Receipt of the snapshot from which on the figures are valid.';
 COMMENT ON COLUMN report.exposure_total_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.exposure_total_history.total_current_exposure IS 'Exposure of the whole account, in base_currency.';
 COMMENT ON COLUMN report.exposure_total_history.total_max_exposure IS 'Limit of the exposure of the whole account, in base_currency.';
@@ -96,9 +96,9 @@ BEGIN ATOMIC
     WHERE s.kind = 'balances';
 END;
 COMMENT ON FUNCTION report.exposure_as_of(timestamptz, timestamptz) IS
-    'What was the exposure of each asset at a moment, as far as it was known at another one? It moves with prices, under no number, so a moment between two snapshots is last_known at best.
+    'What was the exposure of each asset at a moment, as known at another moment? It changes with prices and without a sequence number, so a moment between two snapshots is last_known at best.
 as_of: The moment.
-observed_at: Receipt of the snapshot that brought the figures.
+observed_at: Receipt of the snapshot with these figures.
 confirmed_until: When the hub last confirmed the balances of that version; it says nothing of prices.
 certainty: last_known: the newest figures before the moment. confirmed: a snapshot brought them at that very moment. in_gap: the moment lies in a gap. before_first: none had been seen yet.';
 
@@ -133,8 +133,8 @@ BEGIN ATOMIC
     WHERE s.kind = 'balances';
 END;
 COMMENT ON FUNCTION report.exposure_total_as_of(timestamptz, timestamptz) IS
-    'What was the exposure of each account at a moment, as far as it was known at another one?
+    'What was the exposure of each account at a moment, as known at another moment?
 as_of: The moment.
-observed_at: Receipt of the snapshot that brought the figures.
+observed_at: Receipt of the snapshot with these figures.
 confirmed_until: When the hub last confirmed the balances of that version; it says nothing of prices.
 certainty: As in report.exposure_as_of.';

@@ -6,7 +6,7 @@ CREATE TABLE report.maintenance_window (
     PRIMARY KEY (weekday, starts_at)
 );
 COMMENT ON TABLE report.maintenance_window IS
-    'When does the vendor maintain its systems, each week? What is unknown in these hours is counted apart. Change the rows when the vendor does.';
+    'When does the vendor maintain its systems, each week? Coverage counts time that is unknown within these hours separately. Change the rows when the vendor changes its hours.';
 COMMENT ON COLUMN report.maintenance_window.weekday IS '1 for Monday to 7 for Sunday.';
 COMMENT ON COLUMN report.maintenance_window.starts_at IS 'Local time at which it begins.';
 COMMENT ON COLUMN report.maintenance_window.ends_at IS 'Local time at which it ends.';
@@ -286,9 +286,9 @@ BEGIN ATOMIC
     WHERE NOT isempty(a.span);
 END;
 COMMENT ON FUNCTION report.coverage(timestamptz, timestamptz, timestamptz) IS
-    'For which share of a range was the state of each stream known, and why not for the rest? Known is what report.balance_as_of calls confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now. One without a beginning has no rows.
-cause: known, or why not: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a contradiction waited for confirmation), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
-duration: How much of the range that is.
+    'For which share of a range was the state of each stream known, and what caused the rest? Known means that report.balance_as_of shows it as confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now. One without a beginning has no rows.
+cause: known, or the cause: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a confirmation was pending), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
+duration: Length of that part of the range.
 share: Its share of the range, from 0 to 1.
 intervals: Of how many intervals it consists; of unconfirmed: about how many changes no push dates; null for known.';
 
@@ -312,7 +312,7 @@ BEGIN ATOMIC
     WHERE d.day AT TIME ZONE zone < least(known_at, statement_timestamp());
 END;
 COMMENT ON FUNCTION report.coverage_daily(date, date, text, timestamptz) IS
-    'For which share of each local day was the state known, and why not for the rest? The rows are those of report.coverage; days may have 23 or 25 hours.
+    'For which share of each local day was the state known, and what caused the rest? The rows are those of report.coverage; days may have 23 or 25 hours.
 day: The local day.
 cause: As in report.coverage.
 duration: How much of the day that is.

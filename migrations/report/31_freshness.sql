@@ -51,10 +51,10 @@ CROSS JOIN LATERAL (
 ) AS pending;
 
 COMMENT ON VIEW report.freshness IS
-    'How old is what we know? One row per account, kind of stream and user, also before the first answer. Accounts and users of the past stay.';
+    'How old is the newest confirmed state? One row per account, kind of stream and user, also before the first answer. Former accounts and users are kept.';
 COMMENT ON COLUMN report.freshness.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.freshness.user_id IS 'The hub''s user; empty for pairs, null before the first answer.';
-COMMENT ON COLUMN report.freshness.valid_from IS 'Since when the newest version holds.';
+COMMENT ON COLUMN report.freshness.valid_from IS 'Since when the newest version is valid.';
 COMMENT ON COLUMN report.freshness.confirmed_until IS 'When the hub last confirmed it.';
 COMMENT ON COLUMN report.freshness.age IS 'Time since then.';
 COMMENT ON COLUMN report.freshness.expected_every IS 'How often a snapshot is requested.';

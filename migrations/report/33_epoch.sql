@@ -6,13 +6,13 @@ SELECT
 FROM ingest.epoch;
 
 COMMENT ON VIEW report.epoch IS
-    'When did the hub''s counter begin, or begin again, and what shows it?';
+    'When did the hub''s counter begin, or begin again, and what is the evidence?';
 COMMENT ON COLUMN report.epoch.kind IS 'balances or pairs.';
 COMMENT ON COLUMN report.epoch.epoch IS 'Number of the epoch, from 1.';
 COMMENT ON COLUMN report.epoch.opened_at IS 'Receipt of the event that opened it.';
 COMMENT ON COLUMN report.epoch.cause IS 'first_seen or suspected_server_reset.';
 COMMENT ON COLUMN report.epoch.first_sequence IS 'First sequence of the epoch.';
-COMMENT ON COLUMN report.epoch.previous_sequence IS 'Where the epoch before stood.';
+COMMENT ON COLUMN report.epoch.previous_sequence IS 'Last sequence of the epoch before.';
 COMMENT ON COLUMN report.epoch.passed_over IS 'Snapshots of the lower counter that came before the epoch was opened and were not applied, since the last restart of the daemon; they are in ingest.event_outcome as stale.';
 COMMENT ON COLUMN report.epoch.passed_over_from IS 'Receipt of the first of them.';
 COMMENT ON COLUMN report.epoch.evidence IS 'How many answers showed the lower counter.';

@@ -12,4 +12,4 @@ COMMENT ON VIEW report.unaccounted IS
     'Must return no rows: sessions with records that are neither stored nor counted as dropped (I1).';
 COMMENT ON COLUMN report.unaccounted.session_id IS 'The session.';
 COMMENT ON COLUMN report.unaccounted.opened_at IS 'When it was opened.';
-COMMENT ON COLUMN report.unaccounted.records IS 'How many are unaccounted for.';
+COMMENT ON COLUMN report.unaccounted.records IS 'How many records are unaccounted for.';

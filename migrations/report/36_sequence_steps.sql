@@ -25,8 +25,8 @@ FROM (
 ) AS counted;
 
 COMMENT ON VIEW report.sequence_steps IS
-    'By how much does the hub''s counter rise from one snapshot to the next? Of the newest 10,000 versions of each user. Where pushes only ever rise by 1, the setting sequence.step = "contiguous" can make a gap of each skip.';
-COMMENT ON COLUMN report.sequence_steps.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers a request of ours.';
-COMMENT ON COLUMN report.sequence_steps.step IS 'Difference to the number before; 1: none was passed over.';
+    'By how much does the hub''s counter rise from one snapshot to the next? Of the newest 10,000 versions of each user. If pushes only ever rise by 1, the setting sequence.step = "contiguous" makes each skip a gap.';
+COMMENT ON COLUMN report.sequence_steps.origin IS 'pushed: the hub sent the snapshot by itself. answered: it answers one of our requests.';
+COMMENT ON COLUMN report.sequence_steps.step IS 'Difference to the number before; 1: no number was skipped.';
 COMMENT ON COLUMN report.sequence_steps.versions IS 'How many versions came with this step.';
 COMMENT ON COLUMN report.sequence_steps.share IS 'Their share among the versions of this user and origin.';

@@ -26,7 +26,7 @@ BEGIN ATOMIC
     GROUP BY d.day, r.account, r.command;
 END;
 COMMENT ON FUNCTION report.vendor_latency_daily(date, date, text) IS
-    'How fast did the hub answer on each local day, and how often did it not?
+    'How fast did the hub answer on each local day, and how often did it not answer?
 day: The local day on which the requests were sent.
 requests: How many were sent.
 answered: How many were answered.
@@ -46,15 +46,15 @@ FROM ingest.dead_letter
 GROUP BY account, stage, reason, subject;
 
 COMMENT ON VIEW report.dead_letter_summary IS
-    'What could not be applied, by reason?';
+    'Which events could not be applied, by reason?';
 COMMENT ON COLUMN report.dead_letter_summary.stage IS 'decode or store.';
 COMMENT ON COLUMN report.dead_letter_summary.reason IS 'One word of a fixed set.';
 COMMENT ON COLUMN report.dead_letter_summary.subject IS 'Subject of the envelope, where readable.';
 COMMENT ON COLUMN report.dead_letter_summary.dead_letters IS 'Rows in report.dead_letter.';
-COMMENT ON COLUMN report.dead_letter_summary.occurrences IS 'Events; a cause that comes up again while its gap is open has one row.';
+COMMENT ON COLUMN report.dead_letter_summary.occurrences IS 'Events; a cause that occurs again while its gap is open has one row.';
 COMMENT ON COLUMN report.dead_letter_summary.first_received_at IS 'Receipt of the first of them.';
 COMMENT ON COLUMN report.dead_letter_summary.last_received_at IS 'Receipt of the last of them.';
-COMMENT ON COLUMN report.dead_letter_summary.newest_detail IS 'Where and what, of the last of them.';
+COMMENT ON COLUMN report.dead_letter_summary.newest_detail IS 'Place and description of the fault, of the last of them.';
 
 CREATE VIEW report.data_quality AS
 SELECT account, 'records_unaccounted' AS problem, records || ' in session ' || session_id AS detail
@@ -110,7 +110,7 @@ WHERE NOT EXISTS (
 );
 
 COMMENT ON VIEW report.data_quality IS
-    'Must return no rows: what an operator has to look at before the figures are used.';
+    'Must return no rows: problems that an operator must examine before the figures are used.';
 COMMENT ON COLUMN report.data_quality.problem IS 'Name of the check.';
 COMMENT ON COLUMN report.data_quality.detail IS 'What it found.';
 
@@ -129,9 +129,9 @@ WHERE c.relnamespace = 'ingest'::regnamespace AND c.relkind IN ('r', 'p') AND NO
 GROUP BY c.relname;
 
 COMMENT ON VIEW report.size IS
-    'How much room does each table of the private schema take?';
+    'How much space does each table of the private schema take?';
 COMMENT ON COLUMN report.size."table" IS 'Name of the table.';
 COMMENT ON COLUMN report.size.estimated_rows IS 'Rows, as of the last VACUUM or ANALYZE.';
 COMMENT ON COLUMN report.size.table_bytes IS 'Bytes of its rows.';
 COMMENT ON COLUMN report.size.index_bytes IS 'Bytes of its indexes.';
-COMMENT ON COLUMN report.size.total_bytes IS 'Both.';
+COMMENT ON COLUMN report.size.total_bytes IS 'table_bytes + index_bytes.';

@@ -25,12 +25,12 @@ BEGIN ATOMIC
     WHERE s.kind = 'pairs';
 END;
 COMMENT ON FUNCTION report.pair_as_of(timestamptz, timestamptz) IS
-    'Which pairs could be traded at a moment, and within which limits, as far as it was known at another one? A row for each pair ever listed; the limits are null where it had not been seen yet.
+    'Which pairs could be traded at a moment, and within which limits, as known at another moment? A row for each pair ever listed; the limits are null if it had not been listed yet.
 as_of: The moment.
 listed: False: the pair was missing from the hub''s list.
 valid_from: Since when the limits were as shown.
 observed_at: Receipt of the list that held.
-certainty: confirmed: the hub sent this list again at or after the moment. last_known: it did not, or a contradiction was pending. in_gap: the moment lies in a gap, before its proof. before_first: the pair had not been seen yet.';
+certainty: confirmed: the hub sent this list again at or after the moment. last_known: it did not, or a confirmation was pending. in_gap: the moment lies in a gap, before the list that confirmed the state. before_first: the pair had not been listed yet.';
 
 -- A numeric's text says its scale too, which is no change: hence the trim.
 CREATE VIEW report.pair_change AS
@@ -61,12 +61,12 @@ WHERE changed.before IS DISTINCT FROM changed.after;
 COMMENT ON VIEW report.pair_change IS
     'Which limit of which pair changed when, from what to what? One row per change of a field.';
 COMMENT ON COLUMN report.pair_change.name IS 'Name of the pair, as the hub writes it.';
-COMMENT ON COLUMN report.pair_change.changed_at IS 'Receipt of the list that brought the change.';
+COMMENT ON COLUMN report.pair_change.changed_at IS 'Receipt of the list that contained the change.';
 COMMENT ON COLUMN report.pair_change.previous_confirmed_until IS 'When the list before was last confirmed: the change lies between that and changed_at.';
 COMMENT ON COLUMN report.pair_change.field IS 'What changed: listed, asset, currency, min_size, max_size, min_quote_size or max_quote_size.';
-COMMENT ON COLUMN report.pair_change.before IS 'Its value before, as text with every digit; null where the hub did not tell, or the pair was new.';
+COMMENT ON COLUMN report.pair_change.before IS 'Its value before, as text with every digit; null if the hub did not send it, or the pair was new.';
 COMMENT ON COLUMN report.pair_change.after IS 'Its value from then on, as text with every digit.';
 COMMENT ON COLUMN report.pair_change.is_first IS 'The pair had not been seen before.';
-COMMENT ON COLUMN report.pair_change.epoch IS 'Counts how often the counter was seen to begin again: always 1.';
+COMMENT ON COLUMN report.pair_change.epoch IS 'Always 1: pair lists have no counter of the hub''s.';
 COMMENT ON COLUMN report.pair_change.sequence IS 'Our own count of lists that differed.';
 COMMENT ON COLUMN report.pair_change.revision IS 'Always 0: lists have no number of the hub''s.';

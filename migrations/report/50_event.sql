@@ -89,7 +89,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION report.decoded_event(bytea, integer, text[]) IS
-    'What does an envelope say, and of its data the named fields? See report.event.
+    'What are the fields of an envelope, and the named fields of its data? See report.event.
 channel: Channel of the envelope.
 topic: Topic of the envelope.
 type: Type of the envelope.
@@ -128,10 +128,10 @@ LEFT JOIN LATERAL report.decoded_event(
 WHERE o.kind IS NULL;
 
 COMMENT ON VIEW report.event IS
-    'What else came over the channel? Every event that is neither a snapshot of the balances nor of the pairs.';
+    'Which other events did the hub send? Every event that is neither a snapshot of the balances nor of the pairs.';
 COMMENT ON COLUMN report.event.subject IS 'Subject of the envelope.';
-COMMENT ON COLUMN report.event.outcome IS 'What became of it: ignored or quarantined.';
-COMMENT ON COLUMN report.event.reason IS 'Why.';
+COMMENT ON COLUMN report.event.outcome IS 'Its outcome: ignored or quarantined.';
+COMMENT ON COLUMN report.event.reason IS 'Reason of the outcome.';
 COMMENT ON COLUMN report.event.request_id IS 'Correlation id: the request of ours that it answers, if any.';
 COMMENT ON COLUMN report.event.channel IS 'Channel of the envelope.';
 COMMENT ON COLUMN report.event.topic IS 'Topic of the envelope.';
@@ -164,7 +164,7 @@ FROM report.event AS e
 WHERE e.subject = 'execution.order.executed';
 
 COMMENT ON VIEW report.order_executed IS
-    'Which orders were executed, as the hub told? One row per event.';
+    'Which orders did the hub report as executed? One row per event.';
 COMMENT ON COLUMN report.order_executed.trade_id IS 'The hub''s id of the trade.';
 COMMENT ON COLUMN report.order_executed.side IS 'buy or sell.';
 COMMENT ON COLUMN report.order_executed.pair IS 'Name of the pair.';
@@ -204,7 +204,7 @@ FROM report.event AS e
 WHERE e.subject = 'account.requestForQuote.created';
 
 COMMENT ON VIEW report.request_for_quote IS
-    'Which quotes did the hub give? One row per event.';
+    'Which quotes did the hub send? One row per event.';
 COMMENT ON COLUMN report.request_for_quote.request_for_quote_id IS 'The hub''s id of the quote.';
 COMMENT ON COLUMN report.request_for_quote.instrument IS 'Name of the pair.';
 COMMENT ON COLUMN report.request_for_quote.base_currency IS 'Base currency.';
@@ -216,7 +216,7 @@ COMMENT ON COLUMN report.request_for_quote.amount IS 'Amount, in quote units.';
 COMMENT ON COLUMN report.request_for_quote.status IS '0 created, 1 executed, 2 cancelled, 3 pending.';
 COMMENT ON COLUMN report.request_for_quote.requested_at IS 'The hub''s time of the request; null where it names no zone.';
 COMMENT ON COLUMN report.request_for_quote.requested_at_text IS 'The same as received.';
-COMMENT ON COLUMN report.request_for_quote.expires_at IS 'Until when the quote holds; null where it names no zone.';
+COMMENT ON COLUMN report.request_for_quote.expires_at IS 'Until when the quote is valid; null where it names no zone.';
 COMMENT ON COLUMN report.request_for_quote.expires_at_text IS 'The same as received.';
 
 CREATE VIEW report.pair_price AS
@@ -237,7 +237,7 @@ FROM report.event AS e
 WHERE e.subject = 'execution.pair.price';
 
 COMMENT ON VIEW report.pair_price IS
-    'Which prices did the hub tell for an amount? One row per event.';
+    'Which prices did the hub quote for an amount? One row per event.';
 COMMENT ON COLUMN report.pair_price.price_id IS 'The hub''s id of the price.';
 COMMENT ON COLUMN report.pair_price.pair IS 'Name of the pair.';
 COMMENT ON COLUMN report.pair_price.price IS 'Price, in quote units.';
@@ -281,7 +281,7 @@ WHERE e.subject = 'account.orders.snapshot';
 COMMENT ON VIEW report.order_snapshot IS
     'Which orders did the hub list? One row per order and list: take the newest list for the state of an order.';
 COMMENT ON COLUMN report.order_snapshot.order_id IS 'The hub''s id of the order.';
-COMMENT ON COLUMN report.order_snapshot.order_client_id IS 'The id that was given when it was placed.';
+COMMENT ON COLUMN report.order_snapshot.order_client_id IS 'The client''s id of the order.';
 COMMENT ON COLUMN report.order_snapshot.instrument IS 'Name of the pair.';
 COMMENT ON COLUMN report.order_snapshot.base_currency IS 'Base currency.';
 COMMENT ON COLUMN report.order_snapshot.quote_currency IS 'Quote currency.';

@@ -60,9 +60,9 @@ COMMENT ON VIEW report.dictionary IS
     'What does each column of this schema mean? One row per column of a view, a table or the result of a function.';
 COMMENT ON COLUMN report.dictionary.view IS 'Name of the view or table, or of the function with its arguments.';
 COMMENT ON COLUMN report.dictionary.kind IS 'view or function.';
-COMMENT ON COLUMN report.dictionary.place IS 'Orders the columns.';
+COMMENT ON COLUMN report.dictionary.place IS 'Position of the column.';
 COMMENT ON COLUMN report.dictionary."column" IS 'Name of the column.';
 COMMENT ON COLUMN report.dictionary.type IS 'Its type.';
 COMMENT ON COLUMN report.dictionary.unit IS 'Its unit, where it has one. asset: units of the asset that the row names.';
-COMMENT ON COLUMN report.dictionary.comment IS 'What it means.';
+COMMENT ON COLUMN report.dictionary.comment IS 'Its meaning.';
 COMMENT ON COLUMN report.dictionary.question IS 'The question that the view or function answers.';

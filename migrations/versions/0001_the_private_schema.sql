@@ -54,7 +54,7 @@ COMMENT ON COLUMN ingest.session.account IS 'Name of the account, from the confi
 COMMENT ON COLUMN ingest.session.session_id IS 'Identity of the session; sorts by time of opening.';
 COMMENT ON COLUMN ingest.session.opened_at IS 'When the hub answered the handshake.';
 COMMENT ON COLUMN ingest.session.url IS 'Address of the hub, without query or credentials.';
-COMMENT ON COLUMN ingest.session.attempts IS 'Connection attempts it took, this one included.';
+COMMENT ON COLUMN ingest.session.attempts IS 'Connection attempts until it was opened, the successful one included.';
 COMMENT ON COLUMN ingest.session.connection_errors IS 'Causes of the attempts that failed before.';
 COMMENT ON COLUMN ingest.session.software_version IS 'Version of the software that opened it.';
 COMMENT ON COLUMN ingest.session.clock_offset_seconds IS 'Wall clock of the ingestor''s host minus the database''s clock, when the session was opened.';
@@ -63,10 +63,10 @@ COMMENT ON COLUMN ingest.session.last_heard_at IS 'Receipt of the last whole mes
 COMMENT ON COLUMN ingest.session.received IS 'Records received; set at the end.';
 COMMENT ON COLUMN ingest.session.ending IS 'clean, link_lost or unclean; null while it is open.';
 COMMENT ON COLUMN ingest.session.cause IS 'What ended it, e.g. silent, reset, closed_by_hub.';
-COMMENT ON COLUMN ingest.session.detail IS 'More about the cause, for people.';
+COMMENT ON COLUMN ingest.session.detail IS 'Details of the cause, as text.';
 COMMENT ON COLUMN ingest.session.committed_ordinal IS 'Ordinal of the last record that is stored here or was dropped.';
 COMMENT ON COLUMN ingest.session.committed_records IS 'Records that are stored here.';
-COMMENT ON COLUMN ingest.session.dropped_records IS 'Records dropped at a limit; each run of them has a gap row.';
+COMMENT ON COLUMN ingest.session.dropped_records IS 'Records dropped at a limit; each uninterrupted series of them has a gap row.';
 COMMENT ON COLUMN ingest.session.last_received_at IS 'Receipt of the last record that is stored here.';
 
 CREATE TABLE ingest.raw_event (
@@ -85,16 +85,16 @@ CREATE TABLE ingest.raw_event (
 -- The records that refer to one: few bytes each, because their keys are the same. Without it, tables that have not been
 -- analysed yet would be joined by looking through a whole session for each record.
 CREATE INDEX raw_event_base_idx ON ingest.raw_event (account, session_id, base_ordinal) WHERE base_ordinal IS NOT NULL;
-COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: the evidence for all the rest. A duplicate that repeats a stored record has only what differs, and no row in outcome; ingest.record and ingest.event_outcome show all of it.';
+COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: all other tables are derived from these. Of a duplicate that repeats a stored record only the difference is stored, without a row in outcome; ingest.record and ingest.event_outcome show it in full.';
 COMMENT ON COLUMN ingest.raw_event.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.raw_event.session_id IS 'Session in which the record arrived.';
 COMMENT ON COLUMN ingest.raw_event.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.raw_event.received_at IS 'When its frame was complete.';
 COMMENT ON COLUMN ingest.raw_event.size IS 'Bytes on the wire.';
 COMMENT ON COLUMN ingest.raw_event.sha256 IS 'Digest of all bytes where raw holds only their head, because the record was too large.';
-COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received; with base_ordinal, only those between what it shares with that record.';
-COMMENT ON COLUMN ingest.raw_event.base_ordinal IS 'The record is a duplicate and repeats this one of the same session and day (UTC), which has all its bytes here.';
-COMMENT ON COLUMN ingest.raw_event.head IS 'So many bytes at its beginning are those of that record; as many as are left of size are those at its end.';
+COMMENT ON COLUMN ingest.raw_event.raw IS 'The record''s bytes exactly as received; with base_ordinal, only those between the common beginning and end.';
+COMMENT ON COLUMN ingest.raw_event.base_ordinal IS 'The record is a duplicate of the record with this ordinal, of the same session and day (UTC), which is stored whole.';
+COMMENT ON COLUMN ingest.raw_event.head IS 'Number of bytes at the beginning that are those of the base record; the rest of size is the end of the base record.';
 COMMENT ON COLUMN ingest.raw_event.request_id IS 'With base_ordinal: the request that it answers, whose id follows the head as text.';
 
 CREATE VIEW ingest.record AS
@@ -161,7 +161,7 @@ CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_i
 CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
     INCLUDE (previous_confirmed_until, recorded_at)
     WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
-COMMENT ON TABLE ingest.outcome IS 'What became of each event, and the version of its stream that it became, if any: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome and ingest.version.';
+COMMENT ON TABLE ingest.outcome IS 'The outcome of each event, and the version of its stream that it became, if any: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome and ingest.version.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -174,13 +174,13 @@ COMMENT ON COLUMN ingest.outcome.request_id IS 'Correlation id in the envelope: 
 COMMENT ON COLUMN ingest.outcome.kind IS 'balances or pairs, where the event belongs to a stream.';
 COMMENT ON COLUMN ingest.outcome.user_id IS 'The hub''s user, where the event names one.';
 COMMENT ON COLUMN ingest.outcome.epoch IS 'Epoch of the version that the event became.';
-COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence that the event carries, or was given.';
+COMMENT ON COLUMN ingest.outcome.sequence IS 'Sequence in the event; for pairs, our own count.';
 COMMENT ON COLUMN ingest.outcome.revision IS 'Revision of the version that the event became.';
 COMMENT ON COLUMN ingest.outcome.valid_from IS 'When the version that the event became was first seen; never before the version that it follows. Null where it became none.';
 COMMENT ON COLUMN ingest.outcome.deleted IS 'Of a version: the hub flagged the whole balance record as deleted.';
-COMMENT ON COLUMN ingest.outcome.origin IS 'Of a version: pushed, the hub sent it by itself; answered, it answers a request of ours.';
+COMMENT ON COLUMN ingest.outcome.origin IS 'Of a version: pushed, the hub sent it by itself; answered, it answers one of our requests.';
 COMMENT ON COLUMN ingest.outcome.passed_over IS 'Of a version: how many sequence numbers lie between the version before and this one.';
-COMMENT ON COLUMN ingest.outcome.previous_confirmed_until IS 'Of a version: when the version before it was last confirmed, the start of what is not known in between.';
+COMMENT ON COLUMN ingest.outcome.previous_confirmed_until IS 'Of a version: when the version before it was last confirmed, from then until valid_from the state is unknown.';
 COMMENT ON COLUMN ingest.outcome.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE VIEW ingest.event_outcome AS
@@ -195,7 +195,7 @@ SELECT
 FROM ingest.raw_event AS r
 JOIN ingest.outcome AS base
     ON base.account = r.account AND base.session_id = r.session_id AND base.ordinal = r.base_ordinal;
-COMMENT ON VIEW ingest.event_outcome IS 'What became of each event: exactly one row for each.';
+COMMENT ON VIEW ingest.event_outcome IS 'The outcome of each event: exactly one row for each.';
 COMMENT ON COLUMN ingest.event_outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.event_outcome.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.event_outcome.ordinal IS 'Number of the record within the session, from 1.';
@@ -208,7 +208,7 @@ COMMENT ON COLUMN ingest.event_outcome.request_id IS 'Correlation id in the enve
 COMMENT ON COLUMN ingest.event_outcome.kind IS 'balances or pairs, where the event belongs to a stream.';
 COMMENT ON COLUMN ingest.event_outcome.user_id IS 'The hub''s user, where the event names one.';
 COMMENT ON COLUMN ingest.event_outcome.epoch IS 'Epoch of the version that the event became.';
-COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence that the event carries, or was given.';
+COMMENT ON COLUMN ingest.event_outcome.sequence IS 'Sequence in the event; for pairs, our own count.';
 COMMENT ON COLUMN ingest.event_outcome.revision IS 'Revision of the version that the event became.';
 
 CREATE VIEW ingest.version AS
@@ -222,17 +222,17 @@ COMMENT ON COLUMN ingest.version.account IS 'Name of the account, from the confi
 COMMENT ON COLUMN ingest.version.kind IS 'balances or pairs.';
 COMMENT ON COLUMN ingest.version.user_id IS 'The hub''s user; empty for pairs.';
 COMMENT ON COLUMN ingest.version.valid_from IS 'When it was first seen; never before the version that it follows.';
-COMMENT ON COLUMN ingest.version.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN ingest.version.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.version.epoch IS 'Number of the epoch, from 1; each restart of the hub''s counter begins a new one.';
+COMMENT ON COLUMN ingest.version.sequence IS 'The hub''s number of the snapshot; for pairs, our own count of versions.';
 COMMENT ON COLUMN ingest.version.revision IS '0, and one more for each different content received under the same sequence.';
 COMMENT ON COLUMN ingest.version.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.version.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.version.position IS 'Index of the event within its record, from 0.';
 COMMENT ON COLUMN ingest.version.received_at IS 'Receipt of its record.';
 COMMENT ON COLUMN ingest.version.deleted IS 'The hub flagged the whole balance record as deleted.';
-COMMENT ON COLUMN ingest.version.origin IS 'pushed: the hub sent it by itself. answered: it answers a request of ours.';
+COMMENT ON COLUMN ingest.version.origin IS 'pushed: the hub sent it by itself. answered: it answers one of our requests.';
 COMMENT ON COLUMN ingest.version.passed_over IS 'How many sequence numbers lie between the version before and this one.';
-COMMENT ON COLUMN ingest.version.previous_confirmed_until IS 'When the version before it was last confirmed: the start of what is not known in between.';
+COMMENT ON COLUMN ingest.version.previous_confirmed_until IS 'When the version before it was last confirmed: from then until valid_from the state is unknown.';
 COMMENT ON COLUMN ingest.version.recorded_at IS 'When it was stored here: the start of the transaction.';
 
 CREATE TABLE ingest.balance (
@@ -250,13 +250,13 @@ CREATE TABLE ingest.balance (
     CONSTRAINT balance_available_finite_check CHECK (available NOT IN ('NaN', 'Infinity', '-Infinity')),
     CONSTRAINT balance_allocated_finite_check CHECK (allocated NOT IN ('NaN', 'Infinity', '-Infinity'))
 );
-COMMENT ON TABLE ingest.balance IS 'Amounts by asset, a row for each change: a row holds until the next one of its asset.';
+COMMENT ON TABLE ingest.balance IS 'Amounts by asset, a row for each change: a row is valid until the next one of its asset.';
 COMMENT ON COLUMN ingest.balance.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.balance.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN ingest.balance.asset IS 'Name of the asset, as received.';
-COMMENT ON COLUMN ingest.balance.valid_from IS 'From when on the amounts hold.';
-COMMENT ON COLUMN ingest.balance.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN ingest.balance.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.balance.valid_from IS 'From when on the amounts are valid.';
+COMMENT ON COLUMN ingest.balance.epoch IS 'Number of the epoch, from 1; each restart of the hub''s counter begins a new one.';
+COMMENT ON COLUMN ingest.balance.sequence IS 'The hub''s number of the snapshot; for pairs, our own count of versions.';
 COMMENT ON COLUMN ingest.balance.revision IS '0, and one more for each different content received under the same sequence.';
 COMMENT ON COLUMN ingest.balance.available IS 'Free amount.';
 COMMENT ON COLUMN ingest.balance.allocated IS 'Amount tied to open orders or pending actions.';
@@ -277,11 +277,11 @@ CREATE TABLE ingest.exposure (
     CONSTRAINT exposure_current_exposure_finite_check CHECK (current_exposure NOT IN ('NaN', 'Infinity', '-Infinity')),
     CONSTRAINT exposure_max_exposure_finite_check CHECK (max_exposure NOT IN ('NaN', 'Infinity', '-Infinity'))
 );
-COMMENT ON TABLE ingest.exposure IS 'Exposure by asset, a row for each change. It moves with prices, under no sequence.';
+COMMENT ON TABLE ingest.exposure IS 'Exposure by asset, a row for each change. It changes with prices and has no sequence.';
 COMMENT ON COLUMN ingest.exposure.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.exposure.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN ingest.exposure.asset IS 'Name of the asset, as received.';
-COMMENT ON COLUMN ingest.exposure.observed_at IS 'From when on the figures hold.';
+COMMENT ON COLUMN ingest.exposure.observed_at IS 'From when on the figures are valid.';
 COMMENT ON COLUMN ingest.exposure.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.exposure.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.exposure.position IS 'Index of the event within its record, from 0.';
@@ -307,7 +307,7 @@ CREATE TABLE ingest.exposure_total (
 COMMENT ON TABLE ingest.exposure_total IS 'Exposure of the whole account, a row for each change.';
 COMMENT ON COLUMN ingest.exposure_total.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.exposure_total.user_id IS 'The hub''s user.';
-COMMENT ON COLUMN ingest.exposure_total.observed_at IS 'From when on the figures hold.';
+COMMENT ON COLUMN ingest.exposure_total.observed_at IS 'From when on the figures are valid.';
 COMMENT ON COLUMN ingest.exposure_total.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.exposure_total.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.exposure_total.position IS 'Index of the event within its record, from 0.';
@@ -339,9 +339,9 @@ CREATE TABLE ingest.pair (
 COMMENT ON TABLE ingest.pair IS 'Tradable pairs and their limits, a row for each change.';
 COMMENT ON COLUMN ingest.pair.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.pair.name IS 'Name of the pair, as received.';
-COMMENT ON COLUMN ingest.pair.valid_from IS 'From when on the limits hold.';
-COMMENT ON COLUMN ingest.pair.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN ingest.pair.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.pair.valid_from IS 'From when on the limits are valid.';
+COMMENT ON COLUMN ingest.pair.epoch IS 'Number of the epoch, from 1; each restart of the hub''s counter begins a new one.';
+COMMENT ON COLUMN ingest.pair.sequence IS 'The hub''s number of the snapshot; for pairs, our own count of versions.';
 COMMENT ON COLUMN ingest.pair.revision IS '0, and one more for each different content received under the same sequence.';
 COMMENT ON COLUMN ingest.pair.asset IS 'Base asset.';
 COMMENT ON COLUMN ingest.pair.currency IS 'Quote currency.';
@@ -369,7 +369,7 @@ CREATE TABLE ingest.epoch (
     passed_over_from timestamptz,
     PRIMARY KEY (account, kind, user_id, epoch)
 );
-COMMENT ON TABLE ingest.epoch IS 'Every beginning of a source''s counter, with its evidence.';
+COMMENT ON TABLE ingest.epoch IS 'Every beginning of the hub''s counter, with its evidence.';
 COMMENT ON COLUMN ingest.epoch.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.epoch.kind IS 'balances or pairs.';
 COMMENT ON COLUMN ingest.epoch.user_id IS 'The hub''s user; empty for pairs.';
@@ -377,7 +377,7 @@ COMMENT ON COLUMN ingest.epoch.epoch IS 'Number of the epoch, from 1.';
 COMMENT ON COLUMN ingest.epoch.opened_at IS 'Receipt of the event that opened it.';
 COMMENT ON COLUMN ingest.epoch.cause IS 'first_seen or suspected_server_reset.';
 COMMENT ON COLUMN ingest.epoch.first_sequence IS 'First sequence of the epoch.';
-COMMENT ON COLUMN ingest.epoch.previous_sequence IS 'Sequence at which the previous epoch stood.';
+COMMENT ON COLUMN ingest.epoch.previous_sequence IS 'Last sequence of the previous epoch.';
 COMMENT ON COLUMN ingest.epoch.evidence IS 'How many answers showed the lower counter.';
 COMMENT ON COLUMN ingest.epoch.first_evidence_session_id IS 'Session of the first event that showed the lower counter.';
 COMMENT ON COLUMN ingest.epoch.first_evidence_ordinal IS 'Ordinal of that event.';
@@ -405,19 +405,19 @@ CREATE TABLE ingest.watermark (
     CONSTRAINT watermark_epoch_fkey FOREIGN KEY (account, kind, user_id, epoch)
         REFERENCES ingest.epoch (account, kind, user_id, epoch)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE ingest.watermark IS 'Where each stream stands; moves only forward, in the transaction that writes the version.';
+COMMENT ON TABLE ingest.watermark IS 'The newest version of each stream; it only increases, in the transaction that writes the version.';
 COMMENT ON COLUMN ingest.watermark.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.watermark.kind IS 'balances or pairs.';
 COMMENT ON COLUMN ingest.watermark.user_id IS 'The hub''s user; empty for pairs.';
-COMMENT ON COLUMN ingest.watermark.epoch IS 'Counts how often the source''s counter was seen to begin again, from 1.';
-COMMENT ON COLUMN ingest.watermark.sequence IS 'The source''s number; for pairs, our own count of versions.';
+COMMENT ON COLUMN ingest.watermark.epoch IS 'Number of the epoch, from 1; each restart of the hub''s counter begins a new one.';
+COMMENT ON COLUMN ingest.watermark.sequence IS 'The hub''s number of the snapshot; for pairs, our own count of versions.';
 COMMENT ON COLUMN ingest.watermark.revision IS '0, and one more for each different content received under the same sequence.';
-COMMENT ON COLUMN ingest.watermark.content IS 'Digest of what the sequence governs.';
+COMMENT ON COLUMN ingest.watermark.content IS 'Digest of the content by which snapshots are compared.';
 COMMENT ON COLUMN ingest.watermark.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.watermark.ordinal IS 'Number of the record within the session, from 1.';
 COMMENT ON COLUMN ingest.watermark.position IS 'Index of the event within its record, from 0.';
-COMMENT ON COLUMN ingest.watermark.valid_from IS 'Since when this version holds.';
-COMMENT ON COLUMN ingest.watermark.confirmed_until IS 'When the hub last sent the same: until then nothing had changed.';
+COMMENT ON COLUMN ingest.watermark.valid_from IS 'Since when this version is valid.';
+COMMENT ON COLUMN ingest.watermark.confirmed_until IS 'When the hub last sent the same: until then the state was unchanged.';
 COMMENT ON COLUMN ingest.watermark.deleted IS 'The hub flagged the whole balance record as deleted.';
 
 -- A loose index scan in each stream: one probe of the primary key per asset, however long the history is.
@@ -441,7 +441,7 @@ CROSS JOIN LATERAL (
     SELECT asset FROM known WHERE asset IS NOT NULL
 ) AS known
 WHERE w.kind = 'balances';
-COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A view of its own, since Citus needs another query for it.';
+COMMENT ON VIEW ingest.known_asset IS 'Every asset that has a row in balance. A separate view, because Citus needs another query for it.';
 COMMENT ON COLUMN ingest.known_asset.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.known_asset.user_id IS 'The hub''s user.';
 COMMENT ON COLUMN ingest.known_asset.asset IS 'Name of the asset, as received.';
@@ -488,30 +488,30 @@ CREATE INDEX gap_pairs_during_idx ON ingest.gap USING gist (tstzrange(
         ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
 )) WHERE 'pairs' = ANY (touches);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
-COMMENT ON TABLE ingest.gap IS 'Every interval in which we may have missed something, and how it ended.';
+COMMENT ON TABLE ingest.gap IS 'Every interval in which something may have been missed, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.gap.session_id IS 'Session in which, or after which, it began.';
-COMMENT ON COLUMN ingest.gap.ordinal IS 'First record that may be missing, or the one that revealed it; 0 before the session.';
-COMMENT ON COLUMN ingest.gap.position IS 'Index of the event that revealed it within its record.';
+COMMENT ON COLUMN ingest.gap.ordinal IS 'First record that may be missing, or the one by which the gap was detected; 0 before the session.';
+COMMENT ON COLUMN ingest.gap.position IS 'Index of the event by which it was detected, within its record.';
 COMMENT ON COLUMN ingest.gap.kind IS 'What kind of gap it is.';
-COMMENT ON COLUMN ingest.gap.opened_at IS 'When it was noticed.';
-COMMENT ON COLUMN ingest.gap.cause IS 'What broke.';
+COMMENT ON COLUMN ingest.gap.opened_at IS 'When it was detected.';
+COMMENT ON COLUMN ingest.gap.cause IS 'Cause of the gap.';
 COMMENT ON COLUMN ingest.gap.missed_from IS 'Start of the interval in which something may have been missed.';
-COMMENT ON COLUMN ingest.gap.missed_until IS 'When the hub was heard again; null while it is not.';
-COMMENT ON COLUMN ingest.gap.connection_errors IS 'Causes of the attempts to come back that failed.';
+COMMENT ON COLUMN ingest.gap.missed_until IS 'When a message of the hub was received again; null until then.';
+COMMENT ON COLUMN ingest.gap.connection_errors IS 'Causes of the failed attempts to connect again.';
 COMMENT ON COLUMN ingest.gap.touches IS 'Kinds of stream whose state is unknown until a fresh snapshot confirms it: balances, pairs.';
-COMMENT ON COLUMN ingest.gap.user_id IS 'The hub''s user, where only one is touched.';
+COMMENT ON COLUMN ingest.gap.user_id IS 'The hub''s user, if the gap affects only one.';
 COMMENT ON COLUMN ingest.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (dropped, commits_lost).';
 COMMENT ON COLUMN ingest.gap.last_missing IS 'Last missing sequence or ordinal.';
-COMMENT ON COLUMN ingest.gap.occurrences IS 'How often its cause has shown while it was open.';
-COMMENT ON COLUMN ingest.gap.last_occurred_at IS 'When its cause last showed.';
+COMMENT ON COLUMN ingest.gap.occurrences IS 'How often its cause has occurred while it was open.';
+COMMENT ON COLUMN ingest.gap.last_occurred_at IS 'When its cause last occurred.';
 COMMENT ON COLUMN ingest.gap.balances_confirmed_at IS 'Receipt of the snapshot that confirmed the balances again.';
 COMMENT ON COLUMN ingest.gap.balances_confirmed_by_session_id IS 'Session of that snapshot.';
 COMMENT ON COLUMN ingest.gap.balances_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
 COMMENT ON COLUMN ingest.gap.pairs_confirmed_at IS 'Receipt of the snapshot that confirmed the pairs again.';
 COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_session_id IS 'Session of that snapshot.';
 COMMENT ON COLUMN ingest.gap.pairs_confirmed_by_ordinal IS 'Ordinal of that snapshot.';
-COMMENT ON COLUMN ingest.gap.ended_at IS 'When every kind that it touches was confirmed; null while it is open.';
+COMMENT ON COLUMN ingest.gap.ended_at IS 'When every kind that it affects was confirmed; null while it is open.';
 COMMENT ON COLUMN ingest.gap.recorded_at IS 'When it was stored here: the start of the transaction.';
 COMMENT ON COLUMN ingest.gap.balances_confirmation_recorded_at IS 'When balances_confirmed_at was stored as it is, null included.';
 COMMENT ON COLUMN ingest.gap.pairs_confirmation_recorded_at IS 'When pairs_confirmed_at was stored as it is, null included.';
@@ -583,9 +583,9 @@ COMMENT ON COLUMN ingest.request.attempt IS '1 for the first try.';
 COMMENT ON COLUMN ingest.request.argument_form IS 'positional or nested.';
 COMMENT ON COLUMN ingest.request.session_id IS 'Session in which it was sent.';
 COMMENT ON COLUMN ingest.request.outcome IS 'How it ended; null while it is open.';
-COMMENT ON COLUMN ingest.request.ended_at IS 'Receipt of the answer, or when it was given up.';
+COMMENT ON COLUMN ingest.request.ended_at IS 'Receipt of the answer, or when the request was abandoned.';
 COMMENT ON COLUMN ingest.request.answer_ordinal IS 'Ordinal of the record that answered it.';
-COMMENT ON COLUMN ingest.request.error IS 'The hub''s text where it refused, without credentials.';
+COMMENT ON COLUMN ingest.request.error IS 'The hub''s text, if it refused, without credentials.';
 COMMENT ON COLUMN ingest.request.recorded_at IS 'When it was stored here: the start of the transaction.';
 COMMENT ON COLUMN ingest.request.end_recorded_at IS 'When ended_at was stored as it is, null included.';
 
@@ -604,7 +604,7 @@ CREATE TABLE ingest.dead_letter (
     last_received_at timestamptz NOT NULL,
     PRIMARY KEY (account, session_id, ordinal, position, received_at)
 );
-COMMENT ON TABLE ingest.dead_letter IS 'Events that could not be applied; their bytes are in raw_event. A cause that comes up again while its gap is open is counted in the first row.';
+COMMENT ON TABLE ingest.dead_letter IS 'Events that could not be applied; their bytes are in raw_event. A cause that occurs again while its gap is open is counted in the first row.';
 COMMENT ON COLUMN ingest.dead_letter.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.dead_letter.session_id IS 'Session in which the event arrived.';
 COMMENT ON COLUMN ingest.dead_letter.ordinal IS 'Number of the record within the session, from 1.';
@@ -612,10 +612,10 @@ COMMENT ON COLUMN ingest.dead_letter.position IS 'Index of the event within its 
 COMMENT ON COLUMN ingest.dead_letter.received_at IS 'Receipt of its record.';
 COMMENT ON COLUMN ingest.dead_letter.stage IS 'decode or store: where it failed.';
 COMMENT ON COLUMN ingest.dead_letter.reason IS 'Why it was quarantined, one word of a fixed set.';
-COMMENT ON COLUMN ingest.dead_letter.detail IS 'Where and what, for people.';
+COMMENT ON COLUMN ingest.dead_letter.detail IS 'Place and description of the fault.';
 COMMENT ON COLUMN ingest.dead_letter.subject IS 'Subject of the envelope, where it could be read.';
 COMMENT ON COLUMN ingest.dead_letter.software_version IS 'Version of the software that quarantined it.';
-COMMENT ON COLUMN ingest.dead_letter.occurrences IS 'How often the same cause has come up while its gap was open.';
+COMMENT ON COLUMN ingest.dead_letter.occurrences IS 'How often the same cause has occurred while its gap was open.';
 COMMENT ON COLUMN ingest.dead_letter.last_received_at IS 'Receipt of the last such event; detail is that event''s.';
 
 CREATE TABLE ingest.discard (
@@ -630,16 +630,16 @@ CREATE TABLE ingest.discard (
     reason text NOT NULL,
     PRIMARY KEY (account, session_id, ordinal, position, received_at, occurrences)
 );
-COMMENT ON TABLE ingest.discard IS 'Dead letters that somebody has looked at and that need nothing more. One whose cause has come up again since needs a look again.';
+COMMENT ON TABLE ingest.discard IS 'Dead letters that somebody has examined, and about which nothing more needs to be done. If its cause has occurred again since, it must be examined again.';
 COMMENT ON COLUMN ingest.discard.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.discard.session_id IS 'Part of the key of the dead letter.';
 COMMENT ON COLUMN ingest.discard.ordinal IS 'Part of the key of the dead letter.';
 COMMENT ON COLUMN ingest.discard.position IS 'Part of the key of the dead letter.';
 COMMENT ON COLUMN ingest.discard.received_at IS 'Part of the key of the dead letter.';
-COMMENT ON COLUMN ingest.discard.occurrences IS 'How often its cause had come up by then.';
+COMMENT ON COLUMN ingest.discard.occurrences IS 'How often its cause had occurred by then.';
 COMMENT ON COLUMN ingest.discard.discarded_at IS 'When it was discarded, by the database''s clock.';
 COMMENT ON COLUMN ingest.discard.discarded_by IS 'Who discarded it, as the operating system or the caller says.';
-COMMENT ON COLUMN ingest.discard.reason IS 'Why it needs nothing more, as the caller says.';
+COMMENT ON COLUMN ingest.discard.reason IS 'Why nothing more needs to be done, as the caller says.';
 
 CREATE TABLE ingest.heartbeat (
     account text NOT NULL,
@@ -675,7 +675,7 @@ COMMENT ON COLUMN ingest.heartbeat.heartbeat_at IS 'When its last heartbeat was 
 COMMENT ON COLUMN ingest.heartbeat.clock_offset_seconds IS 'Wall clock of its host minus the database''s clock.';
 COMMENT ON COLUMN ingest.heartbeat.link_state IS 'State of the link, a name of the state table.';
 COMMENT ON COLUMN ingest.heartbeat.connection_error IS 'Cause of the last failed attempt, while there is no link.';
-COMMENT ON COLUMN ingest.heartbeat.connection_error_detail IS 'More about it, for people, without credentials.';
+COMMENT ON COLUMN ingest.heartbeat.connection_error_detail IS 'Details of it, as text without credentials.';
 COMMENT ON COLUMN ingest.heartbeat.key_refused IS 'The hub itself has answered the last attempt with 401 or 403.';
 COMMENT ON COLUMN ingest.heartbeat.next_attempt_at IS 'When the next attempt to connect is due, while it waits for that.';
 COMMENT ON COLUMN ingest.heartbeat.last_heard_at IS 'Receipt of the last whole message of the hub, pings included.';
@@ -693,11 +693,11 @@ CREATE TABLE ingest.signal (
     sent_by text NOT NULL DEFAULT session_user,
     PRIMARY KEY (account, sent_at)
 );
-COMMENT ON TABLE ingest.signal IS 'What operators ask of the daemon; the newest row counts, also after a restart. The daemon reads it with each heartbeat.';
+COMMENT ON TABLE ingest.signal IS 'Operators'' commands to the daemon; the newest row is in effect, also after a restart. The daemon reads it with each heartbeat.';
 COMMENT ON COLUMN ingest.signal.account IS 'Name of the account, from the configuration.';
-COMMENT ON COLUMN ingest.signal.sent_at IS 'When it was asked, by the database''s clock.';
-COMMENT ON COLUMN ingest.signal.signal IS 'pause: close the link to the hub and stay away. resume: connect again, at once.';
-COMMENT ON COLUMN ingest.signal.sent_by IS 'Role that asked.';
+COMMENT ON COLUMN ingest.signal.sent_at IS 'When it was sent, by the database''s clock.';
+COMMENT ON COLUMN ingest.signal.signal IS 'pause: close the link to the hub and do not connect again. resume: connect at once.';
+COMMENT ON COLUMN ingest.signal.sent_by IS 'Role that sent it.';
 
 CREATE TABLE ingest.clock_step (
     account text NOT NULL,
@@ -706,9 +706,9 @@ CREATE TABLE ingest.clock_step (
     step_seconds double precision NOT NULL,
     PRIMARY KEY (account, noticed_at, clock)
 );
-COMMENT ON TABLE ingest.clock_step IS 'Steps of a clock, noticed by comparing it with the monotonic clock of the ingestor''s host.';
+COMMENT ON TABLE ingest.clock_step IS 'Steps of a clock, detected by comparing it with the monotonic clock of the ingestor''s host.';
 COMMENT ON COLUMN ingest.clock_step.account IS 'Name of the account, from the configuration.';
-COMMENT ON COLUMN ingest.clock_step.noticed_at IS 'When it was noticed, by the database''s clock.';
+COMMENT ON COLUMN ingest.clock_step.noticed_at IS 'When it was detected, by the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.clock IS 'host: the wall clock of the ingestor''s host. database: the database''s clock.';
 COMMENT ON COLUMN ingest.clock_step.step_seconds IS 'How far it stepped; negative: backwards.';
 
@@ -758,7 +758,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ingest.add_months() IS
-    'Makes the partitions of this month and the next twelve that are missing, and gives their names.';
+    'Creates the missing partitions of this month and the next twelve, and returns their names.';
 REVOKE ALL ON FUNCTION ingest.add_months() FROM PUBLIC;
 
 CREATE FUNCTION ingest.empty_month(part regclass, file oid, expected bigint, kept tid[]) RETURNS boolean
@@ -789,5 +789,5 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) IS
-    'Removes all rows of a partition but those at these addresses, at once. False, and nothing removed, if it is not the file, or has not the number of rows, in which the addresses were found.';
+    'Removes at once all rows of a partition except those at the addresses in kept. Returns false and removes nothing if the partition''s file or number of rows is no longer that in which the addresses were found.';
 REVOKE ALL ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) FROM PUBLIC;

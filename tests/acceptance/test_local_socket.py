@@ -48,7 +48,7 @@ def test_status_and_snapshot_ask_the_daemon(
 
         seen = document("status without-database", "status", env=blind, code=1)
         assert seen["live"]["pid"] == daemon.process.pid
-        assert "the database cannot be asked: " in seen["problems"][0]
+        assert "the database cannot be read: " in seen["problems"][0]
         shown = command("status", env=blind).stdout
         assert f"daemon    answers, pid {daemon.process.pid}" in shown
         assert hub.config.api_key not in shown + json.dumps(seen)
@@ -80,7 +80,7 @@ def test_status_tells_root_what_the_daemon_says_where_root_is_no_role_of_the_dat
         assert 'role "stranger" does not exist' in seen["database"]
         shown = command("status", env=stranger).stdout
         assert "state     up · sequence " in shown
-        assert "database  not asked: the database refused our role" in shown
+        assert "database  not read: the database refused our role" in shown
 
         hub.go_away()
         eventually(lambda: command("status", env=stranger).returncode == 1, within=20)

@@ -236,7 +236,7 @@ CASES = (
         _SMALL_INBOX,
     ),
     Case(
-        "the database is gone, and the hub has nothing to say",
+        "the database is gone, and the hub sends nothing",
         database_gone,
         ("NotReady",),
         'not_ready_reason{reason="commits"} 1.0',

@@ -79,7 +79,7 @@ def test_wrong_settings_change_nothing_and_are_named(
     configure("[log]\nlevel = 'debug'\nformt = 'json'\n")
     said = hangs_up(daemon, "reload_failed")
     assert said["level"] == "error"
-    assert said["error"] == "log.formt: there is no such setting"
+    assert said["error"] == "log.formt: this setting does not exist"
     assert any("did you mean log.format?" in line for line in said["advice"])  # type: ignore[attr-defined]
 
     configure("[log]\nlevel = 'debug'\n", key="nowhere")

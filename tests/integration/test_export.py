@@ -168,4 +168,4 @@ def test_an_end_before_the_start_is_refused(database: str, tmp_path: Path) -> No
     done = export(database, tmp_path / "x", "--from", "2025-04-01", "--until", "2025-03-01")
 
     assert done.returncode == 2
-    assert "does not come after" in done.stderr
+    assert "is not after the start" in done.stderr

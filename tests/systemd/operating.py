@@ -116,7 +116,7 @@ def old_rows_are_removed_each_night(bed: Bed, _packages: dict[str, Path], _figur
     assert machine.show("hercle-ingestor-prune@main.timer", "UnitFileState") == "enabled"
     machine.run("systemctl", "start", "hercle-ingestor-prune@main.service")
     said = machine.run("journalctl", "--no-pager", "-o", "cat", "-u", "hercle-ingestor-prune@main.service")
-    assert "nothing: [retention] keeps everything" in said
+    assert "nothing to remove: [retention] is not set" in said
 
 
 def old_rows_are_pruned_by_a_user_of_their_own(
@@ -180,7 +180,7 @@ def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], f
     machine.run("systemctl", "start", unit(SECOND))
     bed.streaming(SECOND)
 
-    assert "name one by --instance" in machine.shell("ingestor check 2>&1 || true")
+    assert "choose one with --instance" in machine.shell("ingestor check 2>&1 || true")
     line = machine.shell(f"ingestor check --nagios --instance {FIRST} || true")
     assert re.fullmatch(r"INGESTOR OK - .* \| time=[\d.]+s;;;0;15 .*\n", line), line
     lost = machine.root / "etc" / "ingestor" / f"{FIRST}.key"

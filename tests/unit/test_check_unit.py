@@ -190,7 +190,7 @@ def test_root_with_several_accounts_has_to_name_one(
 ) -> None:
     systemd(UNIT, accounts=("main", "second"))
     assert run(["check"]) == 2
-    assert "main, second: name one by --instance" in capsys.readouterr().err
+    assert "main, second: choose one with --instance" in capsys.readouterr().err
 
 
 # --- the unit ---

@@ -274,7 +274,7 @@ def test_without_the_files_extra_a_statement_says_so() -> None:
 def test_a_password_on_the_command_line_is_rejected(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "show", "--set", f"database.url={url}"]) == Exit.USAGE
     shown = capsys.readouterr()
-    assert "everyone on this machine" in shown.err
+    assert "all users of this machine" in shown.err
     assert "canary" not in shown.err + shown.out
 
 
@@ -369,7 +369,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out() -> None:
         done = process("-m", "ingestor", "hub", "--port", str(port))
     assert (done.stdout, done.returncode) == ("", Exit.CONFIGURATION)
     what, why, fix = done.stderr.splitlines()
-    assert what == f"error: port {port} on 127.0.0.1 is taken"
+    assert what == f"error: port {port} on 127.0.0.1 is in use"
     assert why.startswith("  why: ")
     assert "--port 0" in fix
 

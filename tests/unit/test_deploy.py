@@ -239,7 +239,7 @@ def test_the_guide_says_which_codes_are_not_restarted() -> None:
 
 
 def test_the_log_events_of_the_guide_are_in_the_catalogue_and_no_debug_ones() -> None:
-    table = GUIDE.partition("These are worth an alarm:")[2].partition("\n## ")[0]
+    table = GUIDE.partition("Alert on these:")[2].partition("\n## ")[0]
     events = re.findall(r"(?m)^\| `(\w+)` \|", table)
     assert events
     assert {LOG_EVENTS[event].level for event in events} <= {"warning", "error", "critical"}
@@ -262,8 +262,8 @@ def test_the_guide_has_every_role_and_drops_each() -> None:
 def test_the_guide_has_the_limits_of_the_readers() -> None:
     text = " ".join(GUIDE.partition("\n## Roles\n")[2].partition("\n## ")[0].split())
     said = (
-        "A statement of theirs ends after {}, an idle transaction after {}, a wait for a lock after {}, "
-        "and a sort may put {}"
+        "Their statements are cancelled after {}, an idle transaction after {}, a wait for a lock after {}, "
+        "and a sort may use {}"
     )
     names = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "temp_file_limit")
     assert said.format(*(re.sub(r"(\d+)(\w+)", r"\1 \2", LIMITS[name]) for name in names)) in text
@@ -272,7 +272,7 @@ def test_the_guide_has_the_limits_of_the_readers() -> None:
 def test_the_guide_has_what_the_daemons_sessions_begin_with() -> None:
     text = GUIDE.partition("\n## Roles\n")[2].partition("\n## ")[0]
     for name, value in SETTINGS[WRITER].items():
-        assert f"The role `{WRITER}` has `{name} = {value}`" in text
+        assert f"the role `{WRITER}` has `{name} = {value}`" in text
 
 
 def test_the_settings_of_the_guide_are_valid(tmp_path: Path) -> None:

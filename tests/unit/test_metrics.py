@@ -30,7 +30,7 @@ def test_each_metric_is_exposed_once_under_the_name_of_the_table() -> None:
     for each in EXPOSED:
         assert re.fullmatch(r"[a-z][a-z_]*", each.name)
         assert each.meaning.endswith(".")
-        if "Age" in each.meaning or each.meaning.startswith(("Since", "Bytes")):
+        if "Age" in each.meaning or each.meaning.startswith(("Seconds", "Bytes")):
             assert each.name.endswith(UNITS), each.name
 
 

@@ -20,7 +20,7 @@ def others() -> Settings:
 
 def test_what_a_reload_changes_is_what_the_guide_lists() -> None:
     guide = (ROOT / "deploy" / "README.md").read_text()
-    listed = guide.partition("From then on these count: ")[2].partition("All other settings")[0]
+    listed = guide.partition("These settings take effect:")[2].partition("All other settings")[0]
     names = set(re.findall(r"`([\w.]+)`", listed)) & set(all_keys())
     for section in re.findall(r"`\[(\w+)\]`", listed):
         names |= {name for name in all_keys() if name.startswith(f"{section}.")}

@@ -1,6 +1,7 @@
-"""One process for each account: a session's advisory lock, which the server drops when the session ends.
+"""One process for each account: an advisory lock, which the server releases when the session ends.
 
-The guards in each batch keep two daemons from harming each other (I16). The lock makes the second one wait.
+The guards in each batch prevent two daemons from harming each other (I16). The lock makes the second one
+wait.
 """
 
 from hashlib import blake2b
@@ -22,7 +23,7 @@ HOLDER = """
 
 
 class AccountLockedElsewhere(Fatal):
-    """Another process writes this account: a start waits, a running daemon has lost the account."""
+    """Another process writes this account: a starting daemon waits, a running one ends."""
 
     exit_code = 75
 
@@ -30,7 +31,7 @@ class AccountLockedElsewhere(Fatal):
         super().__init__(
             f"another process writes the account {account}\n"
             f"why: its lock belongs to the database session with pid {backend}\n"
-            "fix: none is needed for a standby; `ingestor status` tells host and pid of the one that writes"
+            "fix: none is needed for a standby; `ingestor status` shows host and pid of the writer"
         )
         self.backend = backend
 
@@ -42,20 +43,20 @@ def lock_key(account: str) -> int:
 
 
 class AccountLock:
-    """Held by one connection at a time, the writer's; each new one must take it anew."""
+    """Held by the writer's connection; each new connection must take it again."""
 
     def __init__(self, account: str) -> None:
         self._account = account
         self._key = lock_key(account)
         self._backend: int | None = None
-        """Of the connection that held it last, which the server may not know to be gone."""
+        """Process id of the connection that held it last, whose end the server may not have noticed."""
 
     def hold(self, connection: psycopg.Connection) -> None:
         """Take the lock for a new connection.
 
         Raises:
-            AccountLockedElsewhere: another process has it.
-            Transient: a connection of our own has it that we have lost and the server not yet.
+            AccountLockedElsewhere: another process holds it.
+            Transient: our lost connection holds it, whose end the server has not noticed yet.
             psycopg.Error: as it comes.
         """
         if not value(connection, _TRY, self._key):
@@ -64,7 +65,7 @@ class AccountLock:
 
     def _refuse(self, holder: object) -> None:
         if holder is None:
-            raise Transient("the account's lock was let go this very moment")
+            raise Transient("the account's lock has just been released")
         if holder == self._backend:
             raise Transient(f"the server has not yet noticed the end of our last connection (pid {holder})")
         raise AccountLockedElsewhere(self._account, holder)

@@ -1,4 +1,4 @@
-"""What `ingestor check` asks a database about itself and about our role in it."""
+"""Queries of `ingestor check` about a database and our role in it."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -19,17 +19,17 @@ class Server:
     user: str
     superuser: bool
     tls: str | None
-    """`TLSv1.3`, say; None without TLS."""
+    """For example `TLSv1.3`; None without TLS."""
     pooled: bool
-    """A pooler stands between us and the server."""
+    """The connection goes through a pooler."""
     database_bytes: int
     data_directory: str | None
-    """None where the server does not tell our role."""
+    """None if our role may not see it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One that has ended."""
+    """A request that has ended."""
 
     request_id: str
     outcome: str
@@ -82,7 +82,7 @@ def server(connection: psycopg.Connection) -> Server:
 
 
 def missing_privileges(connection: psycopg.Connection) -> list[str]:
-    """What the daemon needs and our role may not do. Raises psycopg.Error."""
+    """The privileges that the daemon needs and our role lacks. Raises psycopg.Error."""
     needed = [
         (privilege, grant.schema, name)
         for grant in GRANTS
@@ -94,7 +94,7 @@ def missing_privileges(connection: psycopg.Connection) -> list[str]:
 
 
 def missing_roles(connection: psycopg.Connection) -> list[str]:
-    """Those of ours that the server does not have. Raises psycopg.Error."""
+    """The roles of `ingestor db roles` that the server does not have. Raises psycopg.Error."""
     found = rows(connection, "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[])", list(ROLES))
     return [role for role in ROLES if role not in chain.from_iterable(found)]
 
@@ -105,8 +105,8 @@ def lock_account(connection: psycopg.Connection, account: str) -> bool:
 
 
 def become_reader(connection: psycopg.Connection) -> str:
-    """Go on as the group of analysts for the rest of this transaction, where there is one and we may; gives
-    the name of the role that reads. Raises psycopg.Error."""
+    """Become the group of analysts for the rest of this transaction, if it exists and we are a member.
+    Returns the name of the role that reads. Raises psycopg.Error."""
     may = "SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(current_user, oid, 'MEMBER')"
     if value(connection, may, READER):
         connection.execute(f'SET LOCAL ROLE "{READER}"'.encode())
@@ -114,18 +114,18 @@ def become_reader(connection: psycopg.Connection) -> str:
 
 
 def commit_nothing(connection: psycopg.Connection) -> None:
-    """A commit of no row, which the server has to make durable like any other. Raises psycopg.Error."""
+    """Commit no row, which the server must make durable like any commit. Raises psycopg.Error."""
     connection.execute("SELECT pg_logical_emit_message(true, 'ingestor check', '')")
 
 
 def newest_pairs_request(connection: psycopg.Connection, account: str) -> Request | None:
-    """The last request for pairs that has ended, from the view of the analysts. Raises psycopg.Error."""
+    """The last request for pairs that has ended, from the analysts' view. Raises psycopg.Error."""
     found = read(connection, Request, _NEWEST, account)
     return found[0] if found else None
 
 
 def outcome_of(connection: psycopg.Connection, account: str, request_id: str) -> tuple[str | None, int]:
-    """How a request has ended, and how many pairs the account has, from the views of the analysts. Raises
+    """How a request has ended, and how many pairs the account has, from the analysts' views. Raises
     psycopg.Error."""
     found = rows(connection, _OUTCOME, account, request_id)
     return (found[0].outcome, found[0].pairs) if found else (None, 0)

@@ -1,7 +1,7 @@
-"""The one place that makes a database session ours: every command connects here.
+"""Connects to the database, for every command.
 
-A session that we use has known settings, whatever role, database, cluster, URL or environment say: they are
-set after connecting and read back. Nothing is sent as startup `options`, which poolers refuse or drop.
+A session has known settings, independent of role, database, cluster, URL and environment: they are set after
+connecting and read back. Nothing is sent as startup `options`, which poolers refuse or drop.
 """
 
 import re
@@ -37,7 +37,8 @@ class DatabaseTiming:
 
 
 Address = str | Callable[[], str]
-"""A URL, or what gives it anew for each connection: a rotated password, a private server started again."""
+"""A URL, or a function that returns it for each connection: the password may be rotated, or a private server
+started again."""
 
 _PROBE_SECONDS = 1.0
 _PREFERRED = {
@@ -48,11 +49,11 @@ _PREFERRED = {
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "20000",
 }
-"""Settings of the session for which `options` of the URL go before ours."""
+"""Settings of the session that `options` of the URL may override."""
 
 _SOME_PLATFORMS_ONLY = ("client_connection_check_interval", "2000")
-"""A process that was killed: the server notices in the middle of a statement too, not at its end, which frees
-the account's lock. Servers on Windows reject it."""
+"""After a process was killed, the server notices it during a statement too, not only at its end, and releases
+the account's lock. Servers on Windows reject this setting."""
 
 _NOT_IN_URL = {
     "client_encoding": "UTF8 is always used",
@@ -63,12 +64,12 @@ _OPTION = re.compile(r"(?:-c\s*|--)([\w.-]+)\s*=")
 
 
 class Connector:
-    """Makes sessions for one owner.
+    """Creates sessions for one owner.
 
     Args:
-        address: a URL (`postgresql+psycopg://…` or `postgresql://…`, one host or several), or what gives it.
-        guard: cuts a server off that freezes after the login.
-        reads_only: where no host takes writes, one that takes none will do.
+        address: a URL (`postgresql+psycopg://…` or `postgresql://…`, one host or several), or its function.
+        guard: closes the connection to a server that does not answer after the login.
+        reads_only: if no host accepts writes, use one that can be read.
     """
 
     def __init__(
@@ -89,12 +90,12 @@ class Connector:
         self._reads_only = reads_only
 
     def connect(self) -> psycopg.Connection:
-        """A new session, on the first host that takes writes.
+        """A new session, on the first host that accepts writes.
 
         Raises:
             ConnectionFailed: on every host.
-            BadConfiguration: the database is not UTF-8, a pooler shares sessions, or the URL sets what is
-                ours.
+            BadConfiguration: the database is not UTF-8, a pooler shares sessions, or the URL sets a reserved
+                option.
         """
         url = self._address if isinstance(self._address, str) else self._address()
         parameters, settings = _parameters(url, self._timing, self._application_name)
@@ -115,7 +116,7 @@ class Connector:
                 failures.append(error)
         if self._reads_only and readable is not None:
             return self._on_host(readable, settings, needs_writes=False)
-        # What may pass on one host is worth waiting for, whatever the others say.
+        # If waiting may help with one host, its failure is raised, whatever those of the others are.
         raise next((each for each in failures if each.lasting is None), failures[-1])
 
     def _on_host(
@@ -137,10 +138,10 @@ class Connector:
         return connection
 
     def _require_session_of_our_own(self, connection: psycopg.Connection, conninfo: str) -> None:
-        """A pooler that lends our session to others while we are idle gives it to a second client."""
+        """Detect a pooler that lends our idle session to a second client."""
         try:
             other = log_in(conninfo, _PROBE_SECONDS, self._clock)
-        except ConnectionFailed:  # no room for a second one
+        except ConnectionFailed:  # no second session is possible
             return
         with closing(other), suppress(psycopg.Error):  # or it waits until we are gone
             with self._guard.watch(other, _PROBE_SECONDS):
@@ -169,7 +170,7 @@ def _parameters(
     pinned = _pinned(timing)
     named = {name.lower() for name in _OPTION.findall(str(given.get("options") or ""))}
     for name in named & {each.lower() for each in pinned}:
-        raise _not_in_url(f"the option {name}", "ingestor sets it for its sessions by itself")
+        raise _not_in_url(f"the option {name}", "ingestor sets it itself for its sessions")
     for name, why in _NOT_IN_URL.items():
         if name in given:
             raise _not_in_url(name, why)
@@ -185,7 +186,7 @@ def _not_in_url(name: str, why: str) -> BadConfiguration:
 
 
 def _pinned(timing: DatabaseTiming) -> dict[str, str]:
-    """What the session must be, for the driver to understand the server and for deadlines to hold."""
+    """Settings that the driver needs to understand the server, and that deadlines need."""
     transaction = str(int(timing.transaction_seconds * 1000))
     return {
         "client_encoding": "UTF8",
@@ -211,15 +212,15 @@ _READ_ONLY_SOURCE = "SELECT source FROM pg_settings WHERE name = 'default_transa
 
 
 def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, needs_writes: bool) -> bool:
-    """Set, and read back. True if a pooler stands between us and the server."""
+    """Apply the settings, and read them back. True if the connection goes through a pooler."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise WrongEncoding(
             f"the database is encoded in {encoding}\n"
-            "why: names of assets can hold any letter, which only UTF8 can store, and each in one way\n"
-            "fix: make the database with ENCODING 'UTF8' TEMPLATE template0"
+            "why: names of assets can contain any letter, which only UTF8 can store\n"
+            "fix: create the database with ENCODING 'UTF8' TEMPLATE template0"
         )
-    # First and by itself: the server's own limit, however short, holds for all that comes before.
+    # First and alone: until then the server's own limit applies, which may be very short.
     connection.execute(f"SET statement_timeout = {settings['statement_timeout']}".encode())
     with suppress(psycopg.errors.InvalidParameterValue):
         connection.execute(_SET, ([_SOME_PLATFORMS_ONLY[0]], [_SOME_PLATFORMS_ONLY[1]]))
@@ -238,7 +239,7 @@ def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, n
 
 
 def _writable_again(connection: psycopg.Connection) -> bool:
-    """Undo read-only as a default of the role or the database; the whole server's is there for a reason."""
+    """Undo read-only as a default of the role or the database. That of the whole server is respected."""
     ((source,),) = connection.execute(_READ_ONLY_SOURCE).fetchall()
     if source not in {"user", "database", "database user"}:
         return False
@@ -247,6 +248,6 @@ def _writable_again(connection: psycopg.Connection) -> bool:
 
 
 def backend_pid(connection: psycopg.Connection) -> int:
-    """Of the process that serves this connection now; what the login said may be a pooler's word."""
+    """The id of the server process of this connection; the one from the login may be a pooler's."""
     ((pid,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
     return int(pid)

@@ -1,7 +1,8 @@
-"""A limit on how long a database may keep us waiting.
+"""A limit for the time that a database may take.
 
-A frozen server still acknowledges packets, so neither keepalives nor TCP timeouts notice it, and libpq waits
-for ever. This guard cuts the socket instead; whoever waits then sees a lost connection and tries again.
+A frozen server still acknowledges packets, so neither keepalives nor TCP timeouts detect it, and libpq waits
+for ever. This guard shuts the socket down instead; the waiting thread then gets a lost connection and tries
+again.
 """
 
 import os
@@ -18,10 +19,10 @@ _LONGEST_TURN_SECONDS = 5.0
 
 
 class DeadlineGuard:
-    """One thread for the life of its owner; a watched block only sets and clears two fields.
+    """Has one thread as long as its owner exists; watching a block only sets and clears two fields.
 
-    The thread sleeps until a deadline, and with nothing to watch for no longer than the limit: a block that
-    begins meanwhile has its deadline later. Only one with a shorter limit of its own wakes it.
+    The thread sleeps until the deadline, and without a watched block for at most the limit, because a block
+    that begins meanwhile has a later deadline. Only a block with a shorter limit wakes it.
     """
 
     def __init__(self, seconds: float, clock: Clock) -> None:
@@ -30,16 +31,16 @@ class DeadlineGuard:
         self._lock = threading.Lock()
         self._watched: tuple[float, psycopg.Connection] | None = None
         self.has_cut = False
-        """Whether the block that is watched, or was last, took too long."""
+        """Whether the watched block, or the last one, took too long."""
         self._wake = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
         self.turned_at = clock.monotonic()
-        """Monotonic time at which the thread last came round."""
+        """Monotonic time of the last turn of the thread."""
 
     @contextmanager
     def watch(self, connection: psycopg.Connection, seconds: float | None = None) -> Iterator[None]:
-        """Cut this connection if the block takes longer than `seconds`, by default the guard's own limit.
+        """Cut this connection if the block takes longer than `seconds`, by default the guard's limit.
 
         One block at a time.
         """
@@ -59,7 +60,7 @@ class DeadlineGuard:
                 self._watched = None
 
     def alive(self) -> bool:
-        """False once the thread has ended, for whatever reason."""
+        """False once the thread has ended."""
         return self._thread is None or self._thread.is_alive()
 
     def close(self) -> None:
@@ -75,7 +76,7 @@ class DeadlineGuard:
             self._wake.clear()
 
     def _turn(self) -> float:
-        """Cut what is too late; gives the seconds until something else can be."""
+        """Cut a connection whose deadline has passed. Returns the seconds until the next check."""
         now = self.turned_at = self._clock.monotonic()
         pause = min(self._seconds, _LONGEST_TURN_SECONDS)
         with self._lock:
@@ -92,7 +93,7 @@ class DeadlineGuard:
 
 
 def _cut(connection: psycopg.Connection) -> None:
-    """Shut the socket down under libpq: whoever waits on it wakes with an error."""
-    # One that has gone down by itself meanwhile needs no cut, and must not end the guard.
+    """Shut the socket down under libpq, so that a waiting thread gets an error."""
+    # If it has ended by itself meanwhile, the error must not end the guard.
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)

@@ -12,7 +12,7 @@ from ingestor.adapters.postgres.reading import read, rows
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """An interval in which something may have been missed, as the view report.gap has it."""
+    """An interval in which something may have been missed, as in the view report.gap."""
 
     id: str
     """Twelve hexadecimal digits of the digest of its key; the same for as long as the row exists."""
@@ -20,10 +20,10 @@ class Gap:
     cause: str
     missed_from: datetime
     missed_until: datetime | None
-    """When the hub was heard again; None while it is not."""
+    """When records were received again; None until then."""
     opened_at: datetime
     ended_at: datetime | None
-    """When snapshots had confirmed all that it touches; None while it is open."""
+    """When snapshots had confirmed all kinds that it affects; None while it is open."""
     seconds_unknown: float
     """From `missed_from` until it ended, so far."""
     touches: list[str]
@@ -56,7 +56,7 @@ class DeadLetter:
     ordinal: int
     position: int
     discarded_at: datetime | None
-    """When somebody looked at it and it needed nothing more; None where its cause has come up again since."""
+    """When somebody discarded it; None if nobody has, or its cause has occurred again since."""
     discarded_by: str | None
     discard_reason: str | None
 
@@ -69,7 +69,7 @@ def gaps(
     only_open: bool = False,
     number: str | None = None,
 ) -> list[Gap]:
-    """The newest ones first; with `number` only the one whose `id` it is."""
+    """The newest ones first; with `number` only the gap with that `id`."""
     return read(connection, Gap, _GAPS, account, only_open, limit, number)
 
 
@@ -81,10 +81,10 @@ def dead_letters(
     *,
     only_open: bool = False,
 ) -> list[DeadLetter]:
-    """Those that came up last first.
+    """Ordered by last occurrence, the newest first.
 
     Args:
-        limit: at most so many.
+        limit: the most to return.
         numbers: only those with these values of `id`.
         only_open: only those that are not discarded.
     """
@@ -93,7 +93,7 @@ def dead_letters(
 
 
 def discard(connection: psycopg.Connection, account: str, letter: DeadLetter, by: str, reason: str) -> None:
-    """Note that it needs nothing more, as it stands: if its cause comes up again, it needs a look again."""
+    """Record that nothing more needs to be done about it, unless its cause occurs again."""
     key = (letter.session_id, letter.ordinal, letter.position, letter.received_at, letter.occurrences)
     rows(connection, _DISCARD, account, *key, by, reason)
 
@@ -101,8 +101,8 @@ def discard(connection: psycopg.Connection, account: str, letter: DeadLetter, by
 def stored_record(
     connection: psycopg.Connection, account: str, letter: DeadLetter
 ) -> tuple[int, str, bytes] | None:
-    """The record that is the evidence: its size on the wire, its SHA-256, and its bytes as received, of a
-    record above the limit only the head. None where it is not stored any more."""
+    """The record of a dead letter: its size on the wire, its SHA-256, and its bytes as received, of a record
+    above the limit only the beginning. None if it is no longer stored."""
     found = rows(connection, _RECORD, account, letter.session_id, letter.ordinal)
     return found[0] if found else None
 

@@ -1,9 +1,9 @@
-"""What a database error means for us, decided in one place, by SQLSTATE.
+"""Classifies errors of the database, by SQLSTATE.
 
-Three answers exist: try the same again (the outside is unwell), blame one row (a value is rejected), or stop
-(waiting cannot cure it). Class 08, 40, 53, 57 and friends are the outside's; class 22 and 23 are a row's; a
-missing table or column means that this is not our schema. Where an error can be either the server's state or
-a row's fault, whether a heartbeat can be written decides.
+There are three reactions: try again (the server has a problem), quarantine one row (a value is rejected), or
+stop (waiting cannot help). Classes like 08, 40, 53 and 57 are problems of the server, classes 22 and 23
+faults of a row; a missing table or column means that the schema is not ours. If an error can be either, the
+attempt to write a heartbeat decides.
 """
 
 import psycopg
@@ -28,18 +28,19 @@ _PRIVILEGE = "42501"
 _STATEMENT_TIMEOUT = "57014"
 _NOT_SUPPORTED = "0A000"
 _INTERNAL = "XX000"
-"""Citus says no more when a worker rejects rows of a COPY. Half of them may pass, and few go without COPY."""
+"""Citus gives only this when a worker rejects rows of a COPY. A half may be accepted, and a few rows are sent
+without COPY."""
 PREPARED = {"26000", "42P05"}
-"""A prepared statement is missing or there already: this is the session of somebody else."""
+"""A prepared statement is missing or exists already: a pooler has given us another session."""
 _ROW_CLASSES = {"22", "23"}
 _EITHER_CLASSES = {"54", "P0", "38", "39"}
-"""Limits of the server (no transaction ids left, say) and what functions of others raise."""
+"""Limits of the server (for example no transaction ids left), and errors raised by functions of others."""
 _SESSION_IS_FINE = {"55P03", _STATEMENT_TIMEOUT, "40001", "40P01"}
-"""Lock and statement timeout, serialization failure, deadlock: another session would meet the same."""
+"""Lock and statement timeout, serialization failure, deadlock: a new session would not help."""
 
 
 class ConnectionFailed(Transient):
-    """No session. `lasting`: what a first start should end with; None where waiting may cure it."""
+    """No session. `lasting`: the error with which a first start ends; None if waiting may help."""
 
     def __init__(self, text: str, lasting: Fatal | None = None) -> None:
         super().__init__(text)
@@ -47,14 +48,14 @@ class ConnectionFailed(Transient):
 
 
 class TakesNoWrites(ConnectionFailed):
-    """A host that answers, and can be read only."""
+    """A host that answers, but can only be read."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
             _lines(
-                "the database takes no writes",
+                "the database accepts no writes",
                 f"this host is {what}",
-                "name the primary in database.url, and see that its default_transaction_read_only is off",
+                "name the primary in database.url, and turn its default_transaction_read_only off",
             )
         )
 
@@ -68,14 +69,14 @@ def refused(
     nameless: bool = False,
     connection_attempted: bool = True,
 ) -> ConnectionFailed:
-    """Why there is no session.
+    """The error for a connection that failed.
 
     Args:
-        text: of libpq or of the server, in whatever language; to be read by people only.
+        text: of libpq or of the server, in any language; never parsed.
         sqlstate: the server's; None if it gave none.
         needs_password: the server asked for a password and we had none.
-        tls: it ended while TLS was being agreed on.
-        nameless: our system user has no name, so libpq knows a role only where database.url names one.
+        tls: it ended during the TLS handshake.
+        nameless: our system user has no name, so libpq knows a role only if database.url names one.
         connection_attempted: False if libpq refused the parameters themselves.
     """
     text = " ".join(text.split())
@@ -85,7 +86,7 @@ def refused(
         fix = "check the role in database.url and its password, and the server's pg_hba.conf"
         return ConnectionFailed(f"{what}: {text}", CredentialRefused(_lines(what, text, fix)))
     if state in {"3D000", _PRIVILEGE, _NOT_SUPPORTED} or state[:2] == "22" or not connection_attempted:
-        what = "the database cannot be used as database.url has it"
+        what = "the database cannot be used with this database.url"
         fix = "check database.url, that the database exists, and that the role may CONNECT to it"
         if nameless and not connection_attempted:
             fix = (
@@ -96,7 +97,7 @@ def refused(
     if tls:
         return ConnectionFailed(
             _lines(
-                "TLS with the database could not be agreed on",
+                "the TLS handshake with the database failed",
                 text,
                 "check the server's certificate (name, dates, authority) against sslmode and sslrootcert in "
                 "database.url, and that the server has ssl = on",
@@ -104,9 +105,9 @@ def refused(
         )
     return ConnectionFailed(
         _lines(
-            "the database cannot be reached" if not state else "the database takes no session now",
+            "the database cannot be reached" if not state else "the database accepts no session now",
             f"{state}: {text}" if state else text,
-            "see that the server runs, and that database.url names it",
+            "make sure that the server runs, and that database.url names it",
         )
     )
 
@@ -120,31 +121,32 @@ class SharedSession(BadConfiguration):
 
 
 class WrongEncoding(BadConfiguration):
-    """The database stores other letters than UTF-8's."""
+    """The database is not encoded in UTF-8."""
 
 
 def transaction_pooling(detail: str = "another client was given our session while we were idle") -> Fatal:
-    """The account's lock and the session's settings would be void."""
+    """The error for a pooler that shares sessions: the account's lock and the session's settings would be
+    lost."""
     return SharedSession(
         _lines(
             "the connection goes through a pooler that shares sessions between clients",
             detail,
-            "let the pooler use session pooling for this database (pgbouncer: pool_mode = session), or "
+            "set the pooler to session pooling for this database (pgbouncer: pool_mode = session), or "
             "connect directly",
         )
     )
 
 
 def ends_session(sqlstate: str | None, error: IngestorError) -> bool:
-    """Whether a new session is worth trying, on another host perhaps: making one is cheap."""
+    """Whether to try a new session, perhaps on another host."""
     return isinstance(error, Transient) and sqlstate not in _SESSION_IS_FINE
 
 
 def blames_row_or_server(error: BaseException | None) -> bool:
-    """Whether only a write elsewhere can tell if the server or a row is at fault.
+    """Whether another write must decide if the server or a row is at fault.
 
-    `context` is set for what was raised inside a function: a trigger's, as none of ours raises but our own
-    code, for which there is an answer.
+    `context` is set for errors raised inside a function. Ours raise only `_WATERMARK_CONFLICT`, so it is that
+    of somebody's trigger.
     """
     if not isinstance(error, psycopg.Error) or error.sqlstate == _WATERMARK_CONFLICT:
         return False
@@ -159,9 +161,9 @@ def at_write(
 
     Args:
         error: what psycopg raised, or what Python raised while it encoded a parameter.
-        broken: the connection is gone, so whether COMMIT took effect is unknown.
+        broken: the connection is lost, so it is unknown whether COMMIT took effect.
         cut: by our own deadline guard.
-        repeats: how many times in a row this SQLSTATE has come.
+        repeats: how many times in a row this SQLSTATE has occurred.
     """
     text = " ".join(str(error).split())
     if cut:
@@ -190,15 +192,15 @@ def _by_state(error: psycopg.Error, text: str, repeats: int) -> IngestorError:  
             _lines(
                 "the database role lacks a privilege",
                 text,
-                "let a superuser run what `ingestor db roles` prints; it belongs to each upgrade",
+                "let a superuser run the output of `ingestor db roles`, which is needed after each upgrade",
             )
         )
     if state in {_STATEMENT_TIMEOUT, _INTERNAL}:
         return TooSlow(f"{state}: {text}")
-    if state == _NOT_SUPPORTED and repeats > 1:  # once is a plan that an upgrade has made stale
+    if state == _NOT_SUPPORTED and repeats > 1:  # once only: an upgrade has made a cached plan stale
         return BadConfiguration(
-            _lines("this database cannot do what is needed", text, "use PostgreSQL 15 or newer")
+            _lines("this database lacks a needed feature", text, "use PostgreSQL 15 or newer")
         )
     if state[:2] == "42" and state not in PREPARED:
-        return Fatal(f"the database does not understand us: {text}")
+        return Fatal(f"the database rejects a statement of ours: {text}")
     return Transient(f"{state or type(error).__name__}: {text}")

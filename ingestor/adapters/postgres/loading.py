@@ -1,4 +1,4 @@
-"""Loading, at start, the state that the writer goes on from: nothing true lives in memory only (I9)."""
+"""Loads the state from which the writer resumes; all that it needs is in the database (I9)."""
 
 from collections import defaultdict
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ def load_state(connection: psycopg.Connection, account: str) -> tuple[State, str
 
 
 def _streams(connection: psycopg.Connection, account: str) -> dict[StreamKey, Stream]:
-    """Where each stream stands, and the content of its newest version."""
+    """The watermark of each stream, and the content of its newest version."""
     epochs = defaultdict(list)
     for row in rows(connection, _EPOCHS, account):
         epochs[row.kind, row.user_id].append(row.opened_at)
@@ -66,7 +66,7 @@ _EPOCHS = """
     SELECT kind, user_id, opened_at FROM ingest.epoch WHERE account = $1 AND epoch > 1 ORDER BY epoch
 """
 
-# A stamp later than now, of a clock that was ahead, is no evidence of anything.
+# A stamp later than now is from a clock that was ahead, and does not confirm anything.
 _WATERMARKS = """
     SELECT kind, user_id, epoch, sequence, revision, content, session_id, ordinal, position, valid_from,
         least(confirmed_until, clock_timestamp()) AS confirmed_until, deleted

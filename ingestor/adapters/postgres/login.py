@@ -1,8 +1,8 @@
-"""Logging in, within a deadline, and why it failed.
+"""Logs in within a deadline, and finds out why a login failed.
 
-The SQLSTATE of the server's answer decides, or else how far the connection came: never a text,
-which comes in the server's language. libpq keeps the code in the text of a verbose message only, and psycopg
-has no way to ask for one, so the connection is driven here.
+The failure is classified by the SQLSTATE of the server's answer, or by how far the connection came; never by
+the text, which is in the server's language. libpq gives the SQLSTATE only in verbose messages, which psycopg
+cannot request, so the connection is opened step by step here.
 """
 
 import ctypes
@@ -26,8 +26,9 @@ _SQLSTATE = re.compile(r":  ([0-9A-Z]{5}): ")
 
 @cache
 def _libpq() -> ctypes.CDLL | None:
-    """libpq is among the libraries that psycopg's compiled module needs, and so found through it. None where
-    psycopg runs without that module: then only how far the connection came decides."""
+    """libpq, found through psycopg's compiled module, which is linked with it. None if psycopg runs without
+    that
+    module: then only how far the connection came decides."""
     try:
         library = ctypes.CDLL(sys.modules[PGconn.__module__].__file__)
         library.PQsetErrorVerbosity.argtypes = (ctypes.c_void_p, ctypes.c_int)
@@ -40,7 +41,7 @@ def log_in(conninfo: str, seconds: float, clock: Clock) -> psycopg.Connection:
     """Connect to one host and log in; the connection is in autocommit.
 
     Raises:
-        ConnectionFailed: with what a first start should end with.
+        ConnectionFailed: with the error with which a first start ends.
     """
     deadline = clock.monotonic() + seconds
     pgconn = PGconn.connect_start(conninfo.encode())
@@ -90,7 +91,7 @@ def _failed(pgconn: LibpqConnection, conninfo: str, status: ConnStatus) -> Conne
 
 
 def _is_nameless() -> bool:
-    """Whether this process's user has no name, by which libpq would choose the role."""
+    """Whether this process's user has no name, which libpq would use as role."""
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:

@@ -1,5 +1,5 @@
-"""Bringing the schema to the revision that this software writes to. Only `db upgrade` and a private Postgres
-need this, and with it Alembic and SQLAlchemy."""
+"""Upgrades the schema to the revision of this software. Only `db upgrade` and a private Postgres need this,
+and with it Alembic and SQLAlchemy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ from ingestor.domain.errors import BadConfiguration
 
 
 def upgrade(connection: psycopg.Connection) -> SchemaState:
-    """Upgrade to `REVISION`; returns where the database stood before. Safe to run twice at once.
+    """Upgrade to `REVISION`; returns the state before. Two upgrades may run at the same time.
 
     Raises:
         SchemaMismatch: the schema is newer.
-        BadConfiguration: the role may not make the schemas; the text names the grant.
+        BadConfiguration: the role may not create the schemas; the text names the grant.
         psycopg.Error: as it comes.
     """
     before = ready_for_upgrade(connection)
@@ -31,7 +31,7 @@ def upgrade(connection: psycopg.Connection) -> SchemaState:
 
 
 def ready_for_upgrade(connection: psycopg.Connection) -> SchemaState:
-    """Where the database stands. Raises as `upgrade`."""
+    """The state of the schema. Raises as `upgrade`."""
     state = schema_state(connection)
     if state.newer:
         raise mismatch(state)
@@ -43,10 +43,10 @@ def ready_for_upgrade(connection: psycopg.Connection) -> SchemaState:
 def migrated(
     connection: psycopg.Connection, after_each: Callable[[str], None] = lambda _: None
 ) -> Iterator[Connection]:
-    """At the end of all steps, in their transaction: it is lost unless the block commits it.
+    """Runs all steps, then the block, in one transaction, which is rolled back unless the block commits it.
 
     Args:
-        after_each: called with the revision that a step has led to.
+        after_each: called with the revision of each step after it.
     """
     engine = create_engine(
         "postgresql+psycopg://",
@@ -57,7 +57,7 @@ def migrated(
     config = Config()
     config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
     try:
-        # Who waited for another upgrade must see what that has done: not in a snapshot from before.
+        # READ COMMITTED, so that after waiting for another upgrade this one sees its result.
         with engine.connect().execution_options(isolation_level="READ COMMITTED") as around:
             around.begin()  # Alembic would commit its own
             config.attributes["connection"] = around
@@ -71,12 +71,12 @@ def migrated(
 
 
 def _require_create(connection: psycopg.Connection) -> None:
-    """Only what is missing needs the right to make it."""
+    """The privilege to create is needed only for what is missing."""
     (row,) = rows(connection, _MAY_CREATE, list(SCHEMAS))
     if row.missing and not row.in_database:
-        raise _grant(row.role, f"CREATE ON DATABASE {row.database}", f"make the schema {row.missing[0]}")
+        raise _grant(row.role, f"CREATE ON DATABASE {row.database}", f"create the schema {row.missing[0]}")
     if row.closed:
-        raise _grant(row.role, f"USAGE, CREATE ON SCHEMA {', '.join(row.closed)}", "make tables in it")
+        raise _grant(row.role, f"USAGE, CREATE ON SCHEMA {', '.join(row.closed)}", "create tables in it")
 
 
 _MAY_CREATE = """

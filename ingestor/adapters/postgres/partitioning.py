@@ -1,7 +1,8 @@
-"""Turning tables of the private schema into tables with a partition for each month, with their rows.
+"""Turns tables of the private schema into tables with a partition for each month.
 
-A table that exists cannot become partitioned, so a new one takes its name and everything that refers to it,
-and the old one becomes the first partition: no row is moved. What is to be done is read from the catalogue.
+An existing table cannot become partitioned, so a new one gets its name and everything that refers to it, and
+the old one becomes the first partition: no row is moved. The needed statements are derived from the
+catalogue.
 """
 
 from dataclasses import dataclass
@@ -14,20 +15,20 @@ from ingestor.adapters.postgres.roles import MIGRATOR, PRUNED
 from ingestor.domain.errors import BadConfiguration
 
 TIME = "received_at"
-"""By which a table is partitioned. Tables of states are not: reports ask them for the newest row before a
-moment, which one index answers at once, and an index for each month does not."""
+"""The column by which a table is partitioned. Tables of states are not partitioned: reports look up the
+newest row before a moment, for which one index is faster than an index for each month."""
 
 
 @dataclass(frozen=True, slots=True)
 class WholeTable:
-    """A table that can be partitioned, and is not."""
+    """A table that can be partitioned and is not yet."""
 
     table: str
     rows: int
     """As estimated by the server."""
     bytes: int
     border: datetime
-    """Where the partition ends that the present rows become: the beginning of a month (UTC)."""
+    """End of the partition for the present rows: the beginning of a month (UTC)."""
 
 
 # A unique index of a partitioned table must have its time.
@@ -47,7 +48,7 @@ _WHOLE = f"""
 
 
 def whole_tables(connection: psycopg.Connection) -> list[WholeTable]:
-    """Those that grow with each record, and that can be partitioned. Each is read once."""
+    """The tables that grow with each record, and that can be partitioned. Each is read once."""
     return [
         WholeTable(found.table, found.rows, found.bytes, value(connection, _border(found.table)))
         for found in rows(connection, _WHOLE, list(PRUNED))
@@ -55,7 +56,8 @@ def whole_tables(connection: psycopg.Connection) -> list[WholeTable]:
 
 
 def _border(table: str) -> str:
-    """The end of the month; on its last day that of the next one, because more rows may come meanwhile."""
+    """The end of the month; on its last day that of the next month, because more rows may arrive
+    meanwhile."""
     return f"""
         SELECT date_trunc('month', greatest(max({TIME}), now()) + interval '1 day', 'UTC')
             + interval '1 month'
@@ -64,7 +66,7 @@ def _border(table: str) -> str:
 
 
 def partition(connection: psycopg.Connection, whole: WholeTable) -> list[str]:
-    """Partition one table; gives the names of its months. A second attempt goes on where one has failed.
+    """Partition one table; returns the names of its months. A second call continues a failed one.
 
     Its rows are read under a lock that lets others read and write. Then the table is locked for as long as it
     takes to change the catalogue.
@@ -73,7 +75,7 @@ def partition(connection: psycopg.Connection, whole: WholeTable) -> list[str]:
         connection: the owner's or a superuser's, in autocommit.
 
     Raises:
-        BadConfiguration: something depends on the table that would not follow to the new one.
+        BadConfiguration: an object depends on the table that would not refer to the new one.
         psycopg.Error: as it comes.
     """
     table, old = whole.table, f"{whole.table}_before"
@@ -86,7 +88,7 @@ def partition(connection: psycopg.Connection, whole: WholeTable) -> list[str]:
     ):
         connection.execute(statement.encode())
     with connection.transaction():
-        # The catalogue gives these texts with names: carried out again, they refer to whatever has the name.
+        # These statements of the catalogue contain names, so when run again they refer to the new table.
         (found,) = rows(connection, _DEFINITIONS, table)
         for statement in (
             f"ALTER TABLE {table} RENAME TO {_bare(old)}",
@@ -96,7 +98,7 @@ def partition(connection: psycopg.Connection, whole: WholeTable) -> list[str]:
             *found.indexes,
             f"ALTER TABLE {table} ATTACH PARTITION {old} FOR VALUES FROM (MINVALUE) TO ('{whole.border}')",
             f"ALTER TABLE {old} DROP CONSTRAINT {check}",
-            f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT",  # of months that nobody has made
+            f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT",  # for months without a partition
             f"ALTER TABLE {table}_rest OWNER TO {found.owner}",
             *found.about,
             *found.views,
@@ -107,7 +109,7 @@ def partition(connection: psycopg.Connection, whole: WholeTable) -> list[str]:
 
 
 def analyze(connection: psycopg.Connection) -> None:
-    """Gather statistics of the partitioned tables, which the server does of their partitions only."""
+    """Gather statistics of the partitioned tables; the server does so for their partitions only."""
     for found in rows(
         connection,
         "SELECT oid::regclass::text AS name FROM pg_class "
@@ -117,9 +119,9 @@ def analyze(connection: psycopg.Connection) -> None:
 
 
 def add_months(connection: psycopg.Connection) -> list[str]:
-    """Make the months that are missing, where a table is partitioned; gives their names.
+    """Create the missing months of partitioned tables; returns their names.
 
-    None, while somebody reads for longer than the session waits for a lock: the next call will make them.
+    None, if a lock is not available within the session's limit: the next call will create them.
     """
     try:
         return [each.name for each in rows(connection, "SELECT ingest.add_months() AS name")]
@@ -215,6 +217,6 @@ def _require_alterable(connection: psycopg.Connection, table: str) -> None:
     if unknown:
         raise BadConfiguration(
             f"{table} cannot be partitioned\n"
-            f"why: {', '.join(unknown)} would go on with the part that has the present rows\n"
-            "fix: drop it, run this again, and make it again"
+            f"why: {', '.join(unknown)} would keep referring to the partition with the present rows\n"
+            "fix: drop it, run this again, and create it again"
         )

@@ -1,9 +1,9 @@
 # ruff: noqa: E501, S608 - SQL, of constants only
-"""Removes the rows that `retention_rules` lets go, in small transactions.
+"""Removes the rows that `retention_rules` selects, in small transactions.
 
-All is found in one snapshot, and removed by the rows' addresses, which cannot be given to other rows while the
-snapshot lives. Nothing but deleted rows is locked. Where tables are partitioned, a month of which few rows stay is
-emptied at once instead, after the snapshot.
+They are found in one snapshot, and removed by their addresses, which cannot be reused while the snapshot exists.
+Only deleted rows are locked. If a table is partitioned, a month of which few rows are kept is emptied at once
+instead, after the snapshot.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ BATCH_ROWS = 5_000
 
 
 def counted(connection: psycopg.Connection, account: str, cuts: Cuts, target: Target) -> Counter[int]:
-    """How many rows would go, by the partition in which they are."""
+    """How many rows would be removed, by partition."""
     counting = query("doomed.tableoid::bigint, count(*)", target, "GROUP BY 1")
     return Counter(dict(connection.execute(counting, parameters(account, cuts)).fetchall()))
 
@@ -34,12 +34,12 @@ def removed(
     *,
     but: Container[int] = (),
 ) -> int:
-    """Remove them, and tell after each transaction how many are gone.
+    """Remove them; `progress` gets the number so far after each transaction.
 
     Args:
         looking: in one snapshot for all targets.
         deleting: in autocommit.
-        but: partitions whose rows stay here, because `emptied` will remove them.
+        but: partitions to leave out, because `emptied` will remove their rows.
     """
     done = 0
     with looking.cursor("prune") as cursor:
@@ -54,7 +54,7 @@ def removed(
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A partition of which all rows go but a few."""
+    """A partition of which all rows except a few are removed."""
 
     part: int
     """The oid of the partition."""
@@ -63,17 +63,17 @@ class Month:
     """The server's number of the file in which the addresses were found."""
     rows: int
     kept: list[str]
-    """The addresses of the rows that stay."""
+    """The addresses of the rows that are kept."""
 
 
 def months(
     connection: psycopg.Connection, account: str, cuts: Cuts, found: Iterable[tuple[Target, Counter[int]]]
 ) -> list[Month]:
-    """The partitions that are over and of which at most `BATCH_ROWS` rows stay, other accounts' included.
+    """The partitions of past months of which at most `BATCH_ROWS` rows are kept, other accounts' included.
 
     Args:
         connection: in the snapshot in which the rows were counted.
-        found: what `counted` has found.
+        found: the results of `counted`.
     """
     going, targets = dict[str, Counter[int]](), dict[str, list[Target]]()
     for target, parts in found:  # the tables in the order of their last targets, which is that of removal
@@ -110,13 +110,13 @@ def _kept(name: str, part: int, targets: list[Target]) -> bytes:
 
 
 def emptied(connection: psycopg.Connection, month: Month) -> int:
-    """Remove a month's rows at once; gives how many.
+    """Remove a month's rows at once; returns how many.
 
-    None, if the month is not what it was, or is read for longer than the session waits for a lock: the next
+    None are removed if the month has changed, or a lock is not available within the session's limit: the next
     call will find it again.
 
     Args:
-        connection: in autocommit, with nothing of ours in another transaction that has read the month.
+        connection: in autocommit, while no transaction of ours has read the month.
     """
     try:
         emptying = "SELECT ingest.empty_month($1::bigint::oid::regclass, $2::bigint::oid, $3, $4::tid[])"

@@ -1,4 +1,4 @@
-"""Reads for `ingestor status`: a few rows each, none of which disturbs the writer."""
+"""Queries of `ingestor status`: a few rows each, without delaying the writer."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,17 +36,17 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """The database session that has the account's lock."""
+    """The database session that holds the account's lock."""
 
     pid: int
     """Of its server process."""
     idle_seconds: float | None
-    """For how long it has been waiting for its client; 0 while it works; None: we may not see that."""
+    """Time since its last statement; 0 while one runs; None if our role may not see that."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """Where one stream stands; before the first answer there is one without a user for each kind."""
+    """The newest version of a stream; before the first answer there is one without a user for each kind."""
 
     kind: str
     user_id: str | None
@@ -57,9 +57,9 @@ class StreamStatus:
     seconds_since_confirmed: float | None
     expected_every_seconds: float | None
     is_fresh: bool | None
-    """As `report.freshness` has it: None for a former user."""
+    """As in `report.freshness`: None for a former user."""
     pending_confirmations: list[str]
-    """Their reasons: what the hub has may be a state that has not been applied."""
+    """Their reasons. The hub may have a state that has not been applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class SequenceStep:
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """All that `ingestor status` tells of an account."""
+    """All that `ingestor status` shows of an account."""
 
     account: str
     known_accounts: tuple[str, ...]
@@ -96,7 +96,7 @@ class AccountStatus:
     streams: tuple[StreamStatus, ...]
     failed_requests: tuple[FailedRequest, ...]
     open_gaps: int
-    """Without that of an orderly stop, which ends with the next start."""
+    """Without the gap of an orderly stop, which ends after the next start."""
     dropped_records: int
     """In the last 24 hours."""
     unaccounted_records: int
@@ -104,18 +104,18 @@ class AccountStatus:
     links_lost_last_hour: int
     dead_letters: int
     discarded_dead_letters: int
-    """Those of them that somebody has looked at and that need nothing more."""
+    """Those of them that are discarded."""
     newest_dead_letter: str | None
-    """What was wrong with the newest of the others."""
+    """Detail of the newest of the others."""
     undecodable: tuple[str, ...]
-    """What is wrong with records that could not be read, where no snapshot has confirmed the state since."""
+    """Details of undecodable records since which no snapshot has confirmed the state."""
     sequence_steps: tuple[SequenceStep, ...]
     """The most frequent ones first."""
     last_session_opened_at: datetime | None
 
 
 def account_status(connection: psycopg.Connection, account: str) -> AccountStatus:
-    """Raises psycopg's errors as they come; the caller words them."""
+    """Raises psycopg's errors; the caller explains them."""
     ((dead_letters, discarded, newest),) = rows(connection, _DEAD_LETTERS, account)
     process = read(connection, ProcessStatus, _PROCESS, account)
     return AccountStatus(
@@ -140,7 +140,7 @@ def account_status(connection: psycopg.Connection, account: str) -> AccountStatu
 
 
 def lock_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:
-    """Who writes the account now, whatever its heartbeat says."""
+    """The session that writes the account now, independent of the heartbeat."""
     found = read(connection, LockHolder, _LOCK_HOLDER, lock_key(account))
     return found[0] if found else None
 
@@ -165,7 +165,7 @@ _OPEN_GAPS = """
     WHERE g.account = $1 AND g.ended_at IS NULL
       AND NOT (g.kind = 'disconnected' AND g.cause = 'stopped' AND g.missed_until IS NULL)
       AND NOT EXISTS (
-        -- Of a former user (whose freshness is null): nobody will ever end it.
+        -- Not those of a former user (is_fresh is null), which will never end.
         SELECT FROM report.freshness AS f
         WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.touches)
           AND f.is_fresh IS NULL

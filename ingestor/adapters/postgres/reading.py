@@ -1,4 +1,4 @@
-"""Reading rows: each becomes a value of the type that the caller names, by the names of its columns."""
+"""Reads rows as values of a given type, by the names of the columns."""
 
 from typing import Any, TypeVar
 
@@ -10,11 +10,12 @@ _T = TypeVar("_T")
 
 
 def read(connection: psycopg.Connection, into: type[_T], query: str, *values: object) -> list[_T]:
-    """All rows of a query whose parameters are `$1`, `$2`, ...; columns that the type does not have are left.
+    """All rows of a query whose parameters are `$1`, `$2`, ...; columns that the type does not have are
+    ignored.
 
     Raises:
         psycopg.Error: as it comes.
-        msgspec.ValidationError: a column is missing, or has another type: a fault of ours.
+        msgspec.ValidationError: a column is missing, or has another type, which is a bug.
     """
     with psycopg.RawCursor(connection, row_factory=dict_row) as cursor:
         return [convert(row, into) for row in cursor.execute(query.encode(), values)]

@@ -1,25 +1,25 @@
 # ruff: noqa: E501, S608 - SQL, of constants only
-"""Which rows of one account may go, by the settings of `[retention]`.
+"""Selects the rows of one account that may be removed, by the settings of `[retention]`.
 
-Never: what is current, what holds at the cut, and the records that are the evidence of the current state, of open
-gaps, pending confirmations, dead letters and epochs.
+Always kept: the current state, the state at the cut, and the records that are the evidence of the current state, of
+open gaps, pending confirmations, dead letters and epochs.
 """
 
 from datetime import datetime
 from typing import NamedTuple
 
 Cuts = dict[str, datetime | None]
-"""By setting: the moment before which rows may go; None: never."""
+"""By setting: the moment before which rows may be removed; None: never."""
 
 
 class Target(NamedTuple):
-    """Rows of one table that go by the same rule."""
+    """Rows of one table that are removed by the same rule."""
 
     table: str
     settings: tuple[str, ...]
-    """Any of these has them removed."""
+    """If any of these is set, they are removed."""
     found: str
-    """What follows `SELECT ... FROM`: gives `doomed`, with the cuts as parameters."""
+    """The text after `SELECT ... FROM`; it names the rows `doomed`, with the cuts as parameters."""
 
 
 def query(what: str, target: Target, more: str = "") -> bytes:
@@ -28,7 +28,7 @@ def query(what: str, target: Target, more: str = "") -> bytes:
 
 
 def parameters(account: str, cuts: Cuts) -> dict[str, object]:
-    """Those of `query`."""
+    """The parameters of `query`."""
     return {"account": account, **cuts}
 
 
@@ -70,7 +70,7 @@ total_floor AS MATERIALIZED (
     WHERE t.observed_at <= cut.history AND t.recorded_at <= cut.history
     ORDER BY t.user_id, t.observed_at DESC, t.session_id DESC, t.ordinal DESC, t.position DESC
 ),
--- The currency of the exposures that hold at the cut.
+-- The currency of the exposures that are valid at the cut.
 total_of_floor AS MATERIALIZED (
     SELECT t.*
     FROM exposure_floor AS e CROSS JOIN LATERAL (
@@ -142,15 +142,15 @@ old_whole AS (
     )
 )
 """
-"""What the targets are found by."""
+"""The queries by which the targets are found."""
 
 _RECORDS = ("duplicates_days", "records_days")
 _BELOW = "(doomed.valid_from, doomed.epoch, doomed.sequence, doomed.revision) < (f.valid_from, f.epoch, f.sequence, f.revision)"
 _EARLIER = "(doomed.observed_at, doomed.session_id, doomed.ordinal, doomed.position) < (f.observed_at, f.session_id, f.ordinal, f.position)"
 
 TARGETS = (
-    # Records that refer to others go before those, and outcomes before their records: where it is interrupted, what
-    # is left is whole, and the next call goes on.
+    # Records that refer to others are removed before those, and outcomes before their records: so after an
+    # interruption the remaining rows are consistent, and the next call continues.
     Target("raw_event", _RECORDS, "old AS doomed WHERE doomed.base_ordinal IS NOT NULL"),
     Target(
         "outcome",
@@ -169,7 +169,7 @@ TARGETS = (
     Target(
         "outcome",
         ("history_days",),
-        # Not the outcome of a record that stays: what refers to that record is shown by it.
+        # Not the outcome of a record that is kept: duplicates that refer to the record are shown by it.
         "ingest.outcome AS doomed JOIN version_floor AS f USING (account, kind, user_id) "
         f"WHERE doomed.valid_from IS NOT NULL AND {_BELOW} "
         "AND NOT EXISTS (SELECT FROM ingest.raw_event AS r WHERE r.account = doomed.account "

@@ -1,4 +1,4 @@
-"""The roles of a database and all that each of them may do, as data, and the SQL that makes it so."""
+"""The roles of a database and their privileges, as data, and the SQL that creates and grants them."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -20,19 +20,19 @@ ROLES = {
     AUDITOR: "NOLOGIN",
     OPERATOR: "NOLOGIN",
 }
-"""How each is made where it is missing. They belong to the whole server. Those that log in are named
-after the units' users; people join the groups of readers, auditors and operators."""
+"""How each missing role is created. Roles belong to the whole server. Those that log in have the names of the
+units' users; people are members of the groups of readers, auditors and operators."""
 
 ALL = "*"
 
 
 class Grant(NamedTuple):
-    """What some roles may do with tables and views of a schema."""
+    """Privileges of some roles on tables and views of a schema."""
 
     privileges: tuple[str, ...]
     schema: str
     names: tuple[str, ...]
-    """`ALL`: every one that there is, and that the owner makes later."""
+    """`ALL`: every existing one, and those that the owner creates later."""
     roles: tuple[str, ...]
 
 
@@ -52,7 +52,7 @@ GRANTS = (
     Grant(("SELECT",), "ingest", ("account", "alembic_version", "signal"), (OPERATOR,)),
     Grant(("INSERT",), "ingest", ("signal",), (WRITER, OPERATOR)),  # `pause` and `resume`
 )
-"""All of it: what is not here is not granted. The owner may do everything, and the migrator is the owner."""
+"""All privileges: nothing else is granted. The owner may do everything, and the migrator is the owner."""
 
 LOCKERS = (OWNER, MIGRATOR, WRITER)
 """Who may take advisory locks: the daemon holds one for its account, an upgrade one for itself."""
@@ -64,15 +64,15 @@ LIMITS = {
     "temp_file_limit": "1GB",
     "jit": "off",
 }
-"""Of readers and auditors. Compiling a query of theirs would take longer than carrying it out."""
+"""Of readers and auditors. Compiling their queries (`jit`) would take longer than running them."""
 
 SETTINGS = {
     READER: LIMITS,
     AUDITOR: LIMITS,
     WRITER: {"log_min_error_statement": "panic"},
 }
-"""What sessions of these roles begin with. The server's log would otherwise have the whole statement, of some
-kilobytes, for each batch that fails: several a second while its disk is full."""
+"""Settings of the sessions of these roles. `log_min_error_statement`: otherwise the server would log the
+whole statement, of some kilobytes, for each batch that fails: several a second while its disk is full."""
 
 
 def roles_sql() -> str:

@@ -1,4 +1,4 @@
-"""Where the schema of a database stands against this software."""
+"""Compares the revision of a database's schema with that of this software."""
 
 import ast
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from ingestor.domain.errors import SchemaMismatch
 
 SCHEMA = "ingest"
 SCHEMAS = (SCHEMA, "report")
-"""Those that the migrations fill; made where they are missing."""
+"""The schemas of the migrations, created if missing."""
 
 REVISION = "0002"
-"""What this software reads and writes. A test holds it equal to the newest migration."""
+"""The revision that this software reads and writes. A test compares it with the newest migration."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """Where a database stands against this software."""
+    """The schema's revision and the one that this software needs."""
 
     found: str | None
-    """None: no schema at all."""
+    """None: there is no schema."""
     wanted: str
     pending: tuple[str, ...]
     """Titles of the steps that an upgrade would take, oldest first."""
@@ -35,7 +35,7 @@ class SchemaState:
 
     @property
     def newer(self) -> bool:
-        """The database knows a revision that this software does not."""
+        """The database has a revision that this software does not know."""
         return self.found is not None and not self.fits and not self.pending
 
 
@@ -46,7 +46,7 @@ def scripts() -> Path:
 
 
 def schema_state(connection: psycopg.Connection) -> SchemaState:
-    """Where the database stands."""
+    """The state of a database's schema."""
     found = _revision(connection)
     steps = {
         script.name.partition("_")[0]: ast.get_docstring(ast.parse(script.read_text())) or ""
@@ -60,32 +60,33 @@ def schema_state(connection: psycopg.Connection) -> SchemaState:
 
 
 def require_schema(connection: psycopg.Connection) -> None:
-    """Refuse to write to a schema we were not built for (I19).
+    """Refuse to write to a schema of another version (I19).
 
     Raises:
-        SchemaMismatch: with the command that mends it.
+        SchemaMismatch: with the command that corrects it.
     """
     if _revision(connection) != REVISION:
         raise mismatch(schema_state(connection))
 
 
 def mismatch(state: SchemaState) -> SchemaMismatch:
-    """What to do about a schema that does not fit."""
+    """The error for a schema of another revision."""
     if state.newer:
         return SchemaMismatch(
             f"the schema is at revision {state.found}, newer than this software's {REVISION}\n"
-            "why: a newer ingestor has upgraded it, and an older one would write what it does not know\n"
+            "why: a newer ingestor has upgraded it, and this one does not know its tables\n"
             "fix: install the newer software"
         )
     what = "this database has no ingestor schema"
     if state.found is not None:
         what = f"the schema is at revision {state.found}, this software needs {REVISION}"
     return SchemaMismatch(
-        f"{what}\nwhy: the schema and this software do not fit together\nfix: run `ingestor db upgrade`"
+        f"{what}\nwhy: ingestor writes only to a schema of its own revision\nfix: run `ingestor db upgrade`"
     )
 
 
-# By the catalogue: a role that may not use the schema is told so by what it then wants to do in it.
+# From the catalogue, which every role may read: if the role may not use the schema, a later statement says
+# so.
 _MADE = "SELECT count(*) FROM pg_tables WHERE schemaname = 'ingest' AND tablename = 'alembic_version'"
 
 

@@ -1,4 +1,4 @@
-"""A database session for whoever needs one: made by `connecting`, replaced when it may be broken."""
+"""A database session: opened by `connecting`, replaced when it may be broken."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,16 +20,16 @@ from ingestor.domain.errors import RowRejected, Transient
 from ingestor.pipeline.ports import Clock
 
 _REPEATS = 3
-"""The same error so often in a row, whatever it is, ends the session."""
+"""How often the same error may occur in a row before the session is replaced."""
 
 
 class DatabaseSession:
     """At most one connection at a time, for one thread at a time.
 
     Args:
-        address: asked at each connect.
-        timing: its `transaction_seconds` is the most that one `use` may take.
-        reads_only: where no host takes writes, one that takes none will do.
+        address: read at each connect.
+        timing: its `transaction_seconds` is the longest time of one `use`.
+        reads_only: if no host accepts writes, use one that can be read.
     """
 
     def __init__(
@@ -54,19 +54,20 @@ class DatabaseSession:
         self._state: str | None = None
         self._repeats = 0
         self.prepare: Callable[[psycopg.Connection], None] | None = None
-        """Called for each new connection before its first use. Where it raises, it is called again."""
+        """Called for each new connection before its first use; again at the next use if it raised."""
         self.writes: Callable[[psycopg.Connection], object] | None = None
-        """Makes a small write that changes no data, to tell a fault of the server from one of a row."""
+        """Writes without changing data, to distinguish a fault of the server from one of a row."""
 
     @contextmanager
     def use(self) -> Iterator[psycopg.Connection]:
-        """The live connection, in autocommit; every error of the block becomes one of ours.
+        """The connection, in autocommit; database errors of the block are raised as errors of
+        `domain.errors`.
 
         Raises:
-            Transient: no session, or nothing was done; the same may be tried again.
-            OutcomeUnknown: the session died in the block.
-            CredentialRefused, BadConfiguration: the first session of all could not be made for a lasting
-                reason. Once there has been one, that is Transient too: the server may be right again soon.
+            Transient: there is no session, or nothing was done; try again.
+            OutcomeUnknown: the session was lost in the block.
+            CredentialRefused, BadConfiguration: the first session could not be opened for a lasting
+                reason. After a first session, that is Transient too, because it may be temporary.
             IngestorError: see `failures`.
         """
         connection = self._live()
@@ -79,22 +80,22 @@ class DatabaseSession:
         self._state = None
 
     def drop(self) -> None:
-        """Let the connection go; the next use makes a new one."""
+        """Close the connection; the next use opens a new one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     @property
     def guard_turned_at(self) -> float:
-        """Monotonic time at which the deadline guard last came round."""
+        """Monotonic time of the last turn of the deadline guard."""
         return self._guard.turned_at
 
     def guarded(self) -> bool:
-        """Whether a database that hangs would be noticed."""
+        """Whether the deadline guard works, which detects a database that hangs."""
         return self._guard.alive()
 
     def close(self) -> None:
-        """Let the connection go, for good."""
+        """Close the connection and end the deadline guard."""
         self._guard.close()
         self.drop()
 

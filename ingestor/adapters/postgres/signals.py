@@ -1,4 +1,4 @@
-"""What operators ask of an account's daemon by a row in `ingest.signal`: the newest one counts."""
+"""Operators' commands to an account's daemon, as rows of `ingest.signal`; the newest one is in effect."""
 
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ class Signal(StrEnum):
     """The words of `signal.signal`."""
 
     PAUSE = "pause"
-    """Close the link to the hub and stay away."""
+    """Close the link to the hub and do not connect again."""
     RESUME = "resume"
 
 
@@ -33,7 +33,7 @@ def is_paused(connection: psycopg.Connection, account: str) -> bool:
 
 
 def send(connection: psycopg.Connection, account: str, signal: Signal) -> bool:
-    """Ask the account's daemon. False where the database does not know the account."""
+    """Store a signal for the account's daemon. False if the database has no such account."""
     cursor = psycopg.RawCursor(connection)
     if cursor.execute(_KNOWN, (account,)).fetchone() is None:
         return False

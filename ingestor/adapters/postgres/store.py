@@ -1,4 +1,4 @@
-"""The store: what the pipeline needs of Postgres, on one connection."""
+"""The store: implements the pipeline's interface to Postgres, on one connection."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -40,9 +40,9 @@ _END_LEFT_REQUESTS = (
     b"WHERE account = $1 AND outcome IS NULL AND requested_at >= ("
     b"SELECT least(max(requested_at), $2) - interval '1 day' FROM ingest.request WHERE account = $1)"
 )
-"""Of the last day only, which the key finds: requests end within their deadline, and are stored in order. It
-ends with the newest request or, where that has a stamp of a clock that was ahead, now. An index of the open
-ones would have to be written twice for each request."""
+"""Only those of the last day, which the primary key finds: requests end within their deadline, and are stored
+in order. That day ends with the newest request, or now if a clock that was ahead has stamped it. An index of
+open requests would have to be written twice for each request."""
 
 _NOT_DURABLE = (
     b"SELECT name FROM unnest(ARRAY['synchronous_commit', 'fsync', 'full_page_writes']) AS s (name) "
@@ -59,7 +59,7 @@ _HEARTBEAT = (
     + ", ".join(f"{name} = excluded.{name}" for name in HEARTBEAT_VALUES[1:])
     + " RETURNING heartbeat_at"
 ).encode()
-"""By the database's own clock; gives the time that it says."""
+"""Uses the database's clock, and returns its time."""
 
 _TOUCH = (
     b"WITH touched AS (UPDATE ingest.heartbeat SET pid = pid WHERE account = $1) SELECT pg_current_xact_id()"
@@ -85,15 +85,16 @@ class PostgresStore:
         self._timekeeping = Timekeeping(account, clock)
         self._lock = AccountLock(account)
         self._last: writing.Positions = {}
-        """Of the last batch that was committed and touched a session: commits are lost from the end."""
+        """Of the last committed batch that changed a session; if a server loses commits, it loses the last
+        ones."""
         self._found_again = True
-        """Whether this connection's server has that batch."""
+        """Whether the server of this connection is known to have that batch."""
         self._packer = Packer(account)
         session.prepare = self._prepare
         session.writes = self._touch
 
     def open(self) -> State:
-        """Connect, refuse a schema that is not ours, and load what is needed to go on.
+        """Connect, check the schema, and load the state from which to resume.
 
         Raises:
             Transient: the database cannot be reached now.
@@ -108,8 +109,9 @@ class PostgresStore:
             if environment != self._environment:
                 raise BadConfiguration(
                     f"account {self._account!r} in this database belongs to environment {environment!r}, but "
-                    f"hub.environment is {self._environment!r}. Numbers of two environments must not mix: "
-                    "name another account (setting account) or use another database"
+                    f"hub.environment is {self._environment!r}\n"
+                    "why: numbers of two environments must not be mixed\n"
+                    "fix: choose another name (the setting account), or another database"
                 )
             self._run(connection, _ABANDON_CONFIRMATIONS, (self._account, now))
             self._run(connection, _END_LEFT_REQUESTS, (self._account, now))
@@ -124,8 +126,9 @@ class PostgresStore:
 
         Raises:
             RowRejected: a value is rejected; nothing was written.
-            WatermarkConflict: a session or stream stands elsewhere than assumed; nothing was written.
-            OutcomeUnknown: the connection died; the batch may have been committed: see `holds`.
+            WatermarkConflict: the position of a session or stream is not the assumed one; nothing was
+                written.
+            OutcomeUnknown: the connection was lost; the batch may have been committed: see `holds`.
             TooSlow: a deadline has passed, of a statement or (`DeadlineCut`) of the transaction.
             Transient: nothing was written; the same batch may be written again.
             Fatal: see its text.
@@ -136,13 +139,13 @@ class PostgresStore:
         self._last = writing.positions(batch) or self._last
 
     def prepare(self, batch: Batch) -> None:
-        """Do as much of `write` as needs no connection, while that writes the batch before."""
+        """Encode the batch for `write`, while the connection is used for the batch before."""
         writing.prepare(self._packer, batch)
 
     def holds(self, batch: Batch) -> bool:
         """Whether a batch whose outcome was unknown has been committed. Raises as `write` does.
 
-        One that neither begins nor advances a session is rows that may be written twice: False.
+        False for a batch that neither begins nor advances a session, because its rows may be written twice.
         """
         wanted = writing.positions(batch)
         if not wanted:
@@ -156,7 +159,7 @@ class PostgresStore:
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Write the heartbeat, and read the database's clock with it. Raises as `write` does.
 
-        Takes little more than a second, whoever has locked the table: commits need not wait for it.
+        Takes little more than a second, also if the table is locked, so that commits do not wait for it.
         """
         given = {
             **asdict(heartbeat),
@@ -169,38 +172,39 @@ class PostgresStore:
             self._timekeeping.read(connection, _HEARTBEAT, values)
 
     def paused(self) -> bool:
-        """Whether an operator has paused the account. Takes little more than a second, as `heartbeat` does,
-        and raises as that."""
+        """Whether an operator has paused the account. Takes no longer than `heartbeat`, and raises the
+        same."""
         with self._session.use() as connection:
             return is_paused(connection, self._account)
 
     @property
     def guard_turned_at(self) -> float:
-        """Monotonic time at which the deadline guard last came round."""
+        """Monotonic time of the last turn of the deadline guard."""
         return self._session.guard_turned_at
 
     def guarded(self) -> bool:
-        """Whether a database that hangs would be noticed."""
+        """Whether the deadline guard works, which detects a database that hangs."""
         return self._session.guarded()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._session.close()
 
     # --- the connection ---
 
     def _prepare(self, connection: psycopg.Connection) -> None:
-        """Once for each new connection: nothing that the last one knew holds for it."""
+        """Called once for each new connection, which has none of the last one's settings and locks."""
         require_schema(connection)
         connection.prepare_threshold = 0
-        # Else a statement is prepared again for each size of each number.
+        # Otherwise a statement would be prepared for each size of each number.
         connection.adapters.register_dumper(int, Int8Dumper)
         self._lock.hold(connection)
         self._timekeeping.read(connection)
         self._found_again = not self._last
 
     def _find_last(self, connection: psycopg.Connection) -> None:
-        """Once for each new connection. What a session's own guard cannot see is the loss of its end."""
+        """Once for each new connection: check that the last batch is stored. The guard of a new session could
+        not detect that the end of an earlier one is lost."""
         if self._found_again:
             return
         if not writing.have_reached(connection, self._account, self._last):
@@ -208,7 +212,7 @@ class PostgresStore:
         self._found_again = True
 
     def _touch(self, connection: psycopg.Connection) -> None:
-        """What a heartbeat needs of the server, triggers and a transaction id included; changes nothing."""
+        """Write like a heartbeat, with triggers and a transaction id, but without a change."""
         self._run(connection, _TOUCH, (self._account,))
 
     def _run(

@@ -1,4 +1,4 @@
-"""Readings of the database's clock, and what they show of it and of ours."""
+"""Reads the database's clock, and detects steps of both clocks and the offset between them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +12,13 @@ from ingestor.pipeline.ports import SynchronisedClock
 log = structlog.get_logger()
 
 OFFSET_SECONDS = 2.0
-"""From here on a host's wall clock is worth a warning: its logs and ours cannot be laid side by side."""
+"""Offset of the host's wall clock from which on a warning is logged: log lines and rows are then hard to
+compare."""
 
 _SHORT_DEADLINES = (
     b"SELECT set_config('lock_timeout', '100', true), set_config('statement_timeout', '1000', true)"
 )
-"""For the rest of a transaction that commits must not wait for."""
+"""For the rest of a transaction that must not delay commits."""
 
 _READ_CLOCK = b"SELECT clock_timestamp()"
 
@@ -29,7 +30,7 @@ _RECORD_CLOCK_STEP = (
 
 @contextmanager
 def within_a_second(connection: psycopg.Connection) -> Iterator[None]:
-    """A transaction that commits must not wait for. Raises Transient where it would take longer."""
+    """A transaction that must not delay commits. Raises Transient if it would take longer."""
     try:
         with connection.transaction():
             psycopg.RawCursor(connection).execute(_SHORT_DEADLINES)
@@ -39,7 +40,7 @@ def within_a_second(connection: psycopg.Connection) -> Iterator[None]:
 
 
 class Timekeeping:
-    """Keeps a clock synchronised over the store's connections, and records the steps noticed."""
+    """Keeps the daemon's clock synchronised, and records the detected steps."""
 
     def __init__(self, account: str, clock: SynchronisedClock) -> None:
         self._account = account

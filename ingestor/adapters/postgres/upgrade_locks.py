@@ -1,4 +1,4 @@
-"""Which locks an upgrade of the schema takes: measured, by an upgrade that is rolled back."""
+"""Finds the locks of a schema upgrade by running it and rolling it back."""
 
 from typing import NamedTuple
 
@@ -46,16 +46,16 @@ def measured_plan(connection: psycopg.Connection, clock: Clock) -> UpgradePlan:
         with migrated(connection, after_each):
             pass
     except psycopg.errors.LockNotAvailable:
-        raise not_measured("what the upgrade locks is in use") from None
+        raise not_measured("a table that the upgrade locks is in use") from None
     except psycopg.errors.QueryCanceled:
-        raise not_measured("it takes too long") from None
+        raise not_measured("a step takes too long") from None
     return UpgradePlan(state.found, state.wanted, steps)
 
 
 def _taken(
     connection: psycopg.Connection, known: dict[int, _Relation], held: dict[int, str]
 ) -> list[TableLock]:
-    """What is locked, or locked more strongly, since the last call; `held` is brought up to date."""
+    """New or stronger locks since the last call; `held` is updated."""
     strongest = dict[int, str]()
     for oid, mode in rows(connection, _HELD, list(known)):
         strongest[oid] = min(mode, strongest.get(oid, mode), key=MODES.index)
@@ -68,7 +68,7 @@ def _taken(
 
 
 def not_measured(why: str) -> Transient:
-    """The error for it."""
+    """The error for a lock or step that takes too long."""
     return Transient(
         "the locks of the upgrade cannot be measured now\n"
         f"why: {why}; all is rolled back\n"

@@ -1,11 +1,11 @@
-"""What an upgrade of the schema would do, as values."""
+"""The steps and locks of a schema upgrade, as values."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Blocks(StrEnum):
-    """What waits for as long as a lock is held."""
+    """The statements that a lock blocks."""
 
     READS_AND_WRITES = "reads_and_writes"
     WRITES = "writes"
@@ -29,15 +29,15 @@ MODES = tuple(BLOCKS)
 
 @dataclass(frozen=True, slots=True)
 class TableLock:
-    """The strongest lock that a step takes on something that was there before the upgrade."""
+    """The strongest lock of a step on a table or view that existed before the upgrade."""
 
     relation: str
     """With its schema."""
     mode: str
-    """As the view pg_locks of PostgreSQL names it."""
+    """As in PostgreSQL's view pg_locks."""
     blocks: Blocks
     bytes: int
-    """Of the table with its indexes; 0 of a view."""
+    """Size of the table with its indexes; 0 for a view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class PlannedStep:
     revision: str
     title: str
     seconds: float
-    """How long it took here and now."""
+    """Duration when it was tried."""
     locks: list[TableLock]
     """Those that no earlier step has taken; the strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpgradePlan:
-    """What `ingestor db upgrade` would do. All of it is one transaction, which keeps its locks to its end."""
+    """The steps of `ingestor db upgrade`. They are one transaction, which holds its locks until its end."""
 
     found: str | None
     """The schema's revision; null without a schema."""

@@ -1,4 +1,4 @@
-"""A batch into Postgres: one transaction, all or nothing."""
+"""Writes a batch to Postgres, in one transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +17,7 @@ from ingestor.pipeline.rows import RawEventRow, SessionProgressRow, SessionRow
 _COPY_FROM_ROWS = 500
 """From this many rows on, COPY is cheaper in spite of its round trips (decision 0008)."""
 _COPY_FROM_BYTES = 256 * 1024
-"""As received; JSON would carry them as base64."""
+"""Bytes as received; in JSON they would be encoded in base64."""
 
 _STORED_SESSIONS = (
     b"SELECT session_id, committed_ordinal, closed_at IS NOT NULL FROM ingest.session "
@@ -30,11 +30,11 @@ Rows = Mapping[type[Any], Sequence[Any]]
 
 
 def write(connection: psycopg.Connection, account: str, batch: Batch) -> None:
-    """Few rows go in one statement, which is a transaction by itself. Of many rows, those that events add to
-    go by COPY and the rest, with all the guards, in one statement before them.
+    """Few rows are sent in one statement, which is a transaction by itself. With many rows, those of the
+    large tables are sent by COPY, and the others, with all guards, in one statement before that.
 
     Raises:
-        psycopg.Error, OverflowError, UnicodeError: nothing was written, unless the connection is gone.
+        psycopg.Error, OverflowError, UnicodeError: nothing was written, unless the connection is lost.
     """
     rows: Rows = {row: batch.rows[row] for row in statements.CHANGES if batch.rows.get(row)}
     copied = {row: some for row, some in rows.items() if row in statements.COPIES}
@@ -49,7 +49,8 @@ def write(connection: psycopg.Connection, account: str, batch: Batch) -> None:
 
 
 def prepare(packer: Packer, batch: Batch) -> None:
-    """Do what needs no connection. A value that cannot be packed is left for `write` to meet."""
+    """Encode the rows for COPY, which needs no connection. If a value cannot be encoded, `write` will
+    fail."""
     copied = {row: batch.rows[row] for row in statements.COPIES if batch.rows.get(row)}
     if _are_many(copied):
         with suppress(psycopg.Error, UnicodeError, OverflowError):
@@ -61,17 +62,17 @@ def _packed(packer: Packer, copied: Rows) -> list[tuple[type[Any], list[bytearra
 
 
 Positions = Mapping[UUID, tuple[int, bool]]
-"""Of each session that a batch touches: its last ordinal, and whether it has ended."""
+"""For each session that a batch changes: its last ordinal, and whether it has ended."""
 
 
 def positions(batch: Batch) -> Positions:
-    """Where the sessions stand once this batch is committed."""
+    """The positions of the sessions once this batch is committed."""
     rows: list[SessionRow | SessionProgressRow] = [*batch.all(SessionRow), *batch.all(SessionProgressRow)]
     return {row.session_id: (row.committed_ordinal, row.closed_at is not None) for row in rows}
 
 
 def have_reached(connection: psycopg.Connection, account: str, positions: Positions) -> bool:
-    """Whether all these sessions stand there, or further."""
+    """Whether all these sessions have these positions, or later ones."""
     with psycopg.RawCursor(connection) as cursor:
         cursor.execute(_STORED_SESSIONS, (account, list(positions)))
         stored = {session: (ordinal, closed) for session, ordinal, closed in cursor}
@@ -81,8 +82,8 @@ def have_reached(connection: psycopg.Connection, account: str, positions: Positi
 def _are_many(copied: Rows) -> bool:
     records = copied.get(RawEventRow, ())
     if len(records) == 1:
-        # What Citus rejects of a COPY comes without its SQLSTATE, as XX000: the batch is halved, and the one
-        # record that is left must go where the SQLSTATE says that it is to blame.
+        # If Citus rejects rows of a COPY, the SQLSTATE is only XX000 and the batch is halved. The one record
+        # that remains must be sent without COPY, so that its SQLSTATE shows whether it is at fault.
         return False
     return (
         sum(map(len, copied.values())) >= _COPY_FROM_ROWS
@@ -105,7 +106,7 @@ def _at_once(cursor: psycopg.Cursor[Any], account: str, rows: Rows) -> None:
 
 
 def _each(row: type[Any], some: Sequence[Any]) -> tuple[str, ...]:
-    """The columns that have to be given for each of these rows; the others are the same in all of them."""
+    """The columns that differ between these rows; the others are sent once."""
     names: tuple[str, ...] = row.__struct_fields__
     each = statements.CHANGES[row].each
     if each is not None and len(some) == 1:
@@ -123,12 +124,13 @@ def _halves(row: type[Any], each: tuple[str, ...]) -> tuple[Callable[[Any], obje
 
 
 _HALVES = {row: _halves(row, change.each) for row, change in statements.CHANGES.items() if change.each}
-"""Of a row: what gets the columns that all may share, and what makes the rest."""
+"""For each type of row: a function that gets the columns that rows may share, and one that creates the
+rest."""
 
 
 def _copy(cursor: psycopg.Cursor[Any], into: statements.Copy, pieces: Sequence[bytearray]) -> None:
-    # An int above its column's four bytes would be cut without a word, so whatever is counted there has its
-    # limit where it is counted: revisions in the sequencer, bytes at the socket, positions in the decoder.
+    # An int that exceeds the four bytes of its column would be truncated silently, so these numbers are
+    # limited where they arise: revisions in the sequencer, bytes at the socket, positions in the decoder.
     with cursor.copy(into.statement) as copy:
         for piece in pieces:
             copy.write(piece)

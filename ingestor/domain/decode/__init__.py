@@ -1,8 +1,8 @@
-"""From the bytes of one hub record to its events: total, exact, and the same every time.
+"""Decodes the bytes of a hub record into events: for any bytes, exactly and deterministically.
 
-`exact_reader` reads any record and is the definition. `incremental_reader` reads a balance record by what
-differs from an earlier one, and leaves the others to the exact reader. It may be skipped: tests hold the two
-against each other.
+`exact_reader` reads any record and is the definition. `incremental_reader` is an optimisation: it reads a
+balance record by its difference from an earlier one, and leaves the others to the exact reader. Tests compare
+the two.
 """
 
 from collections.abc import Callable
@@ -19,17 +19,17 @@ __all__ = ["Decoder", "decode"]
 def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Event, ...]:
     """The events of one record (without its terminator): at least one, positions 0, 1, 2 …
 
-    Never raises, whatever the bytes: what cannot be read is an `Undecodable`, what is not ours an
+    Never raises: an event that cannot be read is `Undecodable`, one that is not stored as state
     `Unhandled`.
     """
     return exact_reader.events(raw, limits)
 
 
 class Decoder:
-    """Decodes records that follow each other, as `decode` does, but faster. For one thread.
+    """Decodes successive records, like `decode` but faster. Not thread-safe.
 
     Args:
-        redact: masks secrets in the texts of events that become no state.
+        redact: masks secrets in the texts of events that do not become state.
     """
 
     def __init__(self, limits: Limits, redact: Callable[[str], str] = str) -> None:
@@ -38,7 +38,7 @@ class Decoder:
         self._reader = IncrementalReader(limits)
 
     def decoded(self, record: Record) -> Decoded:
-        """The record and what it says. Never raises."""
+        """The record and its events. Never raises."""
         if record.sha256 is None:
             events = self._reader.events(record.raw)
         else:
@@ -49,7 +49,7 @@ class Decoder:
 
 
 def _redacted(event: Event, redact: Callable[[str], str]) -> Event:
-    """The hub may echo our key in an error or a subject; nothing of that may reach a table or a log."""
+    """The hub may repeat our key in an error or a subject, which must not get into a table or a log."""
     body = event.body
     if isinstance(body, BalanceSnapshot | PairList):
         return event

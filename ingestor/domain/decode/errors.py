@@ -1,4 +1,4 @@
-"""How a reader of a record fails: a `DecodeError` inside `decode`, an `Undecodable` event outside."""
+"""Failures of decoding: a `DecodeError` within this package, an `Undecodable` event outside."""
 
 from ingestor.domain.events import Reason, Undecodable
 from ingestor.domain.scrub import printable
@@ -8,7 +8,7 @@ _SHOWN_CHARS = 40
 
 
 class DecodeError(Exception):
-    """What was read so far cannot become state. Never leaves `decode`."""
+    """The event cannot be decoded. Not raised outside of `decode`."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -16,14 +16,14 @@ class DecodeError(Exception):
         self.detail = detail
 
     def inside(self, place: str) -> "DecodeError":
-        """The same error, seen from further out."""
+        """The same error, with the place around it."""
         return DecodeError(self.reason, f"{place} {self.detail}")
 
     def undecodable(self) -> Undecodable:
-        """The event that a record becomes which cannot be read further."""
+        """The event for what could not be decoded."""
         return Undecodable(self.reason, printable(self.detail, _DETAIL_CHARS))
 
 
 def shown(name: str) -> str:
-    """A foreign name, short and harmless enough to stand in a detail."""
+    """A foreign name, shortened and escaped for a detail."""
     return printable(name, _SHOWN_CHARS)

@@ -1,8 +1,7 @@
-"""JSON read without losing or inventing anything.
+"""Reads JSON without loss.
 
 The standard reader turns numbers into floats, keeps the last of two equal keys, and follows nesting until the
-stack ends. Here numbers stay the text they were, an object remembers that a key stood twice, and depth is
-measured before anything is built.
+stack overflows. Here numbers remain text, an object records a repeated key, and depth is limited.
 """
 
 import json
@@ -16,13 +15,13 @@ from ingestor.domain.events import Reason
 
 
 class Number(msgspec.Struct, frozen=True, gc=False):
-    """A JSON number, not yet believed. Also `NaN` and `Infinity`, which some writers take for JSON."""
+    """A JSON number as text, not validated yet. Also `NaN` and `Infinity`, which some programs write."""
 
     lexeme: str
 
 
 class Object(dict[str, object]):
-    """A JSON object; `repeated` is a key that stands in it more than once."""
+    """A JSON object; `repeated` is a key that it contains more than once."""
 
     __slots__ = ("repeated",)
 
@@ -49,7 +48,7 @@ def read(text: str, depth: int) -> object:
     except json.JSONDecodeError as error:
         raise DecodeError(Reason.NOT_JSON, f"{error.msg} at character {error.pos} of {len(text)}") from None
     except RecursionError:
-        raise DecodeError(Reason.TOO_DEEP, "nested deeper than the reader can follow") from None
+        raise DecodeError(Reason.TOO_DEEP, "nested deeper than the reader supports") from None
     brackets = text.count("[") + text.count("{")
     if brackets > depth and any(level > depth for level, _ in _containers(value)):
         raise DecodeError(Reason.TOO_DEEP, f"nested deeper than {depth} levels")
@@ -57,7 +56,7 @@ def read(text: str, depth: int) -> object:
 
 
 def repeated_key(value: object) -> str | None:
-    """A key that stands twice in one object, anywhere in `value`; None if there is none."""
+    """A key that is repeated in one object, anywhere in `value`; None if there is none."""
     for _, each in _containers(value):
         if isinstance(each, Object) and each.repeated is not None:
             return each.repeated

@@ -1,4 +1,4 @@
-"""The exact reading of a record: hub messages, envelopes, subjects. It defines what `decode` means.
+"""Reads a record exactly: hub messages, envelopes, subjects. It defines the result of `decode`.
 
 An Invocation is `{"type":1,"target":"executionEvents","arguments":[envelope, …]}`. The vendor's pages
 disagree on whether an argument is an envelope or a list of them, and whether an envelope's `data` is a value
@@ -6,7 +6,7 @@ or a string that holds JSON; all of it is accepted. Routing is by `subject` alon
 distinguishes events on every page; errors too are known by their subject.
 
 The pages do not say whether a hub method returns anything. A Completion's `result` and a StreamItem's `item`
-are accepted too: envelopes, or the bare data of the two commands that we send. Any other result is not ours.
+are accepted too: envelopes, or the bare data of the two commands that we send. Any other result is ignored.
 """
 
 from ingestor.domain.decode.errors import DecodeError, shown
@@ -22,14 +22,15 @@ PAIRS = "execution.pairs"
 
 _INVOCATION = Number("1")
 _RESULTS = {Number("2"): "item", Number("3"): "result"}
-"""Where a StreamItem and a Completion carry what a hub method returned."""
+"""The member of a StreamItem and of a Completion with the return value of a hub method."""
 
 
 def events(raw: bytes, limits: Limits, *, size: int | None = None) -> tuple[Event, ...]:
     """The events of a record. Never raises.
 
     Args:
-        size: bytes of the whole record, where the receiver kept only the head of one above its own limit.
+        size: bytes of the whole record, if the receiver kept only the beginning, because it was above the
+        limit.
     """
     try:
         envelopes, invocation_id = _envelopes(raw, limits, size)
@@ -41,14 +42,14 @@ def events(raw: bytes, limits: Limits, *, size: int | None = None) -> tuple[Even
 
 
 def _correlation(client_id: object, limits: Limits) -> str | None:
-    """An envelope's `clientId`, or None: one that nobody can have sent correlates with nothing."""
+    """An envelope's `clientId`; None if it cannot be the id of a request."""
     if isinstance(client_id, str) and 0 < len(client_id) <= limits.client_id_chars and is_storable(client_id):
         return client_id
     return None
 
 
 def _envelopes(raw: bytes, limits: Limits, size: int | None) -> tuple[list[object], object]:
-    """The envelopes, none for a record that is not for us; and the id of the invocation that they answer."""
+    """The envelopes, none for a record that is ignored; and the id of the invocation that they answer."""
     if size is not None or len(raw) > limits.record_bytes:
         detail = f"{size or len(raw)} bytes; the limit is {limits.record_bytes} (hub.max_record_bytes)"
         raise DecodeError(Reason.TOO_LARGE, f"the record has {detail}")
@@ -60,7 +61,7 @@ def _envelopes(raw: bytes, limits: Limits, size: int | None) -> tuple[list[objec
     if not isinstance(record, Object):
         raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "the record is not an object")
     if record.repeated is not None:
-        raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(record.repeated)} stands twice in the record")
+        raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(record.repeated)} appears twice in the record")
     kind, target = record.get("type"), record.get("target")
     if not isinstance(kind, Number):
         raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "type is not a number")
@@ -74,7 +75,7 @@ def _envelopes(raw: bytes, limits: Limits, size: int | None) -> tuple[list[objec
 
 
 def _returned(result: object, limits: Limits) -> list[object]:
-    """What a hub method returned, as envelopes."""
+    """The return value of a hub method, as envelopes."""
     if isinstance(result, str):
         try:
             result = read(result, limits.depth)
@@ -97,7 +98,7 @@ def _has(value: object, *keys: str) -> bool:
 
 def _opened(arguments: object, limits: Limits) -> list[object]:
     if not isinstance(arguments, list) or not arguments:
-        raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "arguments is not a list with something in it")
+        raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "arguments is not a list, or is empty")
     opened: list[object] = []
     for each in arguments:
         if isinstance(each, list) and each:
@@ -123,11 +124,11 @@ def _event(position: int, envelope: object, invocation_id: object, limits: Limit
 
 
 def _fields(envelope: object) -> Object:
-    """The envelope as an object without repeated keys; `data` is looked into only by those who need it."""
+    """The envelope as an object without repeated keys; `data` is checked later, where it is needed."""
     if not isinstance(envelope, Object):
         raise DecodeError(Reason.NOT_AN_ENVELOPE, "the argument is not an object")
     if envelope.repeated is not None:
-        raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(envelope.repeated)} stands twice in the envelope")
+        raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(envelope.repeated)} appears twice in the envelope")
     _require_unique_keys([value for key, value in envelope.items() if key != "data"], "the envelope")
     return envelope
 
@@ -172,13 +173,13 @@ def _data(envelope: Object, limits: Limits) -> object:
 def _require_unique_keys(value: object, where: str) -> None:
     key = repeated_key(value)
     if key is not None:
-        raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(key)} stands twice in one object of {where}")
+        raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(key)} appears twice in one object of {where}")
 
 
 def _complaint(data: object, limits: Limits) -> str:
-    """The text of an error, which may be bare text, or stand in `statusError` or `message`.
+    """The text of an error: plain text, or `statusError` or `message` of an object.
 
-    Read leniently: a error that we fail to read would leave its command open until it times out.
+    Read leniently: an error that cannot be read would leave its command open until it times out.
     """
     for _ in range(2):
         if isinstance(data, str):

@@ -1,13 +1,13 @@
 """Reads a balance record by what differs from an earlier one: its sequence and some amounts.
 
-JSON composes: a record with other numbers in the same places says the same with those numbers. So the exact
-reader reads a record once, and of the later ones only the numbers that differ are read. An asset that has not
-changed is the same object as before. A record is cut into
+If two records differ in numbers only, their events differ in these numbers only. So the exact reader reads a
+record once, and of later ones only the numbers that differ are read. An asset that has not changed is the
+same object as before. A record is divided into
 
-    {"type":1, … {\"userId\":\"u\",\"               a head: which account, in which envelope
-    sequence\":7,\"assets\":[                       always the same but for the number
-    {\"name\":\"BTC\",\"available\":1, …            the assets, cut at `}`
-    }],\"deleted\":false}"}]}                       a tail, which may hold the two totals of the exposure
+    {"type":1, … {\"userId\":\"u\",\"               a head: account and envelope
+    sequence\":7,\"assets\":[                       always the same except for the number
+    {\"name\":\"BTC\",\"available\":1, …            the assets, split at `}`
+    }],\"deleted\":false}"}]}                       a tail, which may contain the two totals of the exposure
 """
 
 import re
@@ -23,10 +23,11 @@ from ingestor.domain.limits import Limits
 
 _RECORD_BYTES = 65_536
 _RECORDS = 16
-"""No more records than this are kept, and none that is larger than that: a few MiB in all."""
+"""Most records kept, and the largest that is kept: a few MiB in all."""
 _COST, _HIT, _MISS, _CREDIT = 128, 64, 1, 512
-"""To keep a record costs two more exact readings, which are wasted if no other is like it. So it is paid from
-a credit, which grows by half as much with each record that is like a kept one, by a 128th with each other."""
+"""Keeping a record takes two more exact readings, which are wasted if no later record is similar. So a record
+is kept only if the credit covers `_COST`. The credit grows by `_HIT` with each record similar to a kept one,
+and by `_MISS` with each other."""
 
 _NUMBER = r"(-?(?!0[0-9])[0-9]{1,12}(?:\.[0-9]{1,28}|)(?:[eE][-+]?0?[0-9]|))"
 _DIGITS = 40
@@ -46,7 +47,7 @@ class _Grammar:
         exposed = f"{plain}(?:,'currentExposure':{optional}|)(?:,'maxExposure':{optional}|)"
         totals = f"'totalCurrentExposure':{optional},'totalMaxExposure':{optional}"
         self.asset = "{'name':'%s','available':".replace("'", quote)
-        """With a name: what stands before the amounts."""
+        """Formatted with a name: the text before the amounts."""
         self.start = pattern(r"sequence':(0|[1-9][0-9]{0,17}),'assets':\[").match
         self.plain = pattern(plain).fullmatch
         self.exposed = pattern(exposed).fullmatch
@@ -61,12 +62,12 @@ def _optional(number: str | None) -> Decimal | None:
 
 
 class _Known(Struct, gc=False):
-    """The newest record with a head, and what it says."""
+    """The newest record with this head, and its events."""
 
     head: str
     grammar: _Grammar
     heads: list[str]
-    """Of each asset, up to its first amount."""
+    """The text of each asset up to its first amount."""
     exposed: bool
     around_totals: tuple[str | None, ...] | None
     """The tail without the totals; None if it has none."""
@@ -78,10 +79,10 @@ class _Known(Struct, gc=False):
     """Of the one event."""
 
     def follow(self, text: str) -> bool:
-        """Become the record `text`, which has the same head.
+        """Replace this record by `text`, which has the same head.
 
         Returns:
-            False, and nothing has changed, if it differs in anything but plain numbers.
+            False, without a change, if they differ in more than plain numbers.
         """
         start = self.grammar.start(text, len(self.head))
         if start is None:
@@ -108,7 +109,7 @@ class _Known(Struct, gc=False):
         return True
 
     def _read(self, texts: list[str]) -> tuple[Asset, ...] | None:
-        """The assets, those that have not changed as they were; None if their names are not the same."""
+        """The assets, with unchanged ones reused; None if their names differ."""
         heads, assets = self.heads, list(self.snapshot.assets)
         if len(texts) != len(heads):
             return None
@@ -130,7 +131,7 @@ class _Known(Struct, gc=False):
 
 
 class IncrementalReader:
-    """Reads records one after the other, and keeps some of them to read later ones by. Not thread-safe."""
+    """Reads successive records, and keeps some of them to read later ones faster. Not thread-safe."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -142,7 +143,7 @@ class IncrementalReader:
         self._credit = _CREDIT
 
     def events(self, raw: bytes) -> tuple[Event, ...]:
-        """What the exact reader says of `raw`. Never raises."""
+        """The same events as by the exact reader. Never raises."""
         if len(raw) > self._longest or not raw.isascii():
             return exact_reader.events(raw, self._limits)
         text = raw.decode()
@@ -161,10 +162,10 @@ class IncrementalReader:
         return events
 
     def _learn(self, text: str, events: tuple[Event, ...], snapshot: BalanceSnapshot) -> None:
-        """Keep a record, if it is cut in the right places.
+        """Keep a record, if this reader finds its numbers in the right places.
 
-        The proof: with one number in all these places, and then with another, the exact reader finds it
-        wherever we do. That names are unique, and within the limits, it has found out before.
+        To prove that, all its numbers are replaced by 1, then by 2: both times the result must equal that of
+        the exact reader, which has already checked names and limits.
         """
         at = text.find("sequence")
         end = text.find("}]", at)
@@ -182,7 +183,7 @@ class IncrementalReader:
             moving = tail.replace(moved, _VALUE.sub(number, moved)) if moved else tail
             probe = head + _VALUE.sub(number, middle) + moving
             exact = exact_reader.events(probe.encode(), self._limits)
-            # By `repr`, because equality of decimals forgets trailing zeros.
+            # By `repr`, because equality of decimals ignores trailing zeros.
             if not known.follow(probe) or repr(known.events) != repr(exact):
                 return
         self._known.pop(head, None)

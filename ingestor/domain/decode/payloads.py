@@ -1,7 +1,7 @@
-"""The `data` of the two subjects we project, read field by field. This is the definition of what we accept.
+"""Reads the `data` of the two subjects that become state, field by field. It defines what is accepted.
 
-Unknown fields are fine: the vendor added some before. A known field of the wrong kind is not: better to hold
-an event back, with its bytes, than to guess at money. An optional field may be absent or null.
+Unknown fields are accepted, because the vendor has added some before. A known field of the wrong type is not:
+amounts must not be guessed, so the event is quarantined. An optional field may be absent or null.
 """
 
 import re
@@ -17,12 +17,11 @@ from ingestor.domain.limits import MAX_SEQUENCE, Limits
 _Named = TypeVar("_Named", Asset, Pair)
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(r"-?((?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?:[eE][+-]?[0-9]{1,6})?")
-"""JSON's. `Decimal` alone would let in `NaN`, ` 1_0 ` and Arabic digits, and would take `1e400000`, which no
-table should have to spell."""
+"""JSON's grammar. `Decimal` alone would also accept `NaN`, ` 1_0 `, Arabic digits and `1e400000`."""
 
 
 def balances(data: object, limits: Limits) -> BalanceSnapshot:
-    """`account.balances.snapshot`. A list of exactly one account is taken too, as in the REST sample.
+    """`account.balances.snapshot`. A list of exactly one account is accepted too, as in the REST sample.
 
     Raises:
         DecodeError: with the field's place in its detail.
@@ -63,7 +62,7 @@ def _asset(own: str, fields: Object, limits: Limits) -> Asset:
 
 def _pair(own: str, fields: Object, limits: Limits) -> Pair:
     for size in ("minSize", "maxSize"):
-        _required(fields, size)  # null is an answer, silence is not
+        _required(fields, size)  # null is allowed, absence is not
     return Pair(
         own,
         _name(fields, "asset", limits.name_bytes),
@@ -78,7 +77,7 @@ def _pair(own: str, fields: Object, limits: Limits) -> Pair:
 def _all_named(
     values: object, what: str, at_most: int, build: Callable[[str, Object, Limits], _Named], limits: Limits
 ) -> tuple[_Named, ...]:
-    """Build each object of a list, by its name, which no other may have. Null is an empty list."""
+    """Build each object of a list; names must be unique. Null is an empty list."""
     if values is None:
         return ()
     if not isinstance(values, list):
@@ -95,7 +94,7 @@ def _all_named(
         except DecodeError as error:
             raise error.inside(place) from None
         if own in built:
-            raise DecodeError(Reason.DUPLICATE_NAME, f"{place} {shown(own)} stands twice")
+            raise DecodeError(Reason.DUPLICATE_NAME, f"{place} {shown(own)} appears twice")
         try:
             built[own] = build(own, fields, limits)
         except DecodeError as error:
@@ -118,7 +117,7 @@ def _amount(fields: Object, key: str, limits: Limits) -> Decimal:
     rounded, whatever the decimal context says."""
     value = _required(fields, key)
     lexeme = value.lexeme if isinstance(value, Number) else value
-    longest = limits.digits + limits.exponent + 16  # sign, point, exponent; and no work on megabytes
+    longest = limits.digits + limits.exponent + 16  # 16: sign, point, exponent
     if isinstance(lexeme, str) and len(lexeme) <= longest and (match := _NUMBER.fullmatch(lexeme)):
         exact = Decimal(lexeme)
         significant = match[1].replace(".", "").lstrip("0")
@@ -131,7 +130,7 @@ def _amount(fields: Object, key: str, limits: Limits) -> Decimal:
 
 
 def _sequence(value: object) -> int:
-    """Only a JSON integer: `5.0`, `"5"` and `true` mean that the vendor changed what the field is."""
+    """Only a JSON integer is accepted: `5.0`, `"5"` or `true` mean that the vendor has changed the field."""
     if isinstance(value, Number) and _INTEGER.fullmatch(value.lexeme):
         sequence = int(value.lexeme)
         if 0 <= sequence <= MAX_SEQUENCE:
@@ -146,13 +145,13 @@ def _deleted(value: object) -> bool:
 
 
 def _base_currency(fields: Object, limits: Limits) -> str | None:
-    """The vendor writes "" for absent texts; here too it can only mean that no currency is named."""
+    """The vendor writes "" for absent texts, so that means no currency here too."""
     value = fields.get("baseCurrency")
     return None if value is None or value == "" else _name(fields, "baseCurrency", limits.name_bytes)
 
 
 def is_storable(text: str) -> bool:
-    """Whether `text` is free of NUL and of lone surrogates, the two things `text` columns refuse."""
+    """Whether `text` has no NUL and no lone surrogate, which columns of type `text` refuse."""
     return "\0" not in text and (text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
 
 

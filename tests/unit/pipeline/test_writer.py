@@ -458,13 +458,15 @@ def test_a_rejected_record_that_is_applied_ahead_costs_itself_alone(writing: Wri
 def test_a_value_of_our_own_that_is_rejected_ends_the_process(kind: type[Any]) -> None:
     made = Writing()
     made.store.rejects = lambda row: isinstance(row, kind)
-    with pytest.raises(Fatal, match="the database rejects what only we have written: a check fails"):
+    with pytest.raises(
+        Fatal, match="the database rejects a row that does not come from the hub: a check fails"
+    ):
         made.turn(made.feed.opened(), made.feed.requested("mine"))
 
 
 def test_a_record_that_is_rejected_even_in_quarantine_ends_the_process(writing: Writing) -> None:
     writing.store.rejects = lambda row: isinstance(row, OutcomeRow)
-    with pytest.raises(Fatal, match="what only we have written"):
+    with pytest.raises(Fatal, match="a row that does not come from the hub"):
         writing.turn(*writing.receive(2))
 
 
@@ -570,7 +572,10 @@ def test_a_database_that_is_never_ours_to_go_on_from_ends_the_process(writing: W
         raise WatermarkConflict("a stream stands elsewhere")
 
     writing.store.before_write = conflict
-    with capture_logs() as logs, pytest.raises(Fatal, match="not ours to go on from: a stream stands elsewh"):
+    with (
+        capture_logs() as logs,
+        pytest.raises(Fatal, match="conflicts with ours again and again: a stream stands elsewh"),
+    ):
         writing.turn(*writing.receive(2))
 
     assert len(logged(logs, "watermark_conflict")) == 5
