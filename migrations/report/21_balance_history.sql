@@ -36,7 +36,18 @@ SELECT
 FROM (
     SELECT
         row.*,
-        least(row.unproven_from, row.blind_from, row.valid_to, row.latest_confirmation) AS confirmed_until
+        least(
+            row.unproven_from, row.blind_from, row.valid_to, row.latest_confirmation,
+            -- A push in a session that began after the last confirmation dates nothing.
+            (
+                SELECT CASE WHEN o.opened_at > x.previous_confirmed_until THEN x.previous_confirmed_until END
+                FROM ingest.version AS x
+                JOIN ingest.session AS o ON o.account = x.account AND o.session_id = x.session_id
+                WHERE x.account = row.account AND x.kind = 'balances' AND x.user_id = row.user_id
+                  AND x.valid_from > row.blind_from
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
+            )
+        ) AS confirmed_until
     FROM (
         SELECT
             b.*,
