@@ -120,6 +120,7 @@ class _Reader:
                 each.certainty,
                 each.observed_at,
                 each.is_former,
+                each.total_change,
             )
             for each in found
         ]
@@ -179,7 +180,8 @@ class _Reader:
                 JOIN opening AS o USING (user_id, asset)
                 JOIN report.balance_history AS h
                     ON h.account = %(account)s AND h.user_id = k.user_id AND h.asset = k.asset
-                WHERE h.valid_from >= %(since)s AND h.valid_from < %(until)s
+                -- As the opening and the closing balance: both have what changed at that very moment.
+                WHERE h.valid_from > %(since)s AND h.valid_from <= %(until)s
             ),
             largest AS MATERIALIZED (
                 SELECT * FROM moved WHERE change <> 0 ORDER BY abs(change) DESC, valid_from LIMIT %(largest)s

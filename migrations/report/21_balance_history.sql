@@ -123,7 +123,7 @@ COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts
 COMMENT ON COLUMN report.balance_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.balance_history.observed_at IS 'Receipt of the snapshot that brought the amounts.';
 COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when they are known, without a hole, to have been so: at the latest valid_to, else the first gap, the last confirmation before a change that no push dates, or the last confirmation of all.';
-COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a hole. in_gap: from confirmed_until on, something may have been missed. last_known: an answer brought the next change, and nobody knows when it was. Of the current row: as in report.balance_current.';
+COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a hole. in_gap: from confirmed_until on, something may have been missed. last_known: an answer brought the next change, and nobody knows when it was. Of the current row: as in report.balance_current. A contradiction that has been resolved since does not count here, as it does in report.balance_as_of.';
 COMMENT ON COLUMN report.balance_history.available IS 'Free amount.';
 COMMENT ON COLUMN report.balance_history.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN report.balance_history.total IS 'available + allocated.';
