@@ -112,7 +112,7 @@ class _Reader:
             SELECT user_id, asset, total_before AS opening,
                 coalesce(certainty_before, 'before_first') AS opening_certainty,
                 total AS closing, available AS closing_available, allocated AS closing_allocated,
-                certainty AS closing_certainty, observed_at, is_former
+                certainty AS closing_certainty, observed_at, is_former, total_change AS change
             FROM report.balance_change(%(since)s, %(until)s, %(known_at)s)
             WHERE account = %(account)s AND (%(assets)s::text[] IS NULL OR asset = ANY (%(assets)s))
               AND total IS NOT NULL
@@ -177,7 +177,8 @@ class _Reader:
                 JOIN opening AS o USING (user_id, asset)
                 JOIN report.balance_history AS h
                     ON h.account = %(account)s AND h.user_id = k.user_id AND h.asset = k.asset
-                WHERE h.valid_from >= %(since)s AND h.valid_from < %(until)s
+                -- As the opening and the closing balance: both have what changed at that very moment.
+                WHERE h.valid_from > %(since)s AND h.valid_from <= %(until)s
             ),
             largest AS MATERIALIZED (
                 SELECT * FROM moved WHERE change <> 0 ORDER BY abs(change) DESC, valid_from LIMIT %(largest)s

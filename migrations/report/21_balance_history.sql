@@ -36,7 +36,18 @@ SELECT
 FROM (
     SELECT
         row.*,
-        least(row.unproven_from, row.blind_from, row.valid_to, row.latest_confirmation) AS confirmed_until
+        least(
+            row.unproven_from, row.blind_from, row.valid_to, row.latest_confirmation,
+            -- A push in a session that began after the last confirmation dates nothing.
+            (
+                SELECT CASE WHEN o.opened_at > x.previous_confirmed_until THEN x.previous_confirmed_until END
+                FROM ingest.version AS x
+                JOIN ingest.session AS o ON o.account = x.account AND o.session_id = x.session_id
+                WHERE x.account = row.account AND x.kind = 'balances' AND x.user_id = row.user_id
+                  AND x.valid_from > row.blind_from
+                ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
+            )
+        ) AS confirmed_until
     FROM (
         SELECT
             b.*,
@@ -112,7 +123,7 @@ COMMENT ON COLUMN report.balance_history.valid_from IS 'From when on the amounts
 COMMENT ON COLUMN report.balance_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.balance_history.observed_at IS 'Receipt of the snapshot with these amounts.';
 COMMENT ON COLUMN report.balance_history.confirmed_until IS 'Until when the amounts are known, without a gap, to have been unchanged: at the latest valid_to; else the first gap, the last confirmation before a change that was not pushed, or the newest confirmation.';
-COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a gap. in_gap: from confirmed_until on, something may have been missed. last_known: the next change is from an answer, so its time is unknown. For the current row: as in report.balance_current.';
+COMMENT ON COLUMN report.balance_history.certainty IS 'confirmed: known from valid_from to valid_to without a gap. in_gap: from confirmed_until on, something may have been missed. last_known: the next change is from an answer, so its time is unknown. For the current row: as in report.balance_current. A confirmation that was pending and has been resolved since does not count here, as it does in report.balance_as_of.';
 COMMENT ON COLUMN report.balance_history.available IS 'Free amount.';
 COMMENT ON COLUMN report.balance_history.allocated IS 'Amount tied to open orders or pending actions.';
 COMMENT ON COLUMN report.balance_history.total IS 'available + allocated.';

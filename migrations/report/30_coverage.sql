@@ -60,8 +60,10 @@ BEGIN ATOMIC
           AND c.recorded_at <= known_at
     ),
     maintained AS MATERIALIZED (
+        -- On the night on which clocks go forward, a window may end before it begins.
         SELECT tstzrange(
-            (d.day + w.starts_at) AT TIME ZONE w.zone, (d.day + w.ends_at) AT TIME ZONE w.zone
+            (d.day + w.starts_at) AT TIME ZONE w.zone,
+            greatest((d.day + w.starts_at) AT TIME ZONE w.zone, (d.day + w.ends_at) AT TIME ZONE w.zone)
         ) * tstzrange(since, greatest(since, until)) AS during
         FROM report.maintenance_window AS w
         CROSS JOIN LATERAL generate_series(
@@ -287,7 +289,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION report.coverage(timestamptz, timestamptz, timestamptz) IS
     'For which share of a range was the state of each stream known, and what caused the rest? Known means that report.balance_as_of shows it as confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now. One without a beginning has no rows.
-cause: known, or the cause: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a confirmation was pending), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
+cause: known, or the cause: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a confirmation was pending), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, maintenance, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
 duration: Length of that part of the range.
 share: Its share of the range, from 0 to 1.
 intervals: Of how many intervals it consists; of unconfirmed: about how many changes no push dates; null for known.';

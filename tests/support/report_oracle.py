@@ -6,10 +6,11 @@ microseconds of an interval inside, so that the middle of any interval is a whol
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
+from zoneinfo import ZoneInfo
 
 from ingestor.pipeline.rows import ConfirmationRow, GapRow
 from tests.support.told import Told, Version
@@ -20,6 +21,14 @@ _ORDER = (
     *("disconnected", "unclean_end", "commits_lost", "dropped"),
     *("undecodable", "unanswered", "sequence_skip"),
 )
+WINDOWS = (
+    (3, "10:00", "11:00", "Etc/GMT-1"),
+    (7, "01:05", "01:20", "Europe/Rome"),
+    (7, "02:30", "03:15", "Europe/Rome"),  # ends before it begins where clocks go forward
+    (1, "00:00", "00:40", "Asia/Kolkata"),
+)
+"""Of maintenance: weekday, local times, zone. The first is the one that every database has."""
+_DAY = 2 * 86_400_000_000
 TWO_INTERVALS = {"balances": timedelta(minutes=2), "pairs": timedelta(minutes=10)}
 
 
@@ -35,6 +44,19 @@ def tick(moment: datetime) -> int:
 def moment(ticks: int) -> datetime:
     """The reverse."""
     return _ZERO + timedelta(microseconds=ticks // 2)
+
+
+def maintenance(at: int) -> Iterable[tuple[int, int]]:
+    """The windows of the days around a moment."""
+    for weekday, starts_at, ends_at, zone in WINDOWS:
+        for days in (-1, 0, 1):
+            day = moment(at).date() + timedelta(days=days)
+            if day.isoweekday() == weekday:
+                begin, end = (
+                    tick(datetime.combine(day, time.fromisoformat(edge), ZoneInfo(zone)).astimezone(UTC))
+                    for edge in (starts_at, ends_at)
+                )
+                yield begin, end
 
 
 @dataclass
@@ -184,6 +206,18 @@ class Oracle:
                 held = now._replace(since=version.valid_from)
         return held
 
+    def changes(self, user: str, asset: str) -> list[tuple[Version, Held, Held | None]]:
+        """The versions that changed an asset, what they say of it, and what was before."""
+        rows: list[tuple[Version, Held, Held | None]] = []
+        seen: list[Version] = []
+        for version in self.versions("balances", user):
+            seen.append(version)
+            now = self.held(Answer(version, None, None, seen), asset)
+            before = rows[-1][1] if rows else None
+            if now.since is not None and (before is None or now[:3] != before[:3]):
+                rows.append((version, now, before))
+        return rows
+
     # --- coverage ---
 
     def is_former(self, kind: str, user: str) -> bool:
@@ -210,6 +244,8 @@ class Oracle:
         last = self.stream(kind, user, self.limit).confirmed_until
         if self.is_former(kind, user) and last is not None and at > tick(last):
             return "former_user"
+        if any(begin <= at < end for begin, end in maintenance(at)):
+            return "maintenance"
         kinds = self.gap_kinds(kind, user, at)
         for cause in ("stopped", *_ORDER):
             if cause in kinds:
@@ -229,6 +265,8 @@ class Oracle:
             edges |= {tick(time) for time in times if time is not None}
         for row in self.confirmations:
             edges |= {tick(time) for time in (row.raised_at, row.resolved_at) if time is not None}
+        for day in range(first, last + _DAY, _DAY):
+            edges |= {edge for window in maintenance(day) for edge in window}
         cuts = sorted(edge for edge in edges if first <= edge <= last)
         parts: dict[str, timedelta] = {}
         for begin, end in pairwise(cuts):

@@ -44,6 +44,14 @@ def test_the_vendors_maintenance_counts_apart(story: Query) -> None:
     ]
 
 
+def test_a_window_of_maintenance_on_the_night_on_which_clocks_go_forward(story: Query) -> None:
+    """In Rome there is no half past two on that night, and a quarter past three comes before it."""
+    sunday = "2025-03-30+00", "2025-03-31+00", "pairs", ""
+    without = story(COVERAGE, *sunday)
+    story("INSERT INTO report.maintenance_window VALUES (7, '02:30', '03:15', 'Europe/Rome')")
+    assert story(COVERAGE, *sunday) == without
+
+
 def test_a_polled_hub_and_a_key_that_was_changed(story: Query) -> None:
     day = "2025-03-04+00", "2025-03-05+00", "balances"
     assert story(COVERAGE, *day, "p2") == [

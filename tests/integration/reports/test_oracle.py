@@ -5,19 +5,20 @@
 
 import os
 from datetime import datetime, timedelta
-from decimal import Context
+from decimal import Context, Decimal
 from random import Random
 
 import pytest
 
 from tests.support.random_history import History
-from tests.support.report_oracle import Answer, Held, Oracle, tick
+from tests.support.report_oracle import WINDOWS, Answer, Held, Oracle, tick
 from tests.support.rows import Query
 from tests.support.told import Told
 
 _FIRST, _, _LAST = os.environ.get("INGESTOR_REPORT_SEEDS", "1-3").partition("-")
 SEEDS = range(int(_FIRST), int(_LAST or _FIRST) + 1)
 LENGTH = 30
+Rows = dict[tuple[object, ...], tuple[object, ...]]
 EXACT = Context(prec=100)
 DST = 7_430_400.0 + 79_200.0
 """Seconds from the tests' epoch to shortly before Rome's clocks go forward in 2026."""
@@ -25,6 +26,8 @@ DST = 7_430_400.0 + 79_200.0
 
 def tell(sql: Query, url: str, seed: int) -> list[Told]:
     random = Random(seed)
+    for window in WINDOWS[1:]:
+        sql("INSERT INTO report.maintenance_window VALUES (%s, %s, %s, %s)", *window)
     accounts = []
     for name in ("main", "o'ther"):
         history = History(sql, url, name, random, DST + random.choice((0.0, 1800.0, 86_000.0)))
@@ -63,6 +66,25 @@ def is_passed_twice(told: Told, at: datetime) -> bool:
     return any(recorded <= at for recorded in told.commits[first:])
 
 
+def differing(expected: Rows, found: Rows, *asked: object) -> list[object]:
+    """What differs, with what was asked."""
+    return [
+        (*map(str, asked), key, "expected", expected.get(key), "found", found.get(key))
+        for key in found.keys() | expected.keys()
+        if found.get(key) != expected.get(key)
+    ]
+
+
+def total(held: Held | None) -> Decimal | None:
+    if held is None or held.first is None or held.second is None:
+        return None
+    return EXACT.add(held.first, held.second)
+
+
+def less(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else EXACT.subtract(one, other)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_reports_say_what_the_oracle_says(seed: int, sql: Query, database: str) -> None:
     accounts = tell(sql, database, seed)
@@ -81,7 +103,7 @@ def test_the_reports_say_what_the_oracle_says(seed: int, sql: Query, database: s
 
 def compare_moment(sql: Query, told: Told, oracle: Oracle, at: datetime) -> list[object]:
     asked = (at, oracle.known_at, told.account)
-    found: dict[object, object] = {
+    found: Rows = {
         ("stream", *row[:2]): row[2:]
         for row in sql(
             "SELECT kind, user_id, observed_at, certainty, confirmed_until, epoch, sequence, revision, "
@@ -105,7 +127,7 @@ def compare_moment(sql: Query, told: Told, oracle: Oracle, at: datetime) -> list
             *asked,
         )
     }
-    expected: dict[object, object] = {}
+    expected: Rows = {}
     answers = {key: oracle.stream(*key, tick(at)) for key in told.streams}
     for key, answer in answers.items():
         v = answer.version
@@ -129,20 +151,7 @@ def compare_moment(sql: Query, told: Told, oracle: Oracle, at: datetime) -> list
         assert pairs is not None
         held = oracle.held(pairs, name)
         expected["pair", name] = (*held, certainty_of(held, pairs))
-    return [
-        (
-            told.account,
-            str(at),
-            str(oracle.known_at),
-            key,
-            "expected",
-            expected.get(key),
-            "found",
-            found.get(key),
-        )
-        for key in found.keys() | expected.keys()
-        if found.get(key) != expected.get(key)
-    ]
+    return differing(expected, found, told.account, at, oracle.known_at)
 
 
 def certainty_of(held: Held, answer: Answer) -> str | None:

@@ -122,3 +122,22 @@ def test_a_push_in_a_gap_proves_nothing_in_the_history_of_an_asset_either(sql: Q
     said = "SELECT total, certainty FROM report.balance_as_of(%s)"
     assert sql(said, "2025-03-03 10:06:30+00") == [(5, "in_gap")]
     assert sql(said, "2025-03-03 10:08:30+00") == [(6, "confirmed")]
+
+
+def test_a_push_in_a_later_session_dates_nothing_in_the_history_of_an_asset_either(sql: Query) -> None:
+    """Last confirmed at nine, last heard at ten; the next number came after the reconnect."""
+    account(sql)
+    sql("UPDATE ingest.heartbeat SET stopped_at = now()")
+    for session, opened in (("A", "08:59:00"), ("B", "10:05:00")):
+        open_session(sql, "main", session, f"2025-03-03 {opened}+00")
+    version = Versions(sql, "main", "u")
+    version("03 09:00:00", "A", 1, 1, "answered", BTC=("1", "0"))
+    gap(sql, "main", "A", 9, "disconnected", "eof", "03 10:00:00", "03 10:10:00", heard="03 10:05:00")
+    version("03 10:06:00", "B", 1, 2, before="03 09:00:00", BTC=("2", "0"))
+    version.stand("03 12:00:00")
+
+    assert sql(
+        "SELECT to_char(confirmed_until, 'HH24:MI'), certainty FROM report.balance_history WHERE total = 1"
+    ) == [("09:00", "last_known")]
+    said = "SELECT total, certainty FROM report.balance_as_of('2025-03-03 09:30+00')"
+    assert sql(said) == [(1, "last_known")]

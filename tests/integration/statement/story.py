@@ -85,6 +85,7 @@ def _balance(user: str, asset: str, opening: str | None, closing: str, *, is_for
         "in_gap",
         UNTIL - 2 * HOUR,
         is_former,
+        None if opening is None else Decimal(closing) - Decimal(opening),
     )
 
 

@@ -46,6 +46,30 @@ def test_the_changes_of_a_period_and_no_others(story: Query, database: str) -> N
     assert table(html, "Observed", "Pair") == [["2025-03-03 12:00:00", "ETHEUR", "listed", "true", "false"]]
 
 
+def test_what_changed_at_the_moment_between_two_periods_is_a_movement_of_the_first(
+    story: Query, database: str
+) -> None:
+    """As the closing balance of the one and the opening balance of the other have it."""
+    first, second = (
+        table(written(database, "main", *period, "BTC"), "Observed", "Asset")
+        for period in (("2025-03-30 12:00", "2025-03-30 22:00"), ("2025-03-30 22:00", "2025-03-31 10:00"))
+    )
+
+    assert [row[:4] for row in first] == [["2025-03-31 00:00:00", "BTC", "1", "9"]]
+    assert second == [["No balance changed."]]
+
+
+def test_a_change_has_all_its_digits(story: Query, database: str) -> None:
+    story(
+        "UPDATE ingest.balance SET available = 98765432.1234567890123456789012345678 "
+        "WHERE account = 'main' AND asset = 'BTC' AND sequence = 101"
+    )
+    html = written(database, "main", "2025-03-03 09:30", "2025-03-03 10:30", "BTC")
+
+    (row,) = [row for row in cells(html) if row[0] == "BTC" and len(row) == 9]
+    assert [cell.replace(" ", "") for cell in row[1:5:2]] == ["10", "98765422.6234567890123456789012345678"]
+
+
 def test_the_largest_movements_are_shown(
     story: Query, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
