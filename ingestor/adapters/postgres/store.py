@@ -50,6 +50,8 @@ class PostgresStore:
         """Of the last batch that was committed and touched a session: commits are lost from the end."""
         self._found_again = True
         """Whether this connection's server has that batch."""
+        self._has_left = False
+        """Whether confirmations of a process before may still be pending."""
         self._packer = Packer(account)
         session.prepare = self._prepare
         session.writes = self._touch
@@ -73,16 +75,16 @@ class PostgresStore:
                     f"hub.environment is {self._environment!r}. Numbers of two environments must not mix: "
                     "name another account (setting account) or use another database"
                 )
-            self._run(connection, statements.ABANDON_CONFIRMATIONS, (self._account, now))
             self._run(connection, statements.END_LEFT_REQUESTS, (self._account, now))
             lax = [name for (name,) in self._run(connection, statements.NOT_DURABLE, ())]
-        self._last = {}
+        self._last, self._has_left = {}, True
         if lax:
             log.warning("commits_not_durable", settings=lax)
         return state
 
     def write(self, batch: Batch) -> None:
-        """Commit a batch.
+        """Commit a batch. With the first one, what was pending before is abandoned: not earlier, because that
+        one has the gap without which the stream would be called confirmed.
 
         Raises:
             RowRejected: a value is rejected; nothing was written.
@@ -94,8 +96,14 @@ class PostgresStore:
         """
         with self._session.use() as connection:
             self._find_last(connection)
-            writing.write(connection, self._account, batch)
-        self._last = writing.positions(batch) or self._last
+            if self._has_left:
+                with connection.transaction():
+                    left = (self._account, self._clock.now())
+                    self._run(connection, statements.ABANDON_CONFIRMATIONS, left)
+                    writing.write(connection, self._account, batch)
+            else:
+                writing.write(connection, self._account, batch)
+        self._last, self._has_left = writing.positions(batch) or self._last, False
 
     def prepare(self, batch: Batch) -> None:
         """Do as much of `write` as needs no connection, while that writes the batch before."""
@@ -112,7 +120,7 @@ class PostgresStore:
         with self._session.use() as connection:
             stored = writing.have_reached(connection, self._account, wanted)
         if stored:
-            self._last = wanted
+            self._last, self._has_left = wanted, False
         return stored
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
