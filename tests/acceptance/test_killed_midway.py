@@ -1,8 +1,8 @@
 """SIGKILL at awkward moments: the next process ends where one that had simply run on would have ended.
 
 Each story is told twice on a database of its own, once with a kill; then the tables and reports must be the
-same but for what a kill leaves: its session, its gap, and what was pending as abandoned. Requests that are not
-answered for long enough are a gap only of the process that waits for them.
+same but for what a kill leaves: its session, its gap, and what was pending as abandoned. That requests were
+not answered for long enough is known only to a process that waits for them.
 
 Invariants I9, I10, I11.
 """
@@ -25,6 +25,7 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+HUB = HubConfig(seed=7, answer_lag_seconds=0.5, ping_interval_s=0.5)
 SETTINGS = {
     "INGESTOR_SNAPSHOTS__BALANCES_INTERVAL_SECONDS": "5",
     "INGESTOR_SNAPSHOTS__PAIRS_INTERVAL_SECONDS": "5",
@@ -154,9 +155,7 @@ def scenes(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterato
 
         def make() -> Scene:
             url = stack.enter_context(fresh_database(postgres_server, template=migrated_template))
-            hub = stack.enter_context(
-                SimulatedHub(HubConfig(seed=7, answer_lag_seconds=0.5, ping_interval_s=0.5))
-            )
+            hub = stack.enter_context(SimulatedHub(HUB))
             sql = stack.enter_context(psycopg.connect(libpq_url(url), autocommit=True))
             env = environment(hub.url, url, hub.config.api_key, **SETTINGS)
             return Scene(hub, lambda query: sql.execute(query.encode()).fetchall(), env, url)
@@ -172,13 +171,18 @@ def told(scene: Scene, midway: Midway, *, end: str) -> dict[str, list[tuple[Any,
         scene.change()
         scene.soon("SELECT 1 WHERE NOT EXISTS (SELECT FROM ingest.gap WHERE ended_at IS NULL)")
         if end == "standby":
-            heir = life.enter_context(Daemon(scene.env))
-            eventually(lambda: heir.events("standby"), within=30)
-        midway(scene)
-        if end != "none":
+            first, daemon = daemon, life.enter_context(Daemon(scene.env))
+            eventually(lambda: daemon.events("standby"), within=30)
+            midway(scene)
+            first.kill()
+        else:
+            midway(scene)
+        if end == "restart":
             daemon.kill()
-            daemon = heir if end == "standby" else life.enter_context(Daemon(scene.env))
-            eventually(lambda: daemon.events("daemon_started"), within=30)
+            daemon = life.enter_context(Daemon(scene.env))
+        eventually(lambda: daemon.events("daemon_started"), within=30)
+        first_raised = scene.sql("SELECT resolution FROM ingest.confirmation ORDER BY recorded_at LIMIT 1")
+        assert end == "none" or first_raised in ([], [(None,)], [("abandoned",)]), "it was killed too late"
         scene.hub.clear_faults()
         if midway is it_is_paused:
             assert command("resume", env=scene.env).returncode == 0
