@@ -262,12 +262,14 @@ class FakeStore:
         streams = {}
         for row in self._tables[WatermarkRow].values():
             key = StreamKey(row.kind, row.user_id)
-            opened = [
-                each.opened_at
+            opened = {
+                each.epoch: each.opened_at
                 for each in self._tables[EpochRow].values()
                 if (each.kind, each.user_id) == key_of(row) and each.epoch > 1
-            ]
-            epochs = tuple(at for at in sorted(opened) if row.confirmed_until - at < timedelta(hours=1))
+            }
+            epochs = tuple(
+                at for _, at in sorted(opened.items()) if row.confirmed_until - at < timedelta(hours=1)
+            )
             state = StreamState(watermark=_watermark(row), epochs=epochs)
             if row.kind is Kind.PAIRS:
                 listed = _newest(self._tables[PairRow].values(), "name", "valid_from", *_NUMBER)
