@@ -105,7 +105,8 @@ class Store(Protocol):
     """
 
     def open(self) -> State:
-        """The state as of the last commit. Ends what a dead process left open."""
+        """The state as of the last commit. Ends what a dead process left open. What it left pending is abandoned
+        with the next commit, and not before."""
 
     def prepare(self, batch: Batch) -> None:
         """Do what can be done while another batch is being written. Raises nothing."""
