@@ -28,6 +28,7 @@ class SnapshotSchedule:
             timezone=UTC,
             job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
         )
+        self._interval_seconds = dict(interval_seconds)
         for command, seconds in interval_seconds.items():
             self._scheduler.add_job(
                 request,
@@ -42,11 +43,12 @@ class SnapshotSchedule:
         self._scheduler.start()
 
     def use(self, interval_seconds: Mapping[Command, float]) -> None:
-        """Go by these from now on: the next runs come one interval from now."""
+        """Go by these from now on: where one has changed, the next run comes one interval from now."""
         for command, seconds in interval_seconds.items():
-            self._scheduler.reschedule_job(
-                command.value, trigger=IntervalTrigger(seconds=seconds, timezone=UTC)
-            )
+            if seconds != self._interval_seconds[command]:
+                trigger = IntervalTrigger(seconds=seconds, timezone=UTC)
+                self._scheduler.reschedule_job(command.value, trigger=trigger)
+        self._interval_seconds = dict(interval_seconds)
 
     def alive(self) -> bool:
         """False once its thread has ended, for whatever reason."""

@@ -70,7 +70,11 @@ EXPOSED = (
     ),
     Exposed("link_up", "1 while there is a session with the hub.", lambda p: p.link == "up"),
     Exposed("link_attempts_total", "Attempts to connect to the hub.", lambda p: p.connection_attempts),
-    Exposed("links_lost_last_hour", "Sessions lost in the last hour.", lambda p: p.links_lost_last_hour),
+    Exposed(
+        "links_lost_last_hour",
+        "Sessions of this process lost in the last hour.",
+        lambda p: p.links_lost_last_hour,
+    ),
     Exposed("key_refused", "1 while the hub answers 401 or 403 to the key.", lambda p: p.key_refused),
     Exposed(
         "snapshot_age_seconds",

@@ -2,7 +2,10 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from random import Random
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -18,7 +21,7 @@ from ingestor.pipeline.apply.gaps import _row
 from ingestor.pipeline.resume import ends_of_left_sessions
 from ingestor.pipeline.state import EndedSession, Exposure, OpenSession, State
 from ingestor.simulator import HubConfig, SimulatedHub
-from tests.properties.test_apply_properties import Actions, cut, made_of, stored
+from tests.properties.test_apply_properties import Actions, compact, cut, made_of, stored
 from tests.properties.test_restart_properties import forgetful, go_on, tables
 from tests.support.batches import (
     SESSION,
@@ -202,6 +205,26 @@ def anything(rng: Random) -> Actions:
         )
         for _ in range(80)
     ]
+
+
+def test_the_exposure_after_a_restart_is_the_newest_also_where_the_clock_had_been_ahead(
+    database: str, sql: Query
+) -> None:
+    """The second process has the right time and so lower session ids; what it stores is the present."""
+    ((now,),) = sql("SELECT now()")
+    lives = [(now + timedelta(hours=1), 9, "1.5"), (now, 5, "2.5"), (now + timedelta(minutes=1), 7, "3.5")]
+    for start, session, exposure in lives:
+        store = make_store(database)
+        feed = Feed(state=store.open(), seconds=(start - EPOCH).total_seconds())
+        ends = ends_of_left_sessions(feed.state, start)
+        raw = compact(1, {"BTC": "1"}, exposure)
+        store.write(feed.apply(*ends, feed.opened(UUID(int=session)), feed.received(raw)))
+        state = store.open()
+        store.close()
+
+        assert sql("SELECT current_exposure FROM report.balance_current") == [(Decimal(exposure),)]
+        (known,) = state.streams.values()
+        assert known.exposures["BTC"].current == Decimal(exposure)
 
 
 def test_loading_reads_no_more_rows_than_there_are_assets(connection: psycopg.Connection, sql: Query) -> None:

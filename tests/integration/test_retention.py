@@ -5,14 +5,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
+import psycopg
 import pytest
 
+from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.retention_rules import TARGETS
 from ingestor.app.retention import prune
 from ingestor.config import load
+from ingestor.pipeline.state import State
 from tests.support.daemon import command, surroundings
 from tests.support.documents import document_of
 from tests.support.partitions import partitioned_since_2025
+from tests.support.postgres import libpq_url
 from tests.support.rows import SOME_ID, Query, insert
 from tests.support.story import SESSIONS, tell
 
@@ -39,6 +43,11 @@ def pruned(url: str, account: str, *, dry_run: bool = False, **days: Any) -> dic
     retention = replace(settings.retention, **days)
     _, tables = prune(replace(settings, retention=retention), dry_run=dry_run)
     return tables
+
+
+def loaded(url: str, account: str) -> State:
+    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+        return load_state(connection, account)[0]
 
 
 def days_to(cut: datetime) -> int:
@@ -76,12 +85,13 @@ def test_no_report_of_a_moment_that_is_kept_changes(
     days: dict[str, Any] = dict.fromkeys(SETTINGS, days_to(cut))
     reached = datetime.now(UTC) - timedelta(days=days_to(cut))
     moments = [reached + timedelta(hours=step) for step in (0, 1, 30, 200, 700)] + [datetime.now(UTC)]
-    before = told(sql, account, moments)
+    before, resumed_from = told(sql, account, moments), loaded(database, account)
 
     planned = pruned(database, account, dry_run=True, **days)
     assert told(sql, account, moments) == before
     assert pruned(database, account, **days) == planned
     assert told(sql, account, moments) == before
+    assert loaded(database, account) == resumed_from, "what a restart goes on from"
     assert sql("SELECT * FROM report.unaccounted") == []
     assert not any(pruned(database, account, **days).values())
     if cut == CUTS[-1] and account == "main":

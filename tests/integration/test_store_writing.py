@@ -262,16 +262,26 @@ def test_the_time_of_storing_is_the_databases(store: PostgresStore, sql: Query) 
 
 
 def test_opening_settles_what_a_dead_process_left(store: PostgresStore, sql: Query) -> None:
-    """Invariant I9."""
-    store.write(batch(opened(), request(), confirmation(), gap()))
+    """Invariant I9. What was pending is so until the gap of that process's end is stored."""
+    store.write(batch(opened(), request(), confirmation(), gap(balances_confirmed_at=at(1))))
     state = store.open()
 
     assert sql("SELECT end_recorded_at > recorded_at FROM ingest.request") == [(True,)]
-    assert sql("SELECT resolution_recorded_at > recorded_at FROM ingest.confirmation") == [(True,)]
     assert sql("SELECT outcome, ended_at IS NOT NULL FROM ingest.request") == [("link_lost", True)]
-    assert sql("SELECT resolution, resolved_at IS NOT NULL FROM ingest.confirmation") == [("abandoned", True)]
     assert list(state.sessions) == [SESSION]
     assert [each.connection_errors for each in state.gaps] == [gap().connection_errors]
+    assert sql("SELECT resolution FROM ingest.confirmation") == [(None,)]
+
+    store.write(batch(advanced(1, 0, **ended(0)), gap(ordinal=1)))
+    assert sql("SELECT resolution, resolved_at IS NOT NULL FROM ingest.confirmation") == [("abandoned", True)]
+    assert sql("SELECT resolution_recorded_at > recorded_at FROM ingest.confirmation") == [(True,)]
+
+
+def test_what_is_pending_now_is_not_abandoned(store: PostgresStore, sql: Query) -> None:
+    store.write(batch(opened(), confirmation()))
+    store.write(batch(advanced(1, 1), events(1, 1), confirmation(ordinal=2)))
+
+    assert sql("SELECT resolution FROM ingest.confirmation") == [(None,), (None,)]
 
 
 def test_what_a_dead_process_left_ends_also_where_the_clock_was_ahead_and_none_before_it_began(
@@ -280,14 +290,10 @@ def test_what_a_dead_process_left_ends_also_where_the_clock_was_ahead_and_none_b
     ((now,),) = sql("SELECT now()")
     ahead = now + timedelta(days=3)
     begun = [("00000000-0000-4000-8000-00000000000" + str(n), at) for n, at in enumerate([now, ahead])]
-    store.write(
-        batch(
-            opened(),
-            [request(request_id=name, requested_at=at) for name, at in begun],
-            confirmation(raised_at=ahead),
-        )
-    )
+    left = [request(request_id=name, requested_at=at) for name, at in begun]
+    store.write(batch(opened(), *left, confirmation(raised_at=ahead)))
     store.open()
+    store.write(batch(advanced(1, 0, **ended(0))))
 
     ends = sql("SELECT requested_at, outcome, ended_at FROM ingest.request ORDER BY requested_at")
     assert [outcome for _, outcome, _ in ends] == ["link_lost", "link_lost"]

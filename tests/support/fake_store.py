@@ -101,6 +101,8 @@ class FakeStore:
         self._tables: Tables = {kind: {} for kind in KEYS}
         self._before: list[Tables] = []
         self._landing: Tables | None = None
+        self._has_left = False
+        """Whether what was pending when it was opened is still to be abandoned, by the next commit."""
         self._lock = threading.Lock()
 
     # --- the port ---
@@ -119,7 +121,8 @@ class FakeStore:
                 account_since=self.account_since,
                 ever_connected=bool(self._tables[SessionRow]),
             )
-            self._settle_what_was_left()
+            self._end_left_requests()
+            self._has_left = True
             return state
 
     def prepare(self, batch: Batch) -> None:
@@ -208,7 +211,7 @@ class FakeStore:
     def _land(self) -> None:
         if self._landing is not None:
             self._before.append(self._tables)
-            self._tables, self._landing = self._landing, None
+            self._tables, self._landing, self._has_left = self._landing, None, False
 
     def _write(self, batch: Batch) -> None:
         self._reach()
@@ -224,13 +227,17 @@ class FakeStore:
             self._landing = after
             raise OutcomeUnknown("the connection was lost")
         self._before.append(self._tables)
-        self._tables = after
+        self._tables, self._has_left = after, False
         if self.unknown:
             del self.unknown[0]
             raise OutcomeUnknown("the connection was lost")
 
     def _after(self, batch: Batch) -> Tables:
         tables = {kind: dict(rows) for kind, rows in self._tables.items()}
+        if self._has_left:
+            for key, left in tables[ConfirmationRow].items():
+                if left.resolution is None:
+                    tables[ConfirmationRow][key] = replace(left, resolution="abandoned")
         # The guards come first: where one does not hold, nothing else is looked at.
         for row in batch.all(SessionRow):
             _begin(tables, row, "a session exists already")
@@ -255,12 +262,14 @@ class FakeStore:
         streams = {}
         for row in self._tables[WatermarkRow].values():
             key = StreamKey(row.kind, row.user_id)
-            opened = [
-                each.opened_at
+            opened = {
+                each.epoch: each.opened_at
                 for each in self._tables[EpochRow].values()
                 if (each.kind, each.user_id) == key_of(row) and each.epoch > 1
-            ]
-            epochs = tuple(at for at in sorted(opened) if row.confirmed_until - at < timedelta(hours=1))
+            }
+            epochs = tuple(
+                at for _, at in sorted(opened.items()) if row.confirmed_until - at < timedelta(hours=1)
+            )
             state = StreamState(watermark=_watermark(row), epochs=epochs)
             if row.kind is Kind.PAIRS:
                 listed = _newest(self._tables[PairRow].values(), "name", "valid_from", *_NUMBER)
@@ -300,11 +309,8 @@ class FakeStore:
     def _session_rows(self) -> list[Any]:
         return sorted(self._tables[SessionRow].values(), key=lambda row: row.opened_at)
 
-    def _settle_what_was_left(self) -> None:
+    def _end_left_requests(self) -> None:
         tables = self._tables = {kind: dict(rows) for kind, rows in self._tables.items()}
-        for key, row in tables[ConfirmationRow].items():
-            if row.resolution is None:
-                tables[ConfirmationRow][key] = replace(row, resolution="abandoned")
         for key, row in tables[RequestRow].items():
             if row.outcome is None:
                 tables[RequestRow][key] = replace(row, outcome="link_lost")

@@ -89,6 +89,8 @@ class PostgresStore:
         ones."""
         self._found_again = True
         """Whether the server of this connection is known to have that batch."""
+        self._has_left = False
+        """Whether confirmations of an earlier process may still be pending."""
         self._packer = Packer(account)
         session.prepare = self._prepare
         session.writes = self._touch
@@ -113,16 +115,16 @@ class PostgresStore:
                     "why: numbers of two environments must not be mixed\n"
                     "fix: choose another name (the setting account), or another database"
                 )
-            self._run(connection, _ABANDON_CONFIRMATIONS, (self._account, now))
             self._run(connection, _END_LEFT_REQUESTS, (self._account, now))
             lax = [name for (name,) in self._run(connection, _NOT_DURABLE, ())]
-        self._last = {}
+        self._last, self._has_left = {}, True
         if lax:
             log.warning("commits_not_durable", settings=lax)
         return state
 
     def write(self, batch: Batch) -> None:
-        """Commit a batch.
+        """Commit a batch. With the first one, what was pending before is abandoned: not earlier, because that
+        one has the gap without which the stream would be called confirmed.
 
         Raises:
             RowRejected: a value is rejected; nothing was written.
@@ -135,8 +137,14 @@ class PostgresStore:
         """
         with self._session.use() as connection:
             self._find_last(connection)
-            writing.write(connection, self._account, batch)
-        self._last = writing.positions(batch) or self._last
+            if self._has_left:
+                with connection.transaction():
+                    left = (self._account, self._clock.now())
+                    self._run(connection, _ABANDON_CONFIRMATIONS, left)
+                    writing.write(connection, self._account, batch)
+            else:
+                writing.write(connection, self._account, batch)
+        self._last, self._has_left = writing.positions(batch) or self._last, False
 
     def prepare(self, batch: Batch) -> None:
         """Encode the batch for `write`, while the connection is used for the batch before."""
@@ -153,7 +161,7 @@ class PostgresStore:
         with self._session.use() as connection:
             stored = writing.have_reached(connection, self._account, wanted)
         if stored:
-            self._last = wanted
+            self._last, self._has_left = wanted, False
         return stored
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
