@@ -72,8 +72,6 @@ class ExportedFile:
 
 Progress = Callable[[str, int, int], None]
 """Called with a view, how many rows it has, and how many are written so far."""
-
-
 _Rows = Sequence[tuple[Any, ...]]
 
 
