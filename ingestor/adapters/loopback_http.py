@@ -27,7 +27,6 @@ _WAITING = 4
 _REQUEST_BYTES = 8 * 1024
 _ANSWER_BYTES = 1024 * 1024
 _RETRY_SECONDS = 5.0
-_PLAIN = "text/plain; charset=utf-8"
 
 
 class Page(NamedTuple):
@@ -35,7 +34,7 @@ class Page(NamedTuple):
 
     status: int
     body: bytes
-    content_type: str = _PLAIN
+    content_type: str = "text/plain; charset=utf-8"
 
 
 Pages = Mapping[str, Callable[[str], Page]]

@@ -71,9 +71,7 @@ class ExportedFile:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a view, its rows written so far, and how many there are."""
-
-
+"""Called with a view, how many rows it has, and how many are written so far."""
 _Rows = Sequence[tuple[Any, ...]]
 
 
@@ -124,7 +122,7 @@ def _write(connection: psycopg.Connection, wanted: Wanted, view: str, progress: 
         while found := cursor.fetchmany(ROWS_AT_ONCE):
             write(found)
             done += len(found)
-            progress(view, done, total)
+            progress(view, total, done)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     size = path.stat().st_size

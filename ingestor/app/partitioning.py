@@ -7,6 +7,8 @@ from ingestor.adapters.postgres.partitioning import WholeTable, add_months, anal
 from ingestor.app.database import looking
 from ingestor.config import Settings
 
+__all__ = ["WholeTable"]
+
 _TIMING = DatabaseTiming(lock_seconds=1, statement_seconds=3_600, transaction_seconds=3_600)
 
 

@@ -22,7 +22,7 @@ _DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_se
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a table, its rows removed so far, and how many there are."""
+"""Called with a table, how many of its rows go, and how many are removed so far."""
 
 
 def prune(
@@ -58,7 +58,7 @@ def prune(
                 return cuts, rows
             at_once = months(looking, settings.account, cuts, plan)
             for target, parts in plan:
-                show = partial(_show, progress, target.table, parts.total())
+                show = partial(progress, target.table, parts.total())
                 but = {each.part for each in at_once}
                 rows[target.table] += removed(
                     looking, deleting, settings.account, cuts, target, show, but=but
@@ -67,10 +67,6 @@ def prune(
         for each in at_once:
             rows[each.table] += emptied(deleting, each)
     return cuts, rows
-
-
-def _show(progress: Progress, table: str, total: int, done: int) -> None:
-    progress(table, done, total)
 
 
 def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:

@@ -39,7 +39,7 @@ def account_totals(connection: psycopg.Connection, account: str) -> AccountTotal
 
 def outcome_counts(connection: psycopg.Connection, account: str) -> dict[str, int]:
     """Number of events of one account by outcome, by scanning."""
-    return {outcome: count for outcome, count in rows(connection, _OUTCOMES, account)}  # noqa: C416
+    return dict(rows(connection, _OUTCOMES, account))
 
 
 _GAPS = """

@@ -1,17 +1,16 @@
 """`ingestor db`: manages the configured database."""
 
-import sys
 from collections.abc import Iterator
 
 import click
 
 from ingestor.app.database import ROLES_SQL, apply_roles, schema, upgrade_configured
-from ingestor.app.partitioning import PartitionDocument, partition_tables, partitioning_plan
+from ingestor.app.partitioning import PartitionDocument, WholeTable, partition_tables, partitioning_plan
 from ingestor.app.retention import prune, sizes
 from ingestor.app.upgrade_plan import Blocks, UpgradePlan, plan_upgrade
 from ingestor.cli.documents import PruneDocument, SchemaDocument, UpgradeDocument
 from ingestor.cli.exits import Exit
-from ingestor.cli.invocation import Invocation, json_option, with_invocation
+from ingestor.cli.invocation import Invocation, ask, json_option, with_invocation
 from ingestor.cli.progress import progress_bars
 
 
@@ -102,10 +101,8 @@ def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
     The current state, the state at that age, and their evidence are kept. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
-    if not (dry_run or yes) and sys.stdin.isatty():
-        _, planned = prune(settings, dry_run=True)
-        click.echo("\n".join(_pruned_lines(planned, "would be removed")))
-        click.confirm("Remove them?", abort=True, err=True)
+    if not (dry_run or yes):
+        ask("Remove them?", lambda: _pruned_lines(prune(settings, dry_run=True)[1], "would be removed"))
     with progress_bars() as progress:
         cuts, pruned = prune(settings, dry_run=dry_run, progress=progress)
     document = PruneDocument(settings.account, dry_run, cuts, pruned)
@@ -129,19 +126,17 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> No
     """
     settings = invocation.load_to_look().settings
     plan = partitioning_plan(settings)
-    if not invocation.as_json:
-        for each in plan:
-            click.echo(
-                f"{each.table}: about {each.rows:,} rows, {each.bytes:,} bytes, become the partition before "
-                f"{each.border:%Y-%m}"
-            )
-    if plan and not (dry_run or yes) and sys.stdin.isatty():
-        click.confirm("Partition them?", abort=True, err=True)
+    if plan and not (dry_run or yes):
+        ask("Partition them?", lambda: _partition_lines(plan))
     months = [] if dry_run else partition_tables(settings)
-    lines = [f"created {name}" for name in months]
-    invocation.answer(
-        PartitionDocument(dry_run, plan, months), lines if plan or months else ["nothing to do"]
-    )
+    lines = [*_partition_lines(plan), *(f"created {name}" for name in months)]
+    invocation.answer(PartitionDocument(dry_run, plan, months), lines or ["nothing to do"])
+
+
+def _partition_lines(plan: list[WholeTable]) -> Iterator[str]:
+    for each in plan:
+        size = f"about {each.rows:,} rows, {each.bytes:,} bytes"
+        yield f"{each.table}: {size}, become the partition before {each.border:%Y-%m}"
 
 
 @db.command("size")

@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import sys
 from collections.abc import Iterator
 
 import click
@@ -10,7 +9,7 @@ import msgspec
 
 from ingestor.app import evidence
 from ingestor.app.evidence import DeadLetter, DeadLetterDocument
-from ingestor.cli.invocation import Invocation, json_option, with_invocation
+from ingestor.cli.invocation import Invocation, ask, json_option, with_invocation
 
 _LONGEST_TEXT = 500
 
@@ -125,10 +124,8 @@ def discard_command(
         raise click.UsageError("give the ids of `ingestor dead-letters list`, or --all")
     settings = invocation.load_to_look().settings
     letters = evidence.open_letters(settings, None if everything else numbers)
-    if letters and not (dry_run or yes) and sys.stdin.isatty():
-        for each in letters:
-            click.echo(_line(each), err=True)
-        click.confirm(f"Discard {len(letters)} as {by}?", abort=True, err=True)
+    if letters and not (dry_run or yes):
+        ask(f"Discard {len(letters)} as {by}?", lambda: map(_line, letters))
     if not dry_run:
         evidence.discard(settings, letters, by, reason)
     done = "would be discarded" if dry_run else "discarded"

@@ -1,6 +1,5 @@
 """`ingestor install` and `uninstall`: units, settings, man page and completion, without the package."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import click
 from ingestor.app.install.installation import Plan, plan_install, plan_uninstall
 from ingestor.app.install.installing import carry_out
 from ingestor.cli.documents import InstallationDocument
-from ingestor.cli.invocation import Invocation, json_option, with_invocation
+from ingestor.cli.invocation import Invocation, ask, json_option, with_invocation
 
 _root_option = click.option(
     "--root",
@@ -59,9 +58,8 @@ def uninstall_command(
     Edited settings, keys and data are kept, unless an option says otherwise. On a terminal, it asks first.
     """
     plan = plan_uninstall(root, purge=purge, drop_database=drop_database)
-    if not (dry_run or yes) and sys.stdin.isatty():
-        click.echo("\n".join(_lines(plan, [], dry_run=True)), err=True)
-        click.confirm("Do all this?", abort=True, err=True)
+    if not (dry_run or yes):
+        ask("Do all this?", lambda: _lines(plan, [], dry_run=True))
     _carry_out(invocation, plan, dry_run=dry_run)
 
 

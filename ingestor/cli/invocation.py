@@ -1,5 +1,6 @@
 """The options that every command accepts, before or after its name: `--config`, `--set`, `--debug`."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Invocation:
-    """One call of the program; commands get it by `@click.pass_obj`."""
+    """One call of the program; commands get it by `@with_invocation`."""
 
     config_file: Path | None = None
     overrides: dict[str, object] = field(default_factory=dict)
@@ -63,6 +64,21 @@ def say(document: object, *, err: bool = False) -> None:
     import msgspec  # noqa: PLC0415 - `ingestor --help` does without
 
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2), err=err)
+
+
+def ask(question: str, plan: Callable[[], Iterable[str]]) -> None:
+    """On a terminal, show what is going to be done and ask, both on standard error.
+
+    Args:
+        plan: the lines that show it; it is called on a terminal only.
+
+    Raises:
+        click.Abort: the answer is no.
+    """
+    if sys.stdin.isatty():
+        for line in plan():
+            click.echo(line, err=True)
+        click.confirm(question, abort=True, err=True)
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

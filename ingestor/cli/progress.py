@@ -9,7 +9,7 @@ Progress = Callable[[str, int, int], None]
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """On a terminal, a bar for each name. The result is called with a name, the rows done, and all rows."""
+    """On a terminal, a bar for each name. The result is called with the name, all rows, and the rows done."""
     if not sys.stderr.isatty():
         yield lambda *_: None
         return
@@ -19,9 +19,9 @@ def progress_bars() -> Iterator[Progress]:
     with Bars(console=Console(stderr=True), transient=True) as bars:
         tasks = {}
 
-        def show(view: str, done: int, total: int) -> None:
-            if view not in tasks:
-                tasks[view] = bars.add_task(view, total=total)
-            bars.update(tasks[view], completed=done)
+        def show(name: str, total: int, done: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
 
         yield show

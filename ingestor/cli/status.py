@@ -19,7 +19,7 @@ from ingestor.app.status import (
 from ingestor.cli.documents import LiveStatusDocument, StatusDocument
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
-from ingestor.domain.errors import CredentialRefused, Transient
+from ingestor.domain.errors import CredentialRefused, Transient, parts_of
 from ingestor.logs import redact
 
 
@@ -49,8 +49,7 @@ def status_command(invocation: Invocation) -> int:
 def _without_database(invocation: Invocation, live: LiveState, error: Transient | CredentialRefused) -> int:
     """What the daemon itself answers over its socket. If the database refuses the user of this command, for
     example root, who has no role, that is no problem of the account."""
-    what, *rest = redact(str(error)).splitlines()
-    why = next((line.removeprefix("why: ") for line in rest if line.startswith("why: ")), "")
+    what, why, _ = map(redact, parts_of(error))
     database = f"{what}: {why}" if why else what
     found = [f"the database cannot be read: {what}"] if isinstance(error, Transient) else []
     found += [*live.not_live, *(f"{name}: {text}" for name, text in live.not_ready.items())]

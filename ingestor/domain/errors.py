@@ -56,3 +56,10 @@ class CredentialRefused(Fatal):
     """The hub or the database refused our credential on first start."""
 
     exit_code = 77
+
+
+def parts_of(error: BaseException) -> tuple[str, str, str]:
+    """What an error's lines say: what, why and what to do; empty where it does not say it."""
+    what, *rest = str(error).splitlines() or [type(error).__name__]
+    said = dict(line.strip().split(": ", 1) for line in rest if ": " in line)
+    return what, said.get("why", ""), said.get("fix", "")

@@ -105,8 +105,8 @@ class Store(Protocol):
     """
 
     def open(self) -> State:
-        """Load the state as of the last commit. Ends what a dead process left open, but for its confirmations that are
-        pending: the next commit abandons these."""
+        """Load the state as of the last commit. Ends what a dead process left open, except confirmations that
+        are pending: the next commit abandons these."""
 
     def prepare(self, batch: Batch) -> None:
         """Encode the batch while another one is being written. Never raises."""

@@ -4,14 +4,14 @@ no code with the client, so that both sides cannot share a misunderstanding.
 
     with SimulatedHub(HubConfig(journal_path=path, changes_per_second=50, seed=7)) as hub:
         hub.url, hub.api_key                    # where clients connect, and with what
-        hub.wait_for_connections(1)
+        hub.wait_until(lambda hub: hub.connections == 1)
         hub.account.change()                    # one change, pushed to all (unless push_balances is off)
         hub.inject(Fault.RST)                   # at once
         hub.inject(Fault.DROP, count=3)         # the next three records
         hub.inject(Fault.NEGOTIATE_STATUS, status=429, headers={"Retry-After": "7"}, count=None)
         hub.clear_faults()
         hub.burst(10_000, records_per_frame=20)
-        hub.restart(after=1.0)                  # or go_away() … come_back()
+        hub.inject(Fault.RESTART, seconds=1.0)  # or go_away() … come_back()
         hub.inject(Fault.COMMAND_SILENCE, seconds=10)
         hub.change_key("another key")           # open connections stay
         hub.settle()                            # all that was sent so far is with the sockets

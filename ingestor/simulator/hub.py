@@ -117,11 +117,6 @@ class SimulatedHub:
         with self._changes:
             return self._changes.wait_for(lambda: condition(self), timeout_s)
 
-    def wait_for_connections(self, count: int = 1, timeout_s: float = 10.0) -> None:
-        """Wait until at least `count` connections are open. Raises TimeoutError."""
-        if not self.wait_until(lambda hub: hub.connections >= count, timeout_s):
-            raise TimeoutError(f"{self.connections} of {count} connections after {timeout_s} s")
-
     # --- what tests can do with it -----------------------------------------------------------------------
 
     def inject(self, fault: Fault, **parameters: Any) -> None:
@@ -159,10 +154,6 @@ class SimulatedHub:
     def come_back(self) -> None:
         """Listen again, on the same port. Raises OSError if it is taken meanwhile."""
         self._call(self._server.listen())
-
-    def restart(self, after: float = 0.5) -> None:
-        """Go away, and come back by itself `after` seconds later; returns when it has gone."""
-        self.inject(Fault.RESTART, seconds=after)
 
     # --- in the loop -------------------------------------------------------------------------------------
 

@@ -209,7 +209,7 @@ def test_a_log_that_nobody_reads_stops_nothing(
     process = start(env, stderr=writer)
     os.close(writer)
     for sessions in range(1, 6):  # some lines each, and many more at debug
-        hub.wait_for_connections(1, timeout_s=20)
+        assert hub.wait_until(lambda hub: hub.connections >= 1, timeout_s=20)
         eventually(
             lambda seen=sessions: len(sql("SELECT 1 FROM ingest.session")) >= seen,  # type: ignore[misc]
             within=30,

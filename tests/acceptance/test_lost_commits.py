@@ -17,7 +17,7 @@ import pytest
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.app.database import upgrade_database
-from ingestor.simulator import HubConfig, SimulatedHub
+from ingestor.simulator import Fault, HubConfig, SimulatedHub
 from tests.support.clusters import (
     copy_data,
     crash,
@@ -267,7 +267,7 @@ def test_a_backup_from_before_the_last_sessions(
             with Trading(scene.hub, 10):
                 scene.more(10)
             scene.soon(scene.has_the_newest)
-            scene.hub.restart(0.2)
+            scene.hub.inject(Fault.RESTART, seconds=0.2)
             scene.soon(lambda wanted=sessions: len(scene.sql("SELECT 1 FROM ingest.session")) == wanted)  # type: ignore[misc]
         scene.more(2)
         if link == "down":

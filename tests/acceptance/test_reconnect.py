@@ -65,7 +65,7 @@ def figures(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def away(seconds: float) -> Harm:
     def harm(hub: SimulatedHub) -> float:
-        hub.restart(after=seconds)
+        hub.inject(Fault.RESTART, seconds=seconds)
         return seconds
 
     return harm
@@ -84,7 +84,7 @@ def on_return(fault: Fault, **particulars: Any) -> Harm:
 
     def harm(hub: SimulatedHub) -> float:
         hub.inject(fault, count=2, **particulars)
-        hub.restart(after=0.0)
+        hub.inject(Fault.RESTART, seconds=0.0)
         return 0.0
 
     return harm

@@ -123,7 +123,7 @@ def _refused(sql: Query) -> int:
 
 def _cut(hub: SimulatedHub, sql: Query) -> None:
     """Reset the link once it is up, and wait for the session after it."""
-    hub.wait_for_connections(1, timeout_s=20)
+    assert hub.wait_until(lambda hub: hub.connections >= 1, timeout_s=20)
     sessions = len(sql("SELECT 1 FROM ingest.session"))
     hub.inject(Fault.RST)
     eventually(lambda: len(sql("SELECT 1 FROM ingest.session")) > sessions, within=30)

@@ -56,6 +56,6 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
     assert running() == documented("while connected", "from the first scheduled snapshot on", LISTENING)
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)
-    hub.restart(after=0.0)
+    hub.inject(Fault.RESTART, seconds=0.0)
     eventually(lambda: ingestor.picture().link == "negotiating" and "hub connector" in running())
     assert running() == documented("while connecting", "from the first scheduled snapshot on", LISTENING)

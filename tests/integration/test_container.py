@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from ingestor import __version__
-from ingestor.simulator import HubConfig, SimulatedHub
+from ingestor.simulator import Fault, HubConfig, SimulatedHub
 from tests.support.daemon import ROOT
 from tests.support.postgres import libpq_url
 from tests.support.waiting import eventually
@@ -157,7 +157,7 @@ def test_the_image_holds_production_and_keeps_an_account_as_the_guide_says(
                 query = "SELECT count(*) FROM report.balance_current WHERE account = 'main'"
                 assert connection.execute(query).fetchone() == (6,)
             hub.change_key("another")
-            hub.restart()
+            hub.inject(Fault.RESTART)
             eventually(lambda: tried(*status).returncode == 1, within=60, every=1)
             done(builder, "stop", CONTAINER)
             ended = json.loads(done(builder, "container", "inspect", CONTAINER))[0]["State"]

@@ -482,7 +482,7 @@ def _of_record(key: EventKey) -> EventKey:
     return replace(key, position=0)
 
 
-def compact(sequence: int, held: Mapping[str, str], exposure: str, user: str) -> bytes:
+def compact(sequence: int, held: Mapping[str, str], exposure: str, user: str = "user-1") -> bytes:
     """A snapshot as the hub writes it; the first asset has an exposure."""
     assets = [f'{{"name":"{name}","available":{free},"allocated":0}}' for name, free in held.items()]
     assets[0] = assets[0].replace("}", f',"currentExposure":{exposure},"maxExposure":9}}')

@@ -189,7 +189,7 @@ def test_a_websocket_ping_can_carry_a_payload(start_hub: StartHub) -> None:
         )
         masked = bytes([0x81, 0x80 | len(HANDSHAKE), 0, 0, 0, 0]) + HANDSHAKE
         raw.sendall(masked)
-        hub.wait_for_connections()
+        assert hub.wait_until(lambda hub: hub.connections >= 1)
         hub.inject(Fault.WEBSOCKET_PING, payload=b"are you there")
         received_bytes = b""
         while b"are you there" not in received_bytes:
@@ -205,7 +205,7 @@ def test_a_restarted_hub_is_back_on_its_port_with_its_account(start_hub: StartHu
     with join(hub) as wire:
         hub.account.change()
         assert wire.sequence() == 101
-        hub.restart(after=0.2)
+        hub.inject(Fault.RESTART, seconds=0.2)
         with pytest.raises(ConnectionClosedError) as closed:
             wire.frame()
         assert closed.value.rcvd is None, "a killed process sends no close frame"
@@ -220,7 +220,7 @@ def test_a_restarted_hub_is_back_on_its_port_with_its_account(start_hub: StartHu
 def test_restarts_may_overlap(start_hub: StartHub) -> None:
     hub = start_hub()
     for _ in range(3):
-        hub.restart(after=0.1)
+        hub.inject(Fault.RESTART, seconds=0.1)
     assert hub.wait_until(lambda one: one.listening)
     hub.come_back()
     with join(hub):

@@ -7,7 +7,7 @@ connections. It ends with its standard input.
 import sys
 from pathlib import Path
 
-from ingestor.simulator import HubConfig, SimulatedHub
+from ingestor.simulator import Fault, HubConfig, SimulatedHub
 
 
 def main(port: str, key: str, first_sequence: str, journal: str) -> None:
@@ -28,7 +28,7 @@ def main(port: str, key: str, first_sequence: str, journal: str) -> None:
                 case ["key", another]:
                     hub.change_key(another)
                 case ["restart"]:
-                    hub.restart()
+                    hub.inject(Fault.RESTART)
                 case words:
                     raise ValueError(words)
             print("done", flush=True)

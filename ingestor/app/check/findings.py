@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ingestor.domain.errors import IngestorError
+from ingestor.domain.errors import IngestorError, parts_of
 
 
 class Verdict(StrEnum):
@@ -61,11 +61,10 @@ _FIXES = {
 
 def problem(error: IngestorError) -> Problem:
     """An error's own lines: what, why and fix."""
-    what, *rest = str(error).splitlines()
-    lines = dict(line.strip().split(": ", 1) for line in rest if ": " in line)
+    what, why, fix = parts_of(error)
     code = getattr(error, "exit_code", 69)
-    why = f" ({lines['why']})" if "why" in lines else ""
-    return Problem(what + why, lines.get("fix") or _FIXES.get(code, "run it again with --debug"), code)
+    said = f"{what} ({why})" if why else what
+    return Problem(said, fix or _FIXES.get(code, "run it again with --debug"), code)
 
 
 def finding(name: str, seconds: float, found: str | Problem | NothingToTry) -> Finding:

@@ -149,7 +149,7 @@ def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
     if purge:
         known = {each.path for each in planned}
         found = [
-            *_below(at(root, _SETTINGS)),
+            *(each for each in at(root, _SETTINGS).rglob("*") if each.is_symlink() or not each.is_dir()),
             *at(root, _UNITS).glob(f"{NAME}*@*.d/*"),
             *at(root, _STAMPS).glob(f"stamp-{NAME}*@*"),
         ]
@@ -248,10 +248,6 @@ def _is_as_wanted(there: Path, file: Wanted) -> bool:
     if file.link_to is not None:
         return there.is_symlink() and str(there.readlink()) == file.link_to
     return there.is_file() and not there.is_symlink() and there.read_bytes() == file.content
-
-
-def _below(directory: Path) -> Iterator[Path]:
-    return (each for each in directory.rglob("*") if each.is_symlink() or not each.is_dir())
 
 
 _DATABASE_BY_HAND = f"editor /usr/share/{NAME}/README.md   # First account, Database; or use --local-database"

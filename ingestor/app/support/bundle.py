@@ -43,7 +43,7 @@ from ingestor.app.totals import outcome_counts
 from ingestor.config import Loaded, Settings, database_password, resolve_key
 from ingestor.config.keys import all_keys, value_of
 from ingestor.config.values import MASK, Secret
-from ingestor.domain.errors import BadConfiguration, IngestorError, Transient
+from ingestor.domain.errors import BadConfiguration, IngestorError, Transient, parts_of
 from ingestor.logs import redact, register_secret
 
 MOST_SECONDS = 120.0
@@ -95,7 +95,8 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
         try:
             return read_part(settings)
         except (IngestorError, OSError) as error:
-            missing[name] = redact(_in_one_line(error))
+            what, why, _ = parts_of(error)
+            missing[name] = redact(f"{what} ({why})" if why else what)
             return None
 
     with ExitStack() as stack:
@@ -132,12 +133,6 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
             log=part("log", lambda settings: last_lines(settings.account, log)),
         )
     return contents, missing
-
-
-def _in_one_line(error: Exception) -> str:
-    what, *rest = str(error).splitlines() or [type(error).__name__]
-    why = [each.removeprefix("why: ") for each in rest if each.startswith("why: ")]
-    return f"{what} ({why[0]})" if why else what
 
 
 def _parts(contents: BundleContents) -> dict[str, Any]:
