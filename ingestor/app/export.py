@@ -1,7 +1,7 @@
-"""Views of schema `report` as files for other tools, with a manifest that says what they are, and proves it.
+"""Writes views of schema `report` as files for other tools, with a manifest that describes them.
 
-All files and the manifest come from one read-only snapshot of the database. Nothing that a tool could round
-is written as a number: amounts are text with all their digits, in CSV and in Parquet.
+All files and the manifest come from one read-only snapshot of the database. Amounts are text with all their
+digits, in CSV and in Parquet, because tools may round numbers.
 """
 
 import csv
@@ -44,7 +44,7 @@ TIMES = {
 
 
 class Format(StrEnum):
-    """What is written."""
+    """File formats."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -52,7 +52,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be exported: rows of one account whose time lies in `since <= t < until`."""
+    """The rows to export: those of one account with a time in `since <= t < until`."""
 
     account: str
     views: Sequence[str]
@@ -64,7 +64,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """One file, as the manifest has it. Times are ISO 8601 in UTC; None where there are no rows."""
+    """One file, as in the manifest. Times are ISO 8601 in UTC; None if there are no rows."""
 
     name: str
     view: str
@@ -79,7 +79,7 @@ class ExportedFile:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a view, its rows written so far, and how many there are."""
+"""Called with a view, the number of its rows written so far, and the number of all."""
 
 
 class _Writer(Protocol):
@@ -88,10 +88,10 @@ class _Writer(Protocol):
 
 
 def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: None) -> list[ExportedFile]:
-    """Write a file for each view, and `manifest.json` last: where that is there, the export is complete.
+    """Write a file for each view, and `manifest.json` last: if it exists, the export is complete.
 
     Raises:
-        BadConfiguration: the directory holds an export already, or cannot be written.
+        BadConfiguration: the directory is not empty, or cannot be written.
         Transient: the database cannot be reached.
     """
     _make(wanted.directory)
@@ -112,7 +112,7 @@ def _make(directory: Path) -> None:
         ) from error
     if occupied:
         raise BadConfiguration(
-            f"{directory} is not empty\nwhy: an export is alone in its directory\nfix: name a new directory"
+            f"{directory} is not empty\nwhy: an export needs its own directory\nfix: name a new directory"
         )
 
 
@@ -189,7 +189,7 @@ def _manifest(
 
 
 class _Hashing(io.RawIOBase):
-    """A file that is hashed and measured while it is written."""
+    """A file whose digest and size are computed while it is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -209,7 +209,7 @@ class _Hashing(io.RawIOBase):
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a text for a formula."""
+"""First characters by which a spreadsheet takes a text for a formula."""
 _NUMBERS = ("numeric", "integer", "bigint", "smallint", "double precision")
 
 
@@ -233,13 +233,13 @@ class _Csv:
 
 
 def _field(value: object, is_number: bool) -> str | None:
-    """A text that a spreadsheet would run gets an apostrophe, by which it shows it as text."""
+    """A text that a spreadsheet would take for a formula gets an apostrophe, so that it is shown as text."""
     text = _text(value)
     return f"'{text}" if text is not None and not is_number and text.startswith(_FORMULA) else text
 
 
 class _Parquet:
-    """Texts for all that a reader could round; times as microseconds in UTC."""
+    """Amounts are text, because readers may round numbers; times are microseconds in UTC."""
 
     def __init__(self, file: _Hashing, columns: dict[str, str]) -> None:
         try:

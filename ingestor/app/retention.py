@@ -1,4 +1,4 @@
-"""Removing rows that the settings do not keep, and how much room the tables take."""
+"""Removes rows that are older than the settings allow, and measures the size of the tables."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,30 +18,30 @@ from ingestor.config import Settings
 
 _LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
 _DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_seconds=3_600)
-"""Whoever waits behind a lock that we wait for waits no longer than we do."""
+"""`lock_seconds` is short, because others queue behind a lock that we wait for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows of a table that go, or have gone."""
+    """The number of rows of a table that are removed, or would be."""
 
     table: str
     rows: int
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a table, its rows removed so far, and how many there are."""
+"""Called with a table, the number of rows removed so far, and the number of all."""
 
 
 def prune(
     settings: Settings, *, dry_run: bool, progress: Progress = lambda *_: None
 ) -> tuple[dict[str, datetime | None], list[Pruned]]:
-    """Remove the account's rows that `[retention]` does not keep; with `dry_run`, count them only.
+    """Remove the account's rows that are older than `[retention]` allows; with `dry_run`, only count them.
 
-    Where tables are partitioned, it makes the months that are missing first.
+    If tables are partitioned, it creates missing months first.
 
     Returns:
-        The moment before which rows go, by setting, and what goes, in the order of removal.
+        The moment before which rows are removed, by setting, and the removed rows, in the order of removal.
 
     Raises:
         Transient: the database cannot be reached.
@@ -68,7 +68,7 @@ def prune(
                 but = {each.part for each in at_once}
                 gone = removed(looking, deleting, settings.account, cuts, target, show, but=but)
                 done.append((target.table, gone))
-        # Not before: the snapshot has read the months, which would keep them from being emptied.
+        # After the snapshot, which has read the months, so that they could not be emptied during it.
         done += [(each.table, emptied(deleting, each)) for each in at_once]
     return cuts, _by_table(done)
 
@@ -100,16 +100,16 @@ def _by_table(counts: Iterable[tuple[str, int]]) -> list[Pruned]:
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """The room that one table takes, with all accounts in it."""
+    """The size of one table, with all accounts in it."""
 
     table: str
     rows: int
     table_bytes: int
     index_bytes: int
     oldest: datetime | None
-    """None where it has no rows."""
+    """None if it has no rows."""
     bytes_a_day: int
-    """All its bytes, divided by the days since its oldest row; of less than a day, all of them."""
+    """All its bytes, divided by the days since its oldest row, but at least by one."""
 
 
 _TIMES = {
@@ -124,7 +124,7 @@ _TIMES = {
 
 
 def sizes(settings: Settings) -> list[TableSize]:
-    """Of each table that grows, largest first. Rows are counted, so it reads each table once."""
+    """The sizes of the tables that grow, largest first. Rows are counted, so each table is read once."""
     with database_beside(settings) as url, looking_at(url, _LOOKING) as connection, snapshot(connection):
         found = [_size(connection, table, column) for table, column in _TIMES.items()]
     return sorted(found, key=lambda each: each.table_bytes + each.index_bytes, reverse=True)

@@ -60,7 +60,7 @@ def test_another_encoding_has_its_own_line(postgres_server: EmbeddedPostgres) ->
 @pytest.mark.parametrize(
     ("mode", "verdict", "what"),
     [
-        ("session", Verdict.OK, "one that gives us a session of our own"),
+        ("session", Verdict.OK, "session pooling, which is supported"),
         ("transaction", Verdict.FAILED, "shares sessions between clients"),
     ],
 )
