@@ -53,9 +53,9 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
         return {re.sub(r"-\d+_\d+$", "", thread.name) for thread in set(threading.enumerate()) - others}
 
     eventually(lambda: sql("SELECT 1 FROM ingest.request WHERE cause = 'schedule' AND outcome = 'answered'"))
-    assert running() == documented("while connected", "once one was due", LISTENING)
+    assert running() == documented("while connected", "from the first scheduled snapshot on", LISTENING)
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)
     hub.restart(after=0.0)
     eventually(lambda: ingestor.picture().link == "negotiating" and "hub connector" in running())
-    assert running() == documented("while connecting", "once one was due", LISTENING)
+    assert running() == documented("while connecting", "from the first scheduled snapshot on", LISTENING)
