@@ -165,7 +165,7 @@ _BY_CAUSE: dict[str, str] = {
     LinkCause.TLS: "the certificate is not trusted: check the clock, hub.url and hub.ca_file",
     LinkCause.NO_KEY: "the key cannot be read: see the line `key` of `ingestor check`",
     LinkCause.REFUSED: f"no server listens at this address: check hub.url; {_MAINTENANCE}",
-    LinkCause.NO_WEBSOCKETS: "the hub does not offer WebSockets, which are needed: check hub.url, or ask Hercle",
+    LinkCause.NO_WEBSOCKETS: "this software uses WebSockets only: check hub.url, or ask Hercle",
     LinkCause.NEGOTIATE_ERROR: "the hub does not accept the connection, for the reason that it gives",
     LinkCause.REDIRECT: "the hub has moved: set hub.url to its new address",
     LinkCause.NOT_JSON: f"the server at this address is not a SignalR hub: check hub.url; {_MAINTENANCE}",
