@@ -118,11 +118,11 @@ class DemoFaults:
             faults = list(self._faults)
         for fault in faults:
             if fault.healed_by is None:
-                _look_for_the_end(connection, fault)
+                _find_what_healed(connection, fault)
         return faults
 
 
-def _look_for_the_end(connection: psycopg.Connection, fault: InjectedFault) -> None:
+def _find_what_healed(connection: psycopg.Connection, fault: InjectedFault) -> None:
     evidence = _evidence(connection, fault) or rows(connection, _RECONNECTED, fault.at)
     for found in evidence:
         fault.healed_by = _RECOGNISED[found.outcome] if hasattr(found, "outcome") else found.by

@@ -155,8 +155,8 @@ class Sequence:
     """If the counter resets more often within an hour, its new state is not applied until the hour has
     passed."""
     mass_delete_share: Share = 0.5
-    """A snapshot that loses all assets, or a larger share of them than this, is applied only when a second one
-    agrees."""
+    """A snapshot that loses all assets, or a larger share of them than this, is applied only when a second
+    one agrees."""
 
 
 @dataclass(frozen=True, slots=True)
