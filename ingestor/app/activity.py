@@ -1,4 +1,4 @@
-"""What `ingestor top` shows of a running daemon: a plain value, made without disturbing the daemon."""
+"""The state of a running daemon for `ingestor top`, as a value."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ingestor.pipeline.recent import BOUNDS_MS, Recently
 from ingestor.pipeline.state import State
 
 _MOST = 20
-"""Gaps and requests of one document."""
+"""Most gaps, and most requests, of one document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class LatencyBand:
 
 @dataclass(frozen=True, slots=True)
 class StreamNow:
-    """A stream as it is committed."""
+    """The committed state of a stream."""
 
     kind: str
     user_id: str
@@ -47,7 +47,7 @@ class GapNow:
     """Kinds of stream."""
     seconds_open: float
     heard_again: bool
-    """The link is up again, and the confirmation is still to come."""
+    """The link is up again, and the state is not confirmed yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,12 @@ class Activity:
     status: str
     """The line that `systemctl status` shows."""
     not_ready: dict[str, str]
-    """By name each reason why data may not flow or not be committed."""
+    """Reasons why data may not flow or not be committed, by name."""
     picture: Picture
     records_per_second: float
     """Committed; mean of the last ten whole seconds."""
     records_each_ten_seconds: list[int]
-    """Committed in the last ten minutes, the oldest first; the last ten seconds are not over yet."""
+    """Committed in the last ten minutes, the oldest first; the last ten seconds have not ended yet."""
     latency: list[LatencyBand]
     """From receipt to commit, each record counted with the oldest of its transaction."""
     streams: list[StreamNow]
@@ -87,7 +87,7 @@ class Activity:
 
 
 def activity(account: str, picture: Picture, state: State, recently: Recently, at: datetime) -> Activity:
-    """Put together what is shown.
+    """Build the value.
 
     Args:
         state: as of the last commit.

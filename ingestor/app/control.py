@@ -1,6 +1,7 @@
-"""The daemon's local socket: its state, and what can be asked of it, with the database up or down.
+"""The daemon's local socket: its state and its commands, which need no database.
 
-Whoever may open the socket may look, make the daemon request a snapshot and connect anew, and nothing else.
+Who may open the socket may read the state and make the daemon request a snapshot or connect again, nothing
+else.
 """
 
 import os
@@ -22,13 +23,13 @@ from ingestor.pipeline.ports import Clock
 from ingestor.pipeline.tail import Tail
 
 PACKAGED = Path("/run/hercle-ingestor")
-"""Has the RuntimeDirectory= of each account's unit."""
+"""Contains the RuntimeDirectory= of each account's unit."""
 _ASK_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """What a running daemon tells of itself."""
+    """The state of a running daemon."""
 
     account: str
     pid: int
@@ -36,9 +37,9 @@ class LiveState:
     status: str
     """The line that `systemctl status` shows."""
     not_live: list[str]
-    """Each thread that makes no progress."""
+    """The threads that make no progress."""
     not_ready: dict[str, str]
-    """By name each reason why data may not flow or not be committed."""
+    """Reasons why data may not flow or not be committed, by name."""
     picture: Picture
 
 
@@ -51,11 +52,11 @@ def control_server(
     reconnect: Callable[[], None],
     clock: Clock,
 ) -> ControlServer | None:
-    """Not started; None where there is no runtime directory.
+    """The server, not started yet; None without a runtime directory.
 
     Args:
         snapshot: plans a request of each kind.
-        reconnect: ends the session or the pause, and connects at once.
+        reconnect: ends the session or the pause before the next attempt, and connects at once.
     """
     directory = _directory(os.environ)
     if directory is None:
@@ -83,34 +84,34 @@ def _page(answer: Callable[[str], object], query: str) -> Page:
 
 
 def live_state(account: str) -> LiveState | None:
-    """What the account's daemon on this machine tells of itself; None where none answers."""
+    """The state of the account's daemon on this machine; None if none answers."""
     answer = _asked(account, "GET", "/state")
     return None if answer is None else msgspec.json.decode(answer, type=LiveState)
 
 
 def live_activity(account: str) -> Activity:
-    """What `ingestor top` shows of the account's daemon. Raises Transient where none answers."""
+    """The value for `ingestor top`. Raises Transient if no daemon answers."""
     return msgspec.json.decode(_answered(account, "GET", "/activity"), type=Activity)
 
 
 def live_tail(account: str, wanted: Wanted) -> TailPart:
-    """The next events that the account's daemon has committed. Raises Transient where none answers."""
+    """The next committed events. Raises Transient if no daemon answers."""
     answer = _answered(account, "GET", f"/tail?{wanted.query()}")
     return msgspec.json.decode(answer, type=TailPart)
 
 
 def snapshot_now(account: str) -> None:
-    """Make the account's daemon request balances and pairs. Raises Transient where none answers."""
+    """Make the account's daemon request balances and pairs. Raises Transient if none answers."""
     _answered(account, "POST", "/snapshot")
 
 
 def reconnect_now(account: str) -> None:
-    """Make the account's daemon connect to the hub anew. Raises Transient where none answers, or does not
-    because it is paused."""
+    """Make the account's daemon connect to the hub again. Raises Transient if none answers, or if it is
+    paused."""
     if live_activity(account).picture.link == "paused":
         raise Transient(
             f"the account {account} is paused\n"
-            "why: an operator wants no link to the hub\n"
+            "why: an operator has closed its link to the hub\n"
             "fix: `ingestor resume`"
         )
     _answered(account, "POST", "/reconnect")
@@ -121,8 +122,8 @@ def _answered(account: str, method: str, target: str) -> bytes:
     if answer is None:
         raise Transient(
             f"no daemon of the account {account} answers on this machine\n"
-            f"why: none listens on {' or '.join(map(str, _sockets(account)))}, or not as this user\n"
-            "fix: ask as root or as a member of the daemon's group; see `ingestor status`"
+            f"why: none listens on {' or '.join(map(str, _sockets(account)))}, or this user may not open it\n"
+            "fix: run this as root or as a member of the daemon's group; see `ingestor status`"
         )
     return answer
 
@@ -139,7 +140,7 @@ def _asked(account: str, method: str, target: str) -> bytes | None:
 
 
 def _directory(environ: Mapping[str, str]) -> Path | None:
-    """Where this process may keep its socket."""
+    """The directory for this process's socket."""
     if given := environ.get("RUNTIME_DIRECTORY"):
         return Path(given.partition(":")[0])
     user = environ.get("XDG_RUNTIME_DIR")
@@ -147,6 +148,6 @@ def _directory(environ: Mapping[str, str]) -> Path | None:
 
 
 def _sockets(account: str) -> list[Path]:
-    """Where the account's daemon may listen: root is not in its unit."""
+    """Paths at which the account's daemon may listen: by our environment, and by its unit's."""
     directories = [each for each in (_directory(os.environ), PACKAGED / account) if each is not None]
     return [directory / f"{account}.sock" for directory in dict.fromkeys(directories)]

@@ -1,4 +1,4 @@
-"""Which database, at which address, with which schema."""
+"""Finds or starts the configured database, and opens sessions with it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,11 +20,10 @@ DATABASE_NAME = "ingestor"
 
 @contextmanager
 def database(settings: Settings) -> Iterator[Callable[[], str]]:
-    """What gives the URL of the configured database, to be asked at each connect.
+    """A function that returns the URL of the configured database, to be called at each connect.
 
     An operator's database is upgraded by `ingestor db upgrade` only; its password is read again each time. A
-    private Postgres runs for as long as the block does, and is started again when it has died; it is ours
-    alone, so its schema is kept up to date here.
+    private Postgres runs as long as the block, and is started again if it dies; its schema is upgraded here.
     """
     match database_target(settings):
         case ExternalDatabase() as target:
@@ -38,24 +37,24 @@ def database(settings: Settings) -> Iterator[Callable[[], str]]:
 def _url_now(target: ExternalDatabase) -> str:
     try:
         return target.url
-    except BadConfiguration as error:  # a password file that is just being replaced, say
+    except BadConfiguration as error:  # for example a password file that is just being replaced
         raise ConnectionFailed(str(error), error) from None
 
 
 ROLES_SQL = roles_sql()
 
-NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` makes it"
+NOT_MADE_YET = "`ingestor run` or `ingestor db upgrade` creates it"
 
 
 def made(target: ExternalDatabase | EmbeddedDatabase) -> bool:
-    """False only for a private Postgres that nobody has started yet."""
+    """False only for a private Postgres that has not been started yet."""
     return isinstance(target, ExternalDatabase) or has_data(target.directory)
 
 
 def database_beside(settings: Settings) -> AbstractContextManager[str]:
-    """The same for a look from outside, which changes nothing: no database is made, no schema upgraded.
+    """The URL of the configured database, without creating or upgrading anything.
 
-    A private Postgres that runs already is joined; one that does not is started for the time of the look.
+    A private Postgres that does not run is started for the time of the block.
 
     Raises:
         Transient: there is no private Postgres yet.
@@ -64,17 +63,17 @@ def database_beside(settings: Settings) -> AbstractContextManager[str]:
     if isinstance(target, EmbeddedDatabase) and not made(target):
         raise Transient(
             f"there is no private Postgres in {target.directory}\n"
-            "why: it has not been made yet\n"
+            "why: it has not been created yet\n"
             f"fix: {NOT_MADE_YET}"
         )
     return _running(target, make=False)
 
 
 def upgrade_configured(settings: Settings) -> SchemaState:
-    """Bring the configured database up to date, and make the private one where it is missing.
+    """Upgrade the configured database; create a private one if it is missing.
 
     Returns:
-        Where it stood before.
+        The state of the schema before.
     """
     with _running(database_target(settings), make=True) as url:
         return upgrade_database(url)
@@ -82,7 +81,7 @@ def upgrade_configured(settings: Settings) -> SchemaState:
 
 @contextmanager
 def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iterator[str]:
-    """The database's URL, while its server runs; with `make` a private one is made where it is missing."""
+    """The database's URL, while its server runs; with `make` a missing private one is created."""
     match target:
         case ExternalDatabase():
             yield target.url
@@ -96,7 +95,7 @@ def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iter
 
 
 def database_timing(settings: Settings) -> DatabaseTiming:
-    """`[database]` as a session takes it."""
+    """The settings `[database]` as a session needs them."""
     timing = settings.database
     return DatabaseTiming(
         connect_seconds=timing.connect_deadline_seconds,
@@ -110,7 +109,7 @@ _UPGRADE = DatabaseTiming(lock_seconds=60, statement_seconds=600, transaction_se
 
 
 def upgrade_database(url: str) -> SchemaState:
-    """Bring the schema at this address up to date; returns where it stood before."""
+    """Upgrade the schema at this address; returns its state before."""
     from ingestor.adapters.postgres.migrate import upgrade  # noqa: PLC0415 - with all of Alembic
 
     with looking_at(url, _UPGRADE) as connection:
@@ -118,10 +117,10 @@ def upgrade_database(url: str) -> SchemaState:
 
 
 def apply_roles(settings: Settings) -> list[str]:
-    """Give the configured database its roles; returns what the server warns of.
+    """Create the roles of the configured database and grant their privileges; returns the server's warnings.
 
     Raises:
-        BadConfiguration: the role may not make roles.
+        BadConfiguration: the role may not create roles.
     """
     warnings = list[str]()
     with looking(settings, _UPGRADE) as connection:
@@ -138,7 +137,7 @@ _WARNING = "01000"
 
 
 def schema(settings: Settings) -> SchemaState:
-    """Where the configured database's schema stands. Raises as `looking`."""
+    """The state of the configured database's schema. Raises as `looking`."""
     with looking(settings, reads_only=True) as connection:
         return schema_state(connection)
 
@@ -153,9 +152,9 @@ def looking(
     """The configured database, as `database_beside` gives it, in a session of `looking_at`.
 
     Raises:
-        Transient: the database cannot be reached, or not now.
+        Transient: the database cannot be reached now.
         CredentialRefused: it refuses the role or the password.
-        BadConfiguration: it cannot be used as the settings have it.
+        BadConfiguration: it cannot be used with these settings.
     """
     with database_beside(settings) as url, looking_at(url, timing, reads_only=reads_only) as connection:
         yield connection
@@ -168,7 +167,7 @@ def looking_at(
     """A session like the daemon's, for one block, with the daemon's errors: see `looking`.
 
     Args:
-        reads_only: where no host takes writes, one that takes none will do.
+        reads_only: if no host accepts writes, use one that can be read.
     """
     session = DatabaseSession(url, timing, DatabaseClock(), reads_only=reads_only)
     try:
@@ -180,7 +179,7 @@ def looking_at(
 
 @contextmanager
 def snapshot(connection: psycopg.Connection) -> Iterator[None]:
-    """One state of the database for all that is read in the block, however long it takes."""
+    """The block reads one snapshot of the database, without a time limit."""
     connection.rollback()
     with connection.transaction(force_rollback=True):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -1,4 +1,4 @@
-"""A demonstration: a simulated hub that misbehaves, a private Postgres, and the daemon between them.
+"""A demonstration: a simulated hub with faults, a private Postgres, and the daemon.
 
 The daemon is the same `Ingestor` as in production, with other addresses.
 """
@@ -37,18 +37,18 @@ _CONFIRMATION_SECONDS = 10.0
 """A request whose answer was dropped is repeated after its deadline and a pause: five seconds at most."""
 _CONFIRMATION_CHECKS = 100
 _UNSETTLED_SECONDS = 5
-"""Whether the state was known in a second can still change for so long: the next push confirms it."""
+"""The coverage of a second can still change for this long, until the next push confirms the state."""
 
 _QUESTIONS = {
-    "What does the account hold, and how certain is that?": """
+    "What does the account contain, and how certain is that?": """
         SELECT asset, total, certainty
         FROM report.balance_current
         ORDER BY asset""",
-    "How much BTC was there half-way?": """
+    "How much BTC did it contain half-way?": """
         SELECT total, certainty, observed_at
         FROM report.balance_as_of('{1}')
         WHERE asset = 'BTC'""",
-    "For which share of the time were the balances known, and why not for the rest?": """
+    "For which share of the time were the balances known, and what caused the rest?": """
         SELECT cause, round(share, 4) AS share, intervals
         FROM report.coverage('{0}', '{2}')
         WHERE kind = 'balances'
@@ -59,7 +59,7 @@ _QUESTIONS = {
         GROUP BY kind, cause
         ORDER BY longest DESC""",
 }
-"""Each with its query; {0} is the start, {1} the middle, {2} the end."""
+"""Questions with their queries; {0} is the start, {1} the middle, {2} the end."""
 
 # The database is the demo's own, with one account.
 _HOLDINGS = "SELECT asset, total, certainty FROM report.balance_current ORDER BY asset"
@@ -82,14 +82,14 @@ class Scene:
     holdings: list[Any]
     """Rows of `report.balance_current`: asset, total, certainty."""
     known: list[float]
-    """Of each whole second since the start the share in which the balances were known, from 0 to 1."""
+    """For each whole second since the start, the share in which the balances were known, from 0 to 1."""
     faults: list[InjectedFault]
     """The oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A question that an analyst may have, and what the report schema answers."""
+    """An analyst's question, its query, and the result."""
 
     question: str
     query: str
@@ -98,7 +98,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What is told at the end."""
+    """The summary at the end."""
 
     totals: AccountTotals
     faults: list[InjectedFault]
@@ -106,7 +106,7 @@ class Ending:
 
 
 class Demo:
-    """A running demonstration; made by `demo()`."""
+    """A running demonstration, created by `demo()`."""
 
     def __init__(
         self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession, faults: DemoFaults
@@ -119,7 +119,7 @@ class Demo:
         self._known: list[float] = []
 
     def scene(self) -> Scene:
-        """Look at daemon, hub and tables."""
+        """Read the present state of daemon, hub and tables."""
         daemon = self._ingestor.activity()
         with self._session.use() as connection:
             settled = max(0, len(self._known) - _UNSETTLED_SECONDS)
@@ -133,11 +133,11 @@ class Demo:
             )
 
     def dead(self) -> str | None:
-        """The name of a thread of the daemon that has ended by itself; None while all run."""
+        """The name of a thread of the daemon that has ended unexpectedly; None while all run."""
         return self._ingestor.dead()
 
     def finish(self) -> Ending:
-        """Stop the faults, wait until all are healed, ask, drain, and count what is stored."""
+        """Stop the faults, wait until all are healed, run the queries, drain, and count the stored rows."""
         self._hub.clear_faults()
         pause = threading.Event()
         for _ in range(_CONFIRMATION_CHECKS):
@@ -157,7 +157,7 @@ class Demo:
 
 
 def _answers(connection: psycopg.Connection, since: datetime, until: datetime) -> Iterator[Answer]:
-    """As of a moment shortly before the end, while nothing is missing."""
+    """Run the queries shortly before the end, after all faults are healed."""
     middle = since + (until - since) / 2
     for question, query in _QUESTIONS.items():
         asked = (
@@ -173,8 +173,8 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
     Args:
         rate: account changes per second at the hub.
         seed: of the hub's changes and faults.
-        seconds: how long it is going to run, so that a short run sees a reconnect too; None: open-ended.
-        stop: set when nobody wants the start any more.
+        seconds: duration of the run, so that a short run includes a reconnect too; None: without an end.
+        stop: set to abandon the start.
 
     Raises:
         KeyboardInterrupt: `stop` was set before all was started.
@@ -195,7 +195,7 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
     with ExitStack() as stack:
         remove_leftovers(Path(tempfile.gettempdir()), f"{_DIRECTORY}*")
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_DIRECTORY)))
-        directory.chmod(0o711)  # run by root, Postgres is another user who must get through
+        directory.chmod(0o711)  # if root runs it, Postgres runs as another user, who must be able to enter
         server = stack.enter_context(EmbeddedPostgres(directory / "postgres"))
         go_on()
         url = server.ensure_database(DATABASE_NAME)
@@ -214,7 +214,7 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
                 balances_interval_seconds=15,
                 pairs_interval_seconds=15,
                 reply_deadline_seconds=3,
-                retry_cap_seconds=2,  # this hub need not be spared, and somebody watches
+                retry_cap_seconds=2,  # short, because somebody watches, and the hub is a simulation
             ),
         )
         ingestor = Ingestor(settings, url, lambda: hub.config.api_key)

@@ -1,6 +1,6 @@
-"""The faults of a demonstration: what the hub did, and what in the database shows that it is healed.
+"""The faults of a demonstration, and the rows in the database that prove that they are healed.
 
-A fault counts as healed by what was stored after it and by nothing else.
+A fault counts as healed only by rows that were stored after it.
 """
 
 import threading
@@ -16,7 +16,7 @@ from ingestor.simulator import Fault, FaultSpec
 from ingestor.simulator.journal import ChannelRecord
 
 _CLOCKS_APART = timedelta(seconds=0.1)
-"""The hub's clock is the machine's, the stamps are the database's."""
+"""Allowance for the difference between the machine's clock, which the hub uses, and the database's."""
 
 NAMES: Mapping[Fault, str] = {
     Fault.RST: "link reset by the hub",
@@ -29,7 +29,7 @@ NAMES: Mapping[Fault, str] = {
     Fault.DROP: "record lost",
     Fault.GARBAGE: "record cut in half",
 }
-"""Those that the hub injects while it misbehaves."""
+"""Descriptions of the faults that the hub injects at random."""
 
 _RECONNECTED = """
     SELECT g.ended_at AS at, 'reconnected, fresh snapshots' AS by
@@ -84,14 +84,14 @@ class InjectedFault:
     fault: Fault
     at: datetime
     record: ChannelRecord | None
-    """The one that it hit."""
+    """The record that it affected."""
     healed_by: str | None = None
     seconds: float | None = None
     """From the fault until it was healed."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Its description."""
         return NAMES.get(self.fault, self.fault)
 
 
@@ -113,16 +113,16 @@ class DemoFaults:
             self._faults.append(InjectedFault(spec.fault, self._now(), record))
 
     def look(self, connection: psycopg.Connection) -> list[InjectedFault]:
-        """All faults, the oldest first, with what has healed them by now."""
+        """All faults, the oldest first, each with what has healed it, if anything."""
         with self._lock:
             faults = list(self._faults)
         for fault in faults:
             if fault.healed_by is None:
-                _look_for_the_end(connection, fault)
+                _find_what_healed(connection, fault)
         return faults
 
 
-def _look_for_the_end(connection: psycopg.Connection, fault: InjectedFault) -> None:
+def _find_what_healed(connection: psycopg.Connection, fault: InjectedFault) -> None:
     evidence = _evidence(connection, fault) or rows(connection, _RECONNECTED, fault.at)
     for found in evidence:
         fault.healed_by = _RECOGNISED[found.outcome] if hasattr(found, "outcome") else found.by
@@ -130,7 +130,7 @@ def _look_for_the_end(connection: psycopg.Connection, fault: InjectedFault) -> N
 
 
 def _evidence(connection: psycopg.Connection, fault: InjectedFault) -> list[Any]:
-    """Of a record's fault: what became of the record, or of what followed it."""
+    """For a fault of a record: the rows of the record, or of what followed it."""
     record, since = fault.record, fault.at - _CLOCKS_APART
     if record is None:
         return []

@@ -9,11 +9,11 @@ from ingestor.pipeline.ports import Clock
 
 
 def metrics_server(listen: str | None, picture: Callable[[], Picture], clock: Clock) -> LoopbackServer | None:
-    """Not started; None without an address.
+    """The server, not started yet; None without an address.
 
     Args:
         listen: `host:port`, as in `metrics.listen`.
-        picture: what a watcher sees now.
+        picture: returns the present state of the daemon.
     """
     if listen is None:
         return None

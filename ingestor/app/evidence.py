@@ -1,4 +1,4 @@
-"""What was missed and what could not be applied, for people: read-only, without users and credentials."""
+"""Gaps and dead letters as documents, without users and credentials; and discarding of dead letters."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,12 +39,12 @@ class DeadLettersDocument:
 
 @dataclass(frozen=True, slots=True)
 class RecordDocument:
-    """The record that a dead letter was part of, as it may be shown."""
+    """The record of a dead letter, with users and credentials masked."""
 
     size: int
     """Bytes on the wire."""
     sha256: str
-    """Of all these bytes, so that what is kept in the database can be proven to be this record."""
+    """Digest of all these bytes, to compare with the record in the database."""
     text: str
     """At most 500 characters, without users and what looks like a credential, with unprintable
     characters escaped."""
@@ -57,7 +57,7 @@ class DeadLetterDocument:
     account: str
     dead_letter: DeadLetter
     record: RecordDocument | None
-    """None where the record is not stored any more."""
+    """None if the record is no longer stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,11 @@ class DiscardDocument:
 
     account: str
     dry_run: bool
-    """True: nothing was noted."""
+    """True: nothing was discarded."""
     discarded_by: str
     reason: str
     dead_letters: list[DeadLetter]
-    """Those that are discarded by this, as they were before."""
+    """The dead letters that are discarded by this, in their state before."""
 
 
 def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
@@ -81,7 +81,7 @@ def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
 
 
 def gap(settings: Settings, number: str) -> GapDocument:
-    """One gap. Raises BadConfiguration where there is none of this `id`, and as `looking`."""
+    """One gap. Raises BadConfiguration if none has this `id`, and as `looking`."""
     with looking(settings, reads_only=True) as connection:
         found = evidence.gaps(connection, settings.account, limit=1, number=number)
     if not found:
@@ -90,7 +90,7 @@ def gap(settings: Settings, number: str) -> GapDocument:
 
 
 def dead_letters(settings: Settings, limit: int, *, only_open: bool = False) -> DeadLettersDocument:
-    """The account's dead letters, those that came up last first. Raises as `looking`."""
+    """The account's dead letters by last occurrence, the newest first. Raises as `looking`."""
     with looking(settings, reads_only=True) as connection:
         found = evidence.dead_letters(connection, settings.account, limit, only_open=only_open)
     return DeadLettersDocument(settings.account, [_shown(each) for each in found])
@@ -117,7 +117,7 @@ def export_of(settings: Settings, limit: int, number: str | None = None) -> Iter
 
 
 def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[DeadLetter]:
-    """The dead letters with these values of `id`, or all, without those that are discarded.
+    """The open dead letters with these values of `id`; all open ones for None.
 
     Raises as `gap`: each id must be one of the account's.
     """
@@ -130,9 +130,9 @@ def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[Dead
 
 
 def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: str) -> None:
-    """Note that somebody has looked at these, as they are here, and that they need nothing more.
+    """Record that nothing more needs to be done about these dead letters.
 
-    Rows and records stay. One whose cause has come up again meanwhile is open all the same.
+    Rows and records are kept. One whose cause has occurred again meanwhile stays open.
 
     Raises:
         BadConfiguration: the role may not write.
@@ -145,12 +145,12 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
 
 
 def _shown(letter: DeadLetter) -> DeadLetter:
-    """The detail may quote the record."""
+    """Masked, because the detail may quote the record."""
     subject = None if letter.subject is None else cleaned(letter.subject)
     return replace(letter, detail=cleaned(letter.detail), subject=subject)
 
 
 def _unknown(what: str, number: str, account: str, command: str) -> BadConfiguration:
     return BadConfiguration(
-        f"there is no {what} {number}\nwhy: the account {account} has none of this id\nfix: see `{command}`"
+        f"there is no {what} {number}\nwhy: the account {account} has none with this id\nfix: see `{command}`"
     )

@@ -1,7 +1,7 @@
-"""Views of schema `report` as files for other tools, with a manifest that says what they are, and proves it.
+"""Writes views of schema `report` as files for other tools, with a manifest that describes them.
 
-All files and the manifest come from one read-only snapshot of the database. Nothing that a tool could round
-is written as a number: amounts are text with all their digits, in CSV and in Parquet.
+All files and the manifest come from one read-only snapshot of the database. Amounts are text with all their
+digits, in CSV and in Parquet, because tools may round numbers.
 """
 
 import csv
@@ -43,7 +43,7 @@ TIMES = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be exported: rows of one account whose time lies in `since <= t < until`."""
+    """The rows to export: those of one account with a time in `since <= t < until`."""
 
     account: str
     views: Sequence[str]
@@ -56,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """One file, as the manifest has it. Times are ISO 8601 in UTC; None where there are no rows."""
+    """One file, as in the manifest. Times are ISO 8601 in UTC; None if there are no rows."""
 
     name: str
     view: str
@@ -71,15 +71,15 @@ class ExportedFile:
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a view, how many rows it has, and how many are written so far."""
+"""Called with a view, the number of its rows, and the number written so far."""
 _Rows = Sequence[tuple[Any, ...]]
 
 
 def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: None) -> list[ExportedFile]:
-    """Write a file for each view, and `manifest.json` last: where that is there, the export is complete.
+    """Write a file for each view, and `manifest.json` last: if it exists, the export is complete.
 
     Raises:
-        BadConfiguration: the directory holds an export already, or cannot be written.
+        BadConfiguration: the directory is not empty, or cannot be written.
         Transient: the database cannot be reached.
     """
     _make(wanted.directory)
@@ -100,7 +100,7 @@ def _make(directory: Path) -> None:
         ) from error
     if occupied:
         raise BadConfiguration(
-            f"{directory} is not empty\nwhy: an export is alone in its directory\nfix: name a new directory"
+            f"{directory} is not empty\nwhy: an export needs its own directory\nfix: name a new directory"
         )
 
 
@@ -159,7 +159,7 @@ def _manifest(
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take a text for a formula."""
+"""First characters by which a spreadsheet takes a text for a formula."""
 _NUMBERS = ("numeric", "integer", "bigint", "smallint", "double precision")
 
 
@@ -174,14 +174,14 @@ def _csv(path: Path, columns: dict[str, str]) -> Iterator[Callable[[_Rows], obje
 
 
 def _field(value: object, is_number: bool) -> str | None:
-    """A text that a spreadsheet would run gets an apostrophe, by which it shows it as text."""
+    """A text that a spreadsheet would take for a formula gets an apostrophe, so that it is shown as text."""
     text = _text(value)
     return f"'{text}" if text is not None and not is_number and text.startswith(_FORMULA) else text
 
 
 @contextmanager
 def _parquet(path: Path, columns: dict[str, str]) -> Iterator[Callable[[_Rows], object]]:
-    """Texts for all that a reader could round; times as microseconds in UTC."""
+    """Amounts are text, because readers may round numbers; times are microseconds in UTC."""
     try:
         import pyarrow  # noqa: PLC0415 - forty megabytes that only this needs
         import pyarrow.parquet  # noqa: PLC0415 - the same

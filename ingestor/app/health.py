@@ -1,7 +1,7 @@
-"""Whether a running daemon is live and ready, judged by what can be seen of it.
+"""Decides whether a running daemon is live and ready.
 
-Live: every thread makes progress; the watchdog is fed by the same judgement. Ready: data flows and is
-committed, so the tables hold the account's present state. What cannot be known yet counts as not ready.
+Live: every thread makes progress; systemd's watchdog uses the same condition. Ready: data flows and is
+committed, so the tables contain the account's present state. What is not known yet counts as not ready.
 """
 
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from ingestor.app.picture import Picture, in_short, not_live, span
 
 COMMIT_PATIENCE_SECONDS = 15.0
-"""Three heartbeats: a database that has taken nothing for so long does not take anything."""
+"""Three heartbeats: if nothing was committed for this long, the database does not accept writes."""
 REASONS = ("standby", "starting", "threads", "paused", "link", "snapshots", "gaps", "commits", "dropping")
-"""Why a daemon can be not ready."""
+"""Reasons why a daemon is not ready."""
 
 
 def not_ready(now: Picture) -> dict[str, str]:
-    """By its name in `REASONS` each reason why data may not flow or not be committed; empty if it does."""
+    """The reasons why data may not flow or not be committed, by their names in `REASONS`; empty if ready."""
     return dict(_reasons(now))
 
 
@@ -34,14 +34,14 @@ def _reasons(now: Picture) -> Iterator[tuple[str, str]]:
         yield "link", now.link if now.connection_error is None else f"{now.link}, {now.connection_error}"
     late = [kind for kind, age in now.snapshot_seconds.items() if _late(age, now.snapshot_limits[kind])]
     if late:
-        yield "snapshots", f"none that is fresh of {' and '.join(late)}"
+        yield "snapshots", f"no recent confirmation of {' and '.join(late)}"
     if now.open_gaps:
         yield "gaps", f"{now.open_gaps} open, the oldest for {span(now.oldest_gap_seconds)}"
     if now.seconds_uncommitted > COMMIT_PATIENCE_SECONDS:
         why = f" ({in_short(now.retrying)})" if now.retrying else ""
         yield "commits", f"a batch has waited for {span(now.seconds_uncommitted)}{why}"
     elif _late(now.seconds_since_stored, COMMIT_PATIENCE_SECONDS):
-        yield "commits", f"the database has taken nothing for {span(now.seconds_since_stored or 0)}"
+        yield "commits", f"nothing was committed for {span(now.seconds_since_stored or 0)}"
     if now.dropping:
         yield "dropping", f"{now.dropping} records so far, since the inbox is full"
 

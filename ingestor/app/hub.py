@@ -1,4 +1,4 @@
-"""The link to the hub, as the settings have it: the daemon's own and that of `ingestor check`."""
+"""Creates the link to the hub from the settings, for the daemon and for `ingestor check`."""
 
 import random
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from ingestor.pipeline.ports import Clock, LinkListener
 
 
 def hub_link(settings: Settings, key: Callable[[], str], listener: LinkListener, clock: Clock) -> HubLink:
-    """Not started. What `key` gives can be read in no log line from then on."""
+    """The link, not started yet. The key that `key` returns is masked in all log lines from then on."""
     hub = settings.hub
     options = LinkOptions(
         url=hub.address,

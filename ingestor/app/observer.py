@@ -1,5 +1,5 @@
-"""What the daemon's parts say of themselves: for the status line, metrics, the local socket, the database and
-the watchdog.
+"""Reads the state of the daemon's parts for the status line, metrics, the local socket, the heartbeat and the
+watchdog.
 """
 
 import os
@@ -33,7 +33,7 @@ class Observer:
     running = False
     """All threads have been started."""
     standby = False
-    """It waits for the end of another process that writes the account."""
+    """It waits because another process writes the account."""
 
     def __init__(
         self,
@@ -54,15 +54,15 @@ class Observer:
         self._schedule = schedule
         self._process_id = uuid4()
         self.snapshots = settings.snapshots
-        """As they are in force."""
+        """The ones in use."""
         self.started_at: datetime = clock.now()
 
     def watch(self, writer: Writer) -> None:
-        """The writer needs the heartbeat of this object; so it comes last."""
+        """Set the writer afterwards, because it needs the heartbeat of this object."""
         self._writer = writer
 
     def dead(self) -> str | None:
-        """The name of a thread that has ended although nobody asked it to, or that cannot do its work."""
+        """The name of a thread that has ended unexpectedly, or that cannot work; None if there is none."""
         alive = {
             "hub key": self._refusal() is None,
             "link": self._link.alive(),
@@ -75,11 +75,11 @@ class Observer:
         return next((name for name, lives in alive.items() if not lives), None)
 
     def failure(self) -> BaseException | None:
-        """What ended it, where it is known."""
+        """The exception that ended it, if known."""
         return self._writer.failure or self._link.failure or self._refusal()
 
     def turns(self) -> dict[str, float]:
-        """Of each thread that matters the seconds since it last came round its loop."""
+        """For each supervised thread, the seconds since the last turn of its loop."""
         now = self._clock.monotonic()
         return {
             "writer": now - self._writer.progress.turned_at,
@@ -89,7 +89,7 @@ class Observer:
         }
 
     def picture(self) -> Picture:
-        """What a watcher sees now."""
+        """The present state of the daemon."""
         link, progress, level = self._link.state, self._writer.progress, self._inbox.level
         state, committed_at, oldest_at = self._writer.state, progress.committed_at, progress.oldest_at
         now, at = self._clock.monotonic(), self._clock.now()
@@ -139,17 +139,17 @@ class Observer:
         )
 
     def activity(self) -> Activity:
-        """What `ingestor top` shows now."""
+        """The present value for `ingestor top`."""
         picture, recently = self.picture(), self._writer.recent.look()
         return activity(self._settings.account, picture, self._writer.state, recently, self._clock.now())
 
     def _refusal(self) -> CredentialRefused | None:
-        """The hub refuses the key at the first start of this account: it has never worked, and whoever has
-        just installed it is there. Later, a hub may refuse a good key for a while."""
+        """The error if the hub refuses the key at the first start of this account, when the key has never
+        worked. Later it is retried, because a hub may refuse a good key for a while."""
         link = self._link.state
         failure = link.failure
         if failure is None or not failure.refuses_key or link.attempts < link.generation:
-            return None  # attempts are counted anew after each session
+            return None  # attempts are counted from 1 after each session
         if self._writer.state.ever_connected:
             return None
         return CredentialRefused(
@@ -157,7 +157,7 @@ class Observer:
         )
 
     def heartbeat(self) -> Heartbeat:
-        """What the daemon tells the database of itself."""
+        """The daemon's row in `ingest.heartbeat`."""
         link, level = self._link.state, self._inbox.level
         failure, due = link.failure, link.next_attempt_in_seconds
         every = intervals(self.snapshots)
@@ -182,7 +182,7 @@ class Observer:
 
 
 def intervals(snapshots: Snapshots) -> dict[Command, float]:
-    """How often each command is sent, in seconds."""
+    """Interval of each command, in seconds."""
     return {
         Command.GET_BALANCES: snapshots.balances_interval_seconds,
         Command.GET_PAIRS: snapshots.pairs_interval_seconds,

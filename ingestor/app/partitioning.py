@@ -1,4 +1,4 @@
-"""Partitioning the tables that grow with each record, so that months of them can be removed at once."""
+"""Partitions the tables that grow with each record, so that a month can be removed at once."""
 
 from dataclasses import dataclass
 
@@ -18,22 +18,23 @@ class PartitionDocument:
 
     dry_run: bool
     tables: list[WholeTable]
-    """Those that were whole, and are partitioned now; with dry_run, that would be."""
+    """The tables that were partitioned; with dry_run, that would be."""
     months: list[str]
-    """The partitions that were made for this month and the next ones; with dry_run, none."""
+    """The partitions that were created for this month and the next ones; with dry_run, none."""
 
 
 def partitioning_plan(settings: Settings) -> list[WholeTable]:
-    """What `partition_tables` would partition. Each table is read once."""
+    """The tables that `partition_tables` would partition. Each is read once."""
     with looking(settings, _TIMING, reads_only=True) as connection:
         return whole_tables(connection)
 
 
 def partition_tables(settings: Settings) -> list[str]:
-    """Partition each table that is not yet, and make the months that are missing; gives their names.
+    """Partition each table that is not yet, and create the missing months; returns their names.
 
     Raises:
-        BadConfiguration: the role does not own the tables, or something depends on one that would not follow.
+        BadConfiguration: the role does not own the tables, or an object depends on one that would not refer
+            to the new table.
         Transient: a table is locked by others.
     """
     with looking(settings, _TIMING) as connection:

@@ -1,11 +1,11 @@
-"""What a watcher sees of a running daemon, and the one line of it that `systemctl status` shows."""
+"""The state of a running daemon as a value, and the line that `systemctl status` shows."""
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 TURN_PATIENCE_SECONDS = 30.0
-"""A thread that has not turned for this long is stuck: longer than the longest transaction may take."""
+"""A thread without a turn of its loop for this long is stuck. Longer than the longest transaction."""
 _LONGEST_LINE = 80
 _LONGEST_REASON = 28
 _REASONS = {
@@ -15,12 +15,12 @@ _REASONS = {
     "timed out": "timeout",
     "the connection was lost": "connection lost",
 }
-"""What a long error text says, in short; for people only."""
+"""Short forms of long error texts, for the status line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A running daemon at one moment, read without disturbing it."""
+    """The state of a running daemon at one moment."""
 
     link: str
     connection_error: str | None
@@ -29,7 +29,7 @@ class Picture:
     next_attempt_in_seconds: float | None
     links_lost_last_hour: int
     sequence: int | None
-    """The newest one of the balances that is committed."""
+    """The newest committed sequence of the balances."""
     open_gaps: int
     records: int
     """Committed since the start."""
@@ -38,7 +38,7 @@ class Picture:
     dropped: int
     """Records dropped at a limit since the start."""
     dropping: int
-    """Those of the present run, while there is one."""
+    """Records dropped since dropping started; 0 while none are dropped."""
     outcomes: dict[str, int]
     retrying: str | None
     """Why the current batch is not committed yet."""
@@ -47,11 +47,11 @@ class Picture:
     started: bool
     """False while it waits for the database, or as a standby."""
     standby: bool
-    """Another process writes the account, and this one waits for its end."""
+    """Another process writes the account, and this one waits."""
     ended_thread: str | None
-    """One that has ended although nobody asked it to."""
+    """The name of a thread that has ended unexpectedly."""
     turns: Mapping[str, float]
-    """Of each thread that matters the seconds since it last came round its loop."""
+    """For each supervised thread, the seconds since the last turn of its loop."""
     connection_attempts: int
     """Since the start."""
     batches: int
@@ -59,38 +59,38 @@ class Picture:
     seconds_uncommitted: float
     """Age of the oldest item that the writer has taken and not committed; 0 if there is none."""
     seconds_since_stored: float | None
-    """Since the database last took a batch or a heartbeat; None before the start."""
+    """Since the last commit of a batch or a heartbeat; None before the start."""
     inbox_bytes: int
     inbox_max_bytes: int
     snapshot_seconds: Mapping[str, float | None]
-    """Of each kind the age of what confirmed its committed state last; None: nothing has."""
+    """For each kind, the age of the last confirmation of its committed state; None: never confirmed."""
     snapshot_limits: Mapping[str, float]
-    """Of each kind the age from which it is overdue."""
+    """For each kind, the age from which it is overdue."""
     gaps: Mapping[str, int]
     """Open ones by kind."""
     oldest_gap_seconds: float
     """Since the oldest open gap was opened; 0 if none is open."""
     pending_confirmations: int
     failed_requests: Mapping[str, int]
-    """Of each command how many requests have failed since its last good answer."""
+    """For each command, the failed requests since its last good answer."""
     clock_offset_seconds: float | None
     unaccounted: int
     """Records received since the start that are neither stored nor counted as dropped."""
 
 
 def stuck(turns: Mapping[str, float]) -> dict[str, float]:
-    """The threads that make no progress, each with the seconds since it last came round its loop."""
+    """The threads that make no progress, with the seconds since the last turn of their loops."""
     return {name: age for name, age in turns.items() if age >= TURN_PATIENCE_SECONDS}
 
 
 def not_live(now: Picture) -> list[str]:
-    """Each thread that makes no progress; empty for a daemon that is live."""
+    """The threads that make no progress; empty for a daemon that is live."""
     ended = [] if now.ended_thread is None else [f"{now.ended_thread} has ended"]
     return ended + [f"{name} stuck for {span(age)}" for name, age in stuck(now.turns).items()]
 
 
 def status_line(now: Picture) -> str:
-    """The worst first; what does not fit into 80 characters is left out."""
+    """The most serious problem first; what does not fit into 80 characters is left out."""
     line = ""
     for part in _parts(now):
         longer = f"{line} · {part}" if line else part[:_LONGEST_LINE]
@@ -140,14 +140,14 @@ def _link(now: Picture) -> list[str]:
 
 
 def in_short(reason: str) -> str:
-    """An error's text in a few words."""
+    """A short form of an error's text."""
     what = " ".join(reason.splitlines()[0].split()) if reason else ""
     found = next((short for phrase, short in _REASONS.items() if phrase in reason.lower()), what)
     return found if len(found) <= _LONGEST_REASON else found[: _LONGEST_REASON - 1].rstrip() + "…"
 
 
 def span(seconds: float) -> str:
-    """A length of time to two digits or so: `0.1 s`, `34 s`, `10 min`, `5 h`, `3 days`."""
+    """A duration with about two digits: `0.1 s`, `34 s`, `10 min`, `5 h`, `3 days`."""
     if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
     for below, size, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):

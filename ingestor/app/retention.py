@@ -1,4 +1,4 @@
-"""Removing rows that the settings do not keep, and how much room the tables take."""
+"""Removes rows that are older than the settings allow, and measures the size of the tables."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -18,22 +18,22 @@ from ingestor.config import Settings
 
 _LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
 _DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_seconds=3_600)
-"""Whoever waits behind a lock that we wait for waits no longer than we do."""
+"""`lock_seconds` is short, because others queue behind a lock that we wait for."""
 
 
 Progress = Callable[[str, int, int], None]
-"""Called with a table, how many of its rows go, and how many are removed so far."""
+"""Called with a table, the number of rows to remove, and the number removed so far."""
 
 
 def prune(
     settings: Settings, *, dry_run: bool, progress: Progress = lambda *_: None
 ) -> tuple[dict[str, datetime | None], dict[str, int]]:
-    """Remove the account's rows that `[retention]` does not keep; with `dry_run`, count them only.
+    """Remove the account's rows that are older than `[retention]` allows; with `dry_run`, only count them.
 
-    Where tables are partitioned, it makes the months that are missing first.
+    If tables are partitioned, it creates missing months first.
 
     Returns:
-        The moment before which rows go, by setting, and how many go, by table in the order of removal.
+        The moment before which rows are removed, by setting; their number, by table in the order of removal.
 
     Raises:
         Transient: the database cannot be reached.
@@ -63,7 +63,7 @@ def prune(
                 rows[target.table] += removed(
                     looking, deleting, settings.account, cuts, target, show, but=but
                 )
-        # Not before: the snapshot has read the months, which would keep them from being emptied.
+        # After the snapshot, which has read the months, so that they could not be emptied during it.
         for each in at_once:
             rows[each.table] += emptied(deleting, each)
     return cuts, rows
@@ -77,16 +77,16 @@ def _cuts(connection: psycopg.Connection, settings: Settings) -> Cuts:
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """The room that one table takes, with all accounts in it."""
+    """The size of one table, with all accounts in it."""
 
     table: str
     rows: int
     table_bytes: int
     index_bytes: int
     oldest: datetime | None
-    """None where it has no rows."""
+    """None if it has no rows."""
     bytes_a_day: int
-    """All its bytes, divided by the days since its oldest row; of less than a day, all of them."""
+    """All its bytes, divided by the days since its oldest row, but at least by one."""
 
 
 _TIMES = {
@@ -101,7 +101,7 @@ _TIMES = {
 
 
 def sizes(settings: Settings) -> list[TableSize]:
-    """Of each table that grows, largest first. Rows are counted, so it reads each table once."""
+    """The sizes of the tables that grow, largest first. Rows are counted, so each table is read once."""
     with looking(settings, _LOOKING) as connection, snapshot(connection):
         found = [_size(connection, table, column) for table, column in _TIMES.items()]
     return sorted(found, key=lambda each: each.table_bytes + each.index_bytes, reverse=True)

@@ -1,4 +1,4 @@
-"""Pausing an account and going on, by a row that its daemon reads with each heartbeat."""
+"""Pauses and resumes an account, by a row that its daemon reads with each heartbeat."""
 
 from ingestor.adapters.postgres.reading import rows
 from ingestor.adapters.postgres.signals import Signal, send
@@ -9,15 +9,15 @@ from ingestor.domain.errors import BadConfiguration
 __all__ = ["HEARD_WITHIN_SECONDS", "Signal", "signal"]
 
 HEARD_WITHIN_SECONDS = 5
-"""A daemon whose database answers reads the newest row so often."""
+"""A daemon whose database answers reads the newest row within this time."""
 
 
 def signal(settings: Settings, word: Signal) -> None:
-    """Store what the account's daemon is asked, whether or not one runs: it is remembered until the next.
+    """Store a signal for the account's daemon, whether or not one runs. It is in effect until the next one.
 
     Raises:
         Transient: the database cannot be reached.
-        BadConfiguration: the database does not know the account, or the role may not do this.
+        BadConfiguration: the database has no such account, or the role may not do this.
     """
     with looking(settings) as connection:
         if send(connection, settings.account, word):
@@ -26,7 +26,7 @@ def signal(settings: Settings, word: Signal) -> None:
             name for (name,) in rows(connection, "SELECT account FROM ingest.account ORDER BY 1")
         )
     raise BadConfiguration(
-        f"this database does not know the account {settings.account}\n"
-        f"why: no daemon has run for it; the database holds {known or 'no account'}\n"
+        f"this database has no account {settings.account}\n"
+        f"why: no daemon has run for it; the database has {known or 'no account'}\n"
         "fix: check the setting account"
     )

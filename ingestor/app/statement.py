@@ -45,7 +45,7 @@ def statement(
         assets: only these; none means all.
 
     Raises:
-        BadConfiguration: the account has no row in this database, or the time has not begun.
+        BadConfiguration: the account is not in this database, or the period has not begun.
         Transient: the database cannot be reached.
     """
     with looking(settings) as connection, snapshot(connection):
@@ -53,7 +53,7 @@ def statement(
 
 
 class _Reader:
-    """Asks for one account and one period. Each method is one part of the statement."""
+    """Reads the figures of one account and one period. Each method is one part of the statement."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class _Reader:
         self.account, self.since, self.until = account, since, min(until, self.known_at)
         if self.since >= self.until:
             raise BadConfiguration(
-                f"nothing can be said of {since:%Y-%m-%d}\nwhy: it has not begun\nfix: name an earlier month"
+                f"{since:%Y-%m} has no statement yet\nwhy: it has not begun\nfix: use an earlier month"
             )
         self._given = {
             "account": account,
@@ -156,7 +156,8 @@ class _Reader:
         return [Day(day, sum(found.values(), timedelta()), found) for day, found in sorted(parts.items())]
 
     def movements(self) -> list[Movement]:
-        # The largest first, by a window over the period: how sure a row is takes longer to find out.
+        # The largest are selected first, by a window over the period, because computing the certainty takes
+        # longer.
         return self.read(
             Movement,
             """
@@ -215,7 +216,7 @@ class _Reader:
         )
 
     def proof(self, balances: Sequence[Balance]) -> Proof:
-        # By stream, so that the key finds the period.
+        # By stream, so that the primary key is used for the period.
         (found,) = self.rows("""
             SELECT count(*) AS records, count(*) FILTER (WHERE v.kind = 'balances') AS versions,
                 (array_agg(v.session_id || '/' || v.ordinal ORDER BY v.received_at, v.ordinal))[1]

@@ -1,8 +1,8 @@
-"""What can be told of an account from its database, with its daemon up or down, and what is wrong with it.
+"""The state of an account as read from its database, whether its daemon runs or not, and its problems.
 
-The database knows when the daemon last wrote its heartbeat, and whether a session of it has the account's
-lock, which ends with the process. Both together tell a daemon that has died from one that is frozen and from
-one that cannot write.
+The database shows when the daemon last wrote its heartbeat, and whether one of its sessions holds the
+account's lock, which ends with the process. Both together distinguish a daemon that has died from one that is
+frozen and from one that cannot write.
 """
 
 import threading
@@ -35,33 +35,33 @@ _SILENT_AFTER_SECONDS = 15.0
 _FROZEN_AFTER_SECONDS = 10.0
 """A daemon that cannot write tries again every two seconds."""
 _HOLDER_SECONDS = 3.0
-"""A daemon whose writes fail makes a new session for each attempt: within this time there is one."""
+"""A daemon whose writes fail opens a new session for each attempt, so within this time there is one."""
 _LOOK_SECONDS = 0.005
 _MANY_LOST_LINKS = 5
 
 
 class DaemonState(StrEnum):
-    """What the database knows of the daemon."""
+    """The state of the daemon, as far as the database shows it."""
 
     NEVER_STARTED = "never_started"
     STARTING = "starting"
-    """It has the account's lock, and has not written its first heartbeat."""
+    """It holds the account's lock, and has not written its first heartbeat."""
     RUNNING = "running"
     NOT_WRITING = "not_writing"
-    """Its session is there and is tried; nothing gets written."""
+    """Its database session is used, but nothing is written."""
     FROZEN = "frozen"
-    """Its session is there and nobody uses it."""
+    """Its database session is not used."""
     SILENT = "silent"
-    """No heartbeat and no session: it has died, or cannot reach the database."""
+    """No heartbeat and no database session: it has died, or cannot reach the database."""
     STOPPED = "stopped"
 
 
 def status(settings: Settings) -> AccountStatus:
-    """Where the account stands, whether or not its daemon runs.
+    """The state of the account, whether or not its daemon runs.
 
     Raises:
         Transient: the database cannot be reached.
-        SchemaMismatch: it has no schema of ours.
+        SchemaMismatch: it has no ingestor schema.
     """
     with looking(settings, reads_only=True) as connection:
         return status_in(connection, settings.account)
@@ -87,7 +87,7 @@ def _expected_holder(connection: psycopg.Connection, account: str) -> LockHolder
 
 
 def daemon_state(account: AccountStatus) -> DaemonState:
-    """By heartbeat and lock."""
+    """Derived from heartbeat and lock."""
     process, holder = account.process, account.lock_holder
     if process is None or process.stopped_at is not None:
         if holder is not None:
@@ -102,9 +102,9 @@ def daemon_state(account: AccountStatus) -> DaemonState:
 
 
 def problems(account: AccountStatus) -> list[str]:
-    """Each reason not to trust the tables, with what to look at; the worst first."""
+    """Each reason not to trust the tables, with what to check; the most serious first."""
     return [
-        *([] if account.takes_writes else ["the database takes no writes: it is a standby or read-only"]),
+        *([] if account.takes_writes else ["the database accepts no writes: it is a standby or read-only"]),
         *_of_the_daemon(account),
         *_of_records(account),
         *map(_of_request, account.failed_requests if daemon_state(account) is DaemonState.RUNNING else ()),
@@ -183,7 +183,7 @@ def _of_request(failed: FailedRequest) -> str:
 
 
 def _of_streams(account: AccountStatus) -> Iterator[str]:
-    """Those that should have been confirmed by now; a process that has just started gets its time."""
+    """Streams that should have been confirmed by now; a process that has just started gets two intervals."""
     uptime = account.process.seconds_since_start if account.process is not None else inf
     for stream in account.streams:
         if stream.pending_confirmations:
@@ -210,5 +210,5 @@ def _of_the_clock(process: ProcessStatus | None) -> Iterator[str]:
 
 
 def offset(seconds: float) -> str:
-    """Of a clock, against another one."""
+    """The offset of one clock from another, as text."""
     return f"{abs(seconds):.3f} s {'ahead of' if seconds >= 0 else 'behind'}"

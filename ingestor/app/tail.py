@@ -1,4 +1,4 @@
-"""What `ingestor tail` shows: the committed events that a reader asked for, fit to be shown."""
+"""The committed events that a reader of `ingestor tail` has asked for, with secrets masked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from ingestor.pipeline.tail import Committed, Tail
 
 _MOST_EVENTS = 400
 _MOST_WITH_RECORDS = 100
-"""Masking a record takes a tenth of a millisecond, which the writer's thread must not miss."""
+"""Fewer, because masking a record takes a tenth of a millisecond of CPU from the writer's thread."""
 _HEAD_BYTES = 1024
-"""Of a record's bytes; what is shown is shorter."""
+"""Bytes of a record that are masked; less is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class TailEvent:
-    """An event that is committed; each line of `ingestor tail --json`."""
+    """A committed event: a line of `ingestor tail --json`."""
 
     number: int
-    """Of its record, among those committed since the start of the daemon: 1, 2, 3 …"""
+    """Number of its record, among those committed since the start of the daemon: 1, 2, 3 …"""
     session_id: str
     ordinal: int
     position: int
@@ -35,47 +35,47 @@ class TailEvent:
     reason: str | None
     subject: str | None
     stream: str | None
-    """`balances` or `pairs`, where it belongs to one."""
+    """`balances` or `pairs`, if it belongs to one."""
     epoch: int | None
     sequence: int | None
     request_id: str | None
-    """Of the request that it answers."""
+    """Id of the request that it answers."""
     record: str | None
-    """The record's text where it was asked for: at most 500 characters, masked."""
+    """The record's text if it was asked for: at most 500 characters, masked."""
     missed: int = 0
-    """Records committed before this one that are not shown: the reader was too slow."""
+    """Records before this one that are not shown, because the reader was too slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class TailPart:
-    """What the daemon answers to one look."""
+    """The daemon's answer to one query."""
 
     cursor: str
-    """To be given with the next look."""
+    """To be sent with the next query."""
     missed: int
-    """Records since the last look that are not kept any more."""
+    """Records since the last query that are no longer kept."""
     more: bool
-    """There is more already."""
+    """More events can be read now."""
     events: list[TailEvent]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events: of each filter any of its words; an empty one lets everything pass."""
+    """The filters: an event passes one if it matches any of its words, or if the filter is empty."""
 
     subjects: Sequence[str] = ()
     streams: Sequence[str] = ()
     outcomes: Sequence[str] = ()
     with_record: bool = False
     cursor: str = ""
-    """Of the part before; empty: from now on."""
+    """The cursor of the part before; empty: from now on."""
 
     def query(self) -> str:
-        """As it goes over the socket."""
+        """As a query string, for the socket."""
         return quote(msgspec.json.encode(self))
 
     def takes(self, each: Committed) -> bool:
-        """Whether this event is wanted."""
+        """Whether this event passes all filters."""
         return (
             (not self.outcomes or each.outcome in self.outcomes)
             and (not self.streams or _stream(each) in self.streams)
@@ -87,8 +87,8 @@ def part(tail: Tail, process: str, query: str) -> TailPart:
     """The next events for a reader.
 
     Args:
-        process: tells this process from the one before, whose cursors mean nothing here.
-        query: a `Wanted` as it came over the socket.
+        process: identifies this process; cursors of an earlier one are not valid here.
+        query: a `Wanted` as a query string.
     """
     wanted = msgspec.json.decode(unquote(query), type=Wanted)
     known, _, number = wanted.cursor.partition(":")
@@ -96,7 +96,7 @@ def part(tail: Tail, process: str, query: str) -> TailPart:
     newest, missed, events = tail.look(after)
     most, shown = _MOST_WITH_RECORDS if wanted.with_record else _MOST_EVENTS, list[TailEvent]()
     for each in events:
-        # A record's events are shown together: the cursor stands between records.
+        # All events of a record are in one part, because the cursor is a number of a record.
         if len(shown) >= most and each.number != shown[-1].number:
             return TailPart(f"{process}:{each.number - 1}", missed, more=True, events=shown)
         if wanted.takes(each):
@@ -114,7 +114,7 @@ def _stream(each: Committed) -> str | None:
 
 
 def _sequence(each: Committed) -> int | None:
-    """Pairs have the sequence that we give them, which only their row knows."""
+    """Pairs have our own count as sequence, which only their row has."""
     body = each.event.body
     if isinstance(body, BalanceSnapshot):
         return body.sequence

@@ -1,4 +1,4 @@
-"""`ingestor db plan`: what an upgrade of the schema would do, and lock."""
+"""`ingestor db plan`: the steps of a schema upgrade, and its locks."""
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
@@ -10,11 +10,11 @@ from ingestor.domain.errors import DeadlineCut
 __all__ = ["Blocks", "UpgradePlan", "plan_upgrade"]
 
 _MEASURING = DatabaseTiming(lock_seconds=1, statement_seconds=10, transaction_seconds=15)
-"""Short: whoever needs what is locked waits for as long."""
+"""Short, because others wait for the locked tables."""
 
 
 def plan_upgrade(settings: Settings) -> UpgradePlan:
-    """What an upgrade of the configured database would do. It is tried and rolled back, with all its locks.
+    """The steps and locks of an upgrade of the configured database, found by running it and rolling it back.
 
     Raises:
         Transient: the database cannot be reached, or is in use.
@@ -27,4 +27,4 @@ def plan_upgrade(settings: Settings) -> UpgradePlan:
         with looking(settings, _MEASURING) as connection:
             return measured_plan(connection, DatabaseClock())
     except DeadlineCut:
-        raise not_measured("it takes too long") from None
+        raise not_measured("a step takes too long") from None

@@ -1,7 +1,7 @@
-"""The daemon's parts and how they are plugged together.
+"""Creates the daemon's parts and connects them.
 
-Read top to bottom it says what is plugged in where: settings become plain values, values become adapters,
-adapters meet the pipeline. The order of `start` is the order of need, that of `stop` its reverse.
+Settings become plain values, values become adapters, adapters are passed to the pipeline. `start` starts each
+part after those that it needs, `stop` stops them in the reverse order.
 """
 
 import random
@@ -51,7 +51,7 @@ _RETRY_CAP_SECONDS = 1.0
 
 
 class Ingestor:
-    """The daemon's parts, wired. `start` once, `stop` once."""
+    """The connected parts of the daemon. `start` once, `stop` once."""
 
     def __init__(self, settings: Settings, address: Address, key: Callable[[], str]) -> None:
         clock = DatabaseClock()
@@ -122,14 +122,14 @@ class Ingestor:
         ]
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
-        """Load what the database knows, then listen.
+        """Load the stored state, then connect to the hub.
 
-        Until `stop` is set, waits for a database that is away, and as a standby for the end of another
-        process that writes the account.
+        Until `stop` is set, waits for a database that is away, and as a standby while another process
+        writes the account.
 
         Args:
-            stop: set when the process is to stop.
-            waiting: called with the reason while it is not done yet.
+            stop: set when the process must stop.
+            waiting: called with the reason while it waits.
 
         Raises:
             Fatal: the database refuses the credential, the schema or the account.
@@ -168,13 +168,13 @@ class Ingestor:
         self._scheduler.stop(1.0)
         self._link.stop(2.0)
         drained = self._writer.finish(drain_seconds)
-        if not self._writer.alive():  # the store is ours again only once its owner has ended
+        if not self._writer.alive():  # the store belongs to the writer's thread until that has ended
             self._last_heartbeat()
             self._store.close()
         return drained
 
     def use_snapshots(self, snapshots: Snapshots) -> None:
-        """Request by these intervals and deadlines from now on."""
+        """Use these intervals and deadlines from now on."""
         if snapshots == self._observer.snapshots:
             return
         rules = _request_rules(snapshots)
@@ -183,7 +183,7 @@ class Ingestor:
         self._schedule.use(rules.interval_seconds)
 
     def abandon(self) -> None:
-        """Nobody waits for us any more."""
+        """Stop waiting for a database that is away, because the process must end now."""
         self._writer.abandon()
 
     def status_line(self) -> str:

@@ -61,10 +61,10 @@ def _here(invocation: Invocation, *, config_only: bool, nagios: bool) -> int:
     for finding in check(invocation.load_to_look, config_only=config_only):
         findings.append(finding)
         if not (invocation.as_json or nagios):
-            _tell(finding)
+            _print_finding(finding)
     seconds, ok = sum(each.seconds for each in findings), all(each.ok for each in findings)
     if nagios:
-        return _tell_nagios(findings, seconds)
+        return _print_nagios(findings, seconds)
     if invocation.as_json:
         say(CheckDocument(ok, round(seconds, 4), findings))
     return Exit.OK if ok else max(finding.exit_code for finding in findings)
@@ -73,13 +73,13 @@ def _here(invocation: Invocation, *, config_only: bool, nagios: bool) -> int:
 _SIGNS = {Verdict.OK: "ok  ", Verdict.NOTE: "note", Verdict.FAILED: "FAIL", Verdict.SKIPPED: "-   "}
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     click.echo(f"{_SIGNS[finding.verdict]} {finding.name:<14} {finding.what}  ({finding.seconds:.2f} s)")
     if finding.fix is not None:
         click.echo(f"     {'fix':<14} {finding.fix}")
 
 
-def _tell_nagios(findings: Sequence[Finding], seconds: float) -> Nagios:
+def _print_nagios(findings: Sequence[Finding], seconds: float) -> Nagios:
     """Status, problems, and the duration of each step as performance data."""
     failed = [each for each in findings if each.verdict is Verdict.FAILED]
     notes = [each for each in findings if each.verdict is Verdict.NOTE]

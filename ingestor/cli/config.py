@@ -42,14 +42,14 @@ def explain_command(invocation: Invocation, key: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ValidSettingsDocument:
-    """`ingestor config validate --json`; settings that are wrong are a failure."""
+    """`ingestor config validate --json`; wrong settings are a failure."""
 
     file: str | None
-    """The configuration file; null where there is none."""
+    """The configuration file; null if there is none."""
     hub: str
     """Its address."""
     key_source: str | None
-    """Where the key comes from; null with `--no-environment`, as the database is."""
+    """The source of the key; null with `--no-environment`, like the database."""
     database: str | None
     """Without its password."""
 

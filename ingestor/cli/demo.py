@@ -43,9 +43,9 @@ def demo_command(invocation: Invocation, *, seconds: float | None, rate: float, 
                 timer.start()
             scenes = _scenes(running, stop)
             if live and not invocation.as_json:
-                _watch(scenes)
+                _draw_scenes(scenes)
             else:
-                _tell(scenes, echo)
+                _print_scenes(scenes, echo)
             echo("no more faults: waiting until all are healed")
             ending = running.finish()
     from ingestor.cli.demo_screen import summary  # noqa: PLC0415 - rich, where something is drawn only
@@ -62,7 +62,7 @@ def _scenes(running: Demo, stop: threading.Event) -> Iterator[Scene]:
         yield running.scene()
 
 
-def _watch(scenes: Iterator[Scene]) -> None:
+def _draw_scenes(scenes: Iterator[Scene]) -> None:
     from rich.live import Live  # noqa: PLC0415 - on a terminal only
 
     from ingestor.cli.demo_screen import DemoScreen  # noqa: PLC0415 - the same
@@ -73,7 +73,7 @@ def _watch(scenes: Iterator[Scene]) -> None:
             live.update(picture.draw(scene, live.console.height), refresh=True)
 
 
-def _tell(scenes: Iterator[Scene], echo: Callable[[str], object]) -> None:
+def _print_scenes(scenes: Iterator[Scene], echo: Callable[[str], object]) -> None:
     """A line for each fault, for each that is healed, and for the state every few seconds."""
     known = 0
     open_faults: list[InjectedFault] = []

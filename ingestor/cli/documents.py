@@ -33,11 +33,11 @@ class CheckDocument:
     """`ingestor check --json`."""
 
     ok: bool
-    """False where a step failed."""
+    """False if a step failed."""
     seconds: float
     """All steps together."""
     findings: list[Finding]
-    """One for each step, in the order of the path; of a step `configuration` one for each mistake."""
+    """One for each step, in the order of the path; for the step `configuration` one for each mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class SignalDocument:
     account: str
     signal: Signal
     heard_within_seconds: int
-    """By a daemon that runs and whose database answers; one that starts later reads it at its start."""
+    """A running daemon whose database answers reads the signal within this time; others at their start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,19 @@ class StatusDocument(AccountStatus):
 
     daemon: DaemonState
     problems: list[str]
-    """Each reason not to trust the tables; the worst first."""
+    """Each reason not to trust the tables; the most serious first."""
     live: LiveState | None
-    """What the daemon tells over its local socket; null where none answers on this machine."""
+    """The daemon's answer on its local socket; null if none answers on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStatusDocument:
-    """`ingestor status --json` with the daemon up, and a database that is down or refuses who asks."""
+    """`ingestor status --json` if the daemon answers, and the database is down or refuses this user."""
 
     account: str
     live: LiveState
     database: str
-    """Why the database was not asked."""
+    """Why the database was not read."""
     problems: list[str]
 
 
@@ -95,7 +95,7 @@ class UpgradeDocument:
     """`ingestor db upgrade --json`."""
 
     found: str | None
-    """The schema's revision before; null where there was none."""
+    """The schema's revision before; null if there was none."""
     done: list[str]
     """The steps of the upgrade, in their order."""
 
@@ -105,9 +105,9 @@ class SchemaDocument:
     """`ingestor db status --json`."""
 
     found: str | None
-    """The schema's revision; null where there is none."""
+    """The schema's revision; null if there is none."""
     wanted: str
-    """The revision that this software works with."""
+    """The revision that this software needs."""
     pending: list[str]
     """Steps of an upgrade, in their order."""
     fits: bool
@@ -121,9 +121,9 @@ class PruneDocument:
     dry_run: bool
     """True: nothing was removed."""
     cuts: dict[str, datetime | None]
-    """By setting of [retention] the moment before which rows go; null where all are kept."""
+    """By setting of [retention], the moment before which rows are removed; null: none are."""
     rows: dict[str, int]
-    """By table how many went, or would go."""
+    """By table, the number of rows removed, or that would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,7 @@ class InstallationDocument:
     dry_run: bool
     plan: Plan
     not_run: list[str]
-    """Commands of the plan that were left out: those for systemd where it does not run, and all of them
-    for another root."""
+    """Commands of the plan that were not run: those for systemd if it does not run, and all with `--root`."""
 
 
 DOCUMENTS: dict[str, Any] = {
@@ -180,5 +179,5 @@ DOCUMENTS: dict[str, Any] = {
     "demo": AccountTotals,
     "failure": FailureDocument,
 }
-"""By command; of `dead-letters export` and `tail` it is the type of each line. `status` prints
-`status without-database` with the database down, and any command prints `failure` if it fails."""
+"""By command; for `dead-letters export` and `tail` the type of each line. `status` prints
+`status without-database` if it cannot read the database, and every command prints `failure` if it fails."""

@@ -98,9 +98,9 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False, as_reco
     from ingestor import logs  # noqa: PLC0415
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        _say(error.format_message())
+        _print_error(error.format_message())
         return Exit.USAGE
-    code, lines = _told(error)
+    code, lines = _code_and_lines(error)
     if as_record:
         trace = error if debug or code is Exit.BUG else None
         what, *advice = lines
@@ -113,13 +113,13 @@ def present(error: BaseException, *, debug: bool, as_json: bool = False, as_reco
     if debug:
         trace_text = "".join(traceback.format_exception(error))
         text = logs.printable(logs.redact(trace_text), keep_newlines=True) + text
-    _say(textwrap.indent(text, "<3>") if journal else text)
+    _print_error(textwrap.indent(text, "<3>") if journal else text)
     if as_json:
         say({"error": what, "advice": advice, "exit_code": code})
     return code
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     try:
         click.echo(text, err=True)
     except OSError:
@@ -128,7 +128,7 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _told(error: BaseException) -> tuple[Exit, list[str]]:
+def _code_and_lines(error: BaseException) -> tuple[Exit, list[str]]:
     """The exit code, and the lines: what has happened, `why: …` if known, `fix: …`."""
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "ingestor"

@@ -29,7 +29,7 @@ def run(invocation: Invocation) -> int:
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
-        _say_what_starts(loaded)
+        _log_start(loaded)
         reloading = Reloading(settings, invocation.load)  # fails here if there is no key
         notifier = Notifier.from_environment(os.environ, os.getpid())
         with database(settings) as address:
@@ -47,7 +47,7 @@ def run(invocation: Invocation) -> int:
                 return daemon.run(ingestor, notifier, drain, stop, reload_if_asked)
 
 
-def _say_what_starts(loaded: Loaded) -> None:
+def _log_start(loaded: Loaded) -> None:
     """Before anything can fail, so that the log shows with which settings it failed."""
     url, directory = (setting(loaded, f"database.{name}").value for name in ("url", "embedded_directory"))
     log.info(

@@ -76,7 +76,7 @@ def load(
     chosen: dict[str, Given] = {}
     problems: list[Problem] = []
     for source in (from_file(file) if file else (), from_environment(environ), given_by_flags):
-        known, wrong = _sort_out(source)
+        known, wrong = _known_and_wrong(source)
         chosen |= known
         problems += wrong
     values: dict[str, Any] = {}
@@ -97,7 +97,7 @@ def load(
     return Loaded(settings, origins, file)
 
 
-def _sort_out(source: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
+def _known_and_wrong(source: Iterable[Given]) -> tuple[dict[str, Given], list[Problem]]:
     """The values of one source under their canonical keys, and what cannot be used."""
     known: dict[str, Given] = {}
     problems: list[Problem] = []

@@ -155,7 +155,8 @@ class Sequence:
     """If the counter resets more often within an hour, its new state is not applied until the hour has
     passed."""
     mass_delete_share: Share = 0.5
-    """A snapshot that loses all assets or a larger share of them is applied only when a second one agrees."""
+    """A snapshot that loses all assets, or a larger share of them than this, is applied only when a second
+    one agrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +190,7 @@ class Retention:
     requests_days: Annotated[Days, 400] = None
     """Age at which requests are removed; the last answered one of each kind is kept."""
     history_days: Annotated[Days, 3650] = None
-    """Age at which versions, balances, exposures and pairs are removed; those valid at that moment are
-    kept."""
+    """Age at which versions, balances, exposures and pairs are removed; the state at that age is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Settings as text: the annotated example, the values in force, and one setting explained."""
+"""Settings as text: the annotated example, the present values, and one setting explained."""
 
 import json
 from collections.abc import Callable
@@ -19,13 +19,13 @@ _WIDTH = 100
 
 _HEAD = """\
 # Settings of ingestor, with their defaults; written by `ingestor config example`.
-# Stronger than this file: INGESTOR_* variables (hub.url is INGESTOR_HUB__URL), and --set on the command line.
-# The Hercle API key is not in here: see hub.key_file.
+# Variables INGESTOR_* (hub.url is INGESTOR_HUB__URL) and --set on the command line override this file.
+# The Hercle API key does not belong here: see hub.key_file.
 """
 
 
 def example() -> str:
-    """A complete, annotated TOML file that says nothing but the defaults."""
+    """A complete, annotated TOML file with the defaults."""
 
     def entry(name: str, key: Key) -> str:
         shown = f"{name} = {_toml(key.default)}"
@@ -38,7 +38,7 @@ def example() -> str:
 
 
 def show(loaded: Loaded) -> str:
-    """The values in force as TOML, each with its origin; passwords masked."""
+    """The present values as TOML, each with its origin; passwords masked."""
 
     def entry(name: str, key: Key) -> str:
         value = value_of(loaded.settings, key)
@@ -50,23 +50,23 @@ def show(loaded: Loaded) -> str:
 
 
 def fingerprint(settings: Settings) -> str:
-    """Twelve hexadecimal digits that differ where any setting does; passwords count as masked."""
+    """Twelve hexadecimal digits that differ if any setting differs; passwords are not included."""
     values = {key.name: _toml(value_of(settings, key)) for key in all_keys().values()}
     return sha256(json.dumps(values).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """All there is to know about one setting; passwords masked."""
+    """A setting with its value and description; passwords masked."""
 
     name: str
     """As in TOML: `hub.url`, or `account` at the top."""
     value: Value
-    """The one in force; null: not set."""
+    """The present value; null: not set."""
     origin: str
-    """Who gave it: a file and line, a variable, the command line, or `default`."""
+    """Where it was set: a file and line, a variable, the command line, or `default`."""
     kind: str
-    """What it must be, for people, with its range."""
+    """Description of allowed values."""
     default: Value
     variable: str
     """Its environment variable."""
@@ -134,7 +134,7 @@ def _document(entry: Callable[[str, Key], str], head: Callable[[str], str]) -> s
 
 
 def _plain(value: Any) -> Value:
-    """As JSON can have it, without a password."""
+    """As a JSON value, without a password."""
     if value is None or isinstance(value, int | float):
         return value
     if isinstance(value, Secret):
@@ -150,7 +150,7 @@ def _toml(value: Any) -> str:
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         return f"{value:_}" if value >= 10_000 else str(value)
-    # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
+    # TOML's basic strings are JSON's, except that TOML requires DEL to be escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

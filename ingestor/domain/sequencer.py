@@ -66,7 +66,7 @@ def decide(state: StreamState, incoming: Incoming, policy: Policy) -> Decision:
         return _lower(state, incoming, policy, watermark)
     facts: Facts = ()
     if state.lower is not None:
-        state, facts = _reset_unlikely(state, incoming, current)
+        state, facts = _end_suspected_reset(state, incoming, current)
     if incoming.sequence > current:  # rule 2
         passed_over = incoming.sequence - current - 1
         # Rule 3. Other skips are due to our own polling, or belong to the link's gap.
@@ -103,7 +103,7 @@ def _begin(state: StreamState, incoming: Incoming, sequence: int) -> Decision:
     return _apply(state, incoming, VersionNumber(1, sequence, 0), (opened,))
 
 
-def _reset_unlikely(state: StreamState, incoming: Incoming, current: int) -> tuple[StreamState, Facts]:
+def _end_suspected_reset(state: StreamState, incoming: Incoming, current: int) -> tuple[StreamState, Facts]:
     """Rule 8: a sequence that is not lower ends a suspected reset, if its snapshot is newer."""
     lower = state.lower
     assert lower is not None  # noqa: S101 - the caller has just looked
@@ -139,7 +139,7 @@ def _lower(state: StreamState, incoming: Incoming, policy: Policy, watermark: Wa
     if incoming.requested is not None and not incoming.is_fresh(watermark.arrival):
         return Decision(Outcome.STALE, state, overtaken=True)  # rule 6
     first = state.lower is None
-    state = replace(state, lower=_one_more(state.lower, incoming))
+    state = replace(state, lower=_count_lower(state.lower, incoming))
     if incoming.requested is None:  # rule 7
         return Decision(Outcome.STALE, state, request=RequestCause.CONFIRMATION if first else None)
     pending = state.pending_for(ConfirmationReason.RESET)
@@ -194,7 +194,7 @@ def _reset(
     return _apply(state, incoming, VersionNumber(number.epoch + 1, incoming.sequence, 0), facts)
 
 
-def _one_more(lower: LowerSnapshots | None, incoming: Incoming) -> LowerSnapshots:
+def _count_lower(lower: LowerSnapshots | None, incoming: Incoming) -> LowerSnapshots:
     if lower is None:
         return LowerSnapshots(1, incoming.received_at, incoming.arrival, incoming.sequence, rising=False)
     rising = lower.rising or incoming.sequence > lower.first_sequence
@@ -232,7 +232,9 @@ def _unless_emptied(
         waiting = _awaiting_mass_delete(state, incoming, facts)
         if waiting is not None:
             return waiting
-        state, emptied = _resolve(state, ConfirmationReason.MASS_DELETE, _emptied_or_not(state, incoming))
+        state, emptied = _resolve(
+            state, ConfirmationReason.MASS_DELETE, _mass_delete_resolution(state, incoming)
+        )
         state, conflict = _resolve(state, ConfirmationReason.CONFLICT, Resolution.SUPERSEDED)
         facts = (*facts, *emptied, *conflict)
     return _apply(state, incoming, number, facts, passed_over=passed_over, missed=missed)
@@ -250,7 +252,7 @@ def _awaiting_mass_delete(state: StreamState, incoming: Incoming, facts: Facts) 
     return None if incoming.is_fresh(pending.arrival) else Decision(Outcome.PENDING, state, facts)
 
 
-def _emptied_or_not(state: StreamState, incoming: Incoming) -> Resolution:
+def _mass_delete_resolution(state: StreamState, incoming: Incoming) -> Resolution:
     """How a pending mass delete ends with a snapshot that applies."""
     if incoming.shrinks:
         return Resolution.CONFIRMED

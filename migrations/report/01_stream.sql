@@ -12,7 +12,7 @@ SELECT
               AND CASE known.kind WHEN 'balances' THEN g.balances_confirmed_at ELSE g.pairs_confirmed_at END IS NULL
               AND coalesce(g.user_id, known.user_id) = known.user_id
         ) THEN 'in_gap'
-        -- A stamp later than now is no evidence.
+        -- A stamp later than now does not confirm anything.
         WHEN EXISTS (
                 SELECT FROM ingest.confirmation AS c
                 WHERE c.account = known.account AND c.kind = known.kind AND c.user_id = known.user_id

@@ -105,7 +105,7 @@ SELECT
 FROM ingest.gap
 WHERE 'pairs' = ANY (touches)
 UNION ALL
--- A process that died writes no gap row until it is started again: its heartbeat tells of it.
+-- For a process that has died there is no gap row until its next start, so its heartbeat is used.
 SELECT
     h.account, kinds.kind, NULL, 'unclean_end', 'no_heartbeat', h.heartbeat_at, NULL,
     tstzrange(h.heartbeat_at, 'infinity'), h.heartbeat_at + interval '30 seconds', NULL,

@@ -1,7 +1,7 @@
--- Standard bodies: the names are bound when the function is made, and the planner inlines the call, so that a filter
--- around it reaches the indexes. Functions read the views of this schema only, because a view has the privileges of its
--- owner and an inlined function those of its caller. OFFSET 0 has an expression evaluated once for each stream, not once
--- for each place and asset that it is used for.
+-- Standard bodies: names are bound when the function is created, and the planner inlines the call, so that a filter
+-- around it can use the indexes. Functions read the views of this schema only, because a view has the privileges of its
+-- owner and an inlined function those of its caller. OFFSET 0 makes an expression evaluated once for each stream, not once
+-- for each use and asset.
 CREATE FUNCTION report.stream_as_of(ts timestamptz, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
     account text, kind text, user_id text, as_of timestamptz, observed_at timestamptz, confirmed_until timestamptz,
@@ -23,7 +23,7 @@ BEGIN ATOMIC
         ORDER BY x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC
         LIMIT 1
     ) AS v ON true
-    -- The next one limits what a confirmation says, whether or not it was known by then.
+    -- The next version limits a confirmation, whether or not it was known at known_at.
     LEFT JOIN LATERAL (
         SELECT x.*
         FROM report.version AS x
@@ -38,7 +38,7 @@ BEGIN ATOMIC
     CROSS JOIN LATERAL (
         SELECT CASE
             WHEN v.valid_from IS NULL THEN NULL
-            -- A stamp later than now, or than what was known, is no evidence. Nor is an answer that was stored later.
+            -- A stamp later than now or than known_at does not confirm anything, nor does an answer that was stored later.
             WHEN final.until <= least(known_at, statement_timestamp()) + interval '2 seconds' AND NOT EXISTS (
                 SELECT FROM report.request AS r
                 WHERE r.account = s.account
@@ -91,7 +91,7 @@ BEGIN ATOMIC
                       AND (g.during @> ts OR g.confirmation_recorded_at > known_at)
                 ) THEN 'in_gap'
                 WHEN pending.is_pending OR pending.is_contradicted THEN 'last_known'
-                -- Nothing lies between a number and the next one, if that was pushed in the session that confirmed the first.
+                -- There was no state between a number and the next one, if that was pushed in the session that confirmed the first.
                 -- Lists of pairs have no number of the hub's.
                 WHEN s.kind = 'balances' AND n.origin = 'pushed' AND n.passed_over = 0 AND n.revision = 0 AND n.epoch = v.epoch
                     AND n.recorded_at <= known_at AND n.valid_from <= least(known_at, statement_timestamp())

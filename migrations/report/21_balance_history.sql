@@ -1,4 +1,4 @@
--- Each row looks up its neighbours by the primary key. Window functions would read the whole history first.
+-- The previous and next rows are looked up by the primary key. Window functions would read the whole history first.
 CREATE VIEW report.balance_history AS
 SELECT
     b.account,

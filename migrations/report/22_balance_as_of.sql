@@ -179,7 +179,7 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
-    -- Materialized: else the assets might be looked for again for every row.
+    -- Materialized: otherwise the assets might be read again for every row.
     WITH known AS MATERIALIZED (SELECT account, user_id, asset FROM report.asset)
     SELECT
         h.account, h.user_id, h.asset, h.valid_from, h.available_change, h.allocated_change, h.total_change,

@@ -74,7 +74,7 @@ BEGIN ATOMIC
     SELECT
         s.account, s.user_id, k.asset, s.as_of, e.current_exposure, e.max_exposure, e.base_currency, e.observed_at,
         s.confirmed_until,
-        -- It moves with prices, under no number: a later confirmation of the balances says nothing of it.
+        -- It changes with prices and has no sequence, so a later confirmation of the balances does not confirm it.
         CASE
             WHEN s.certainty IS NULL THEN NULL
             WHEN e.observed_at IS NULL THEN 'before_first'

@@ -74,8 +74,8 @@ BEGIN ATOMIC
         WHERE extract(isodow FROM d.day) = w.weekday
     ),
     -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown; lists
-    -- of pairs have no number. There may be many of these, and they never overlap: their lengths are summed, and only what lies in an interval with a
-    -- cause of its own is taken apart.
+    -- of pairs have no number. There may be many of these intervals, and they never overlap: their lengths are summed,
+    -- and only what lies in an interval with a cause of its own is computed separately.
     undated AS MATERIALIZED (
         SELECT a.account, a.kind, a.user_id, v.intervals, v.duration
         FROM asked AS a
@@ -89,7 +89,7 @@ BEGIN ATOMIC
         ) AS v
         WHERE v.intervals > 0
     ),
-    -- In a gap, it is unknown before a pushed one too.
+    -- In a gap, the time before a pushed version is unknown too.
     piece AS MATERIALIZED (
         SELECT
             i.account, i.kind, i.user_id, i.is_gap,
@@ -137,7 +137,7 @@ BEGIN ATOMIC
             UNION ALL
             SELECT account, kind, user_id, during FROM pending
             UNION ALL
-            -- Before the first version of a session, though pushed.
+            -- Before the first version of a session, even if it was pushed.
             SELECT a.account, a.kind, a.user_id, tstzrange(v.previous_confirmed_until, v.valid_from)
             FROM asked AS a
             JOIN report.session AS o ON o.account = a.account AND o.opened_at <= upper(a.span)
@@ -294,7 +294,7 @@ duration: Length of that part of the range.
 share: Its share of the range, from 0 to 1.
 intervals: Of how many intervals it consists; of unconfirmed: about how many changes no push dates; null for known.';
 
--- No filter could be pushed into it, so it need not be inlined; and where queries are compiled, that takes longer than this.
+-- Not inlined, because no filter could be pushed into it, and compiling (jit) would take longer than running it.
 CREATE FUNCTION report.coverage_daily(first_day date, last_day date, zone text, known_at timestamptz DEFAULT now())
 RETURNS TABLE (
     day date, account text, kind text, user_id text, cause text, duration interval, share numeric, intervals bigint,

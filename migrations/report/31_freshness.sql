@@ -10,7 +10,7 @@ SELECT
     CASE
         WHEN users.is_former THEN NULL
         ELSE pending.confirmations = 0 AND coalesce(
-            -- A stamp later than now is no evidence.
+            -- A stamp later than now does not confirm anything.
             w.confirmed_until > clock_timestamp() - 2 * kinds.expected_every
             AND w.confirmed_until <= clock_timestamp() + interval '2 seconds',
             false
@@ -38,7 +38,7 @@ CROSS JOIN LATERAL unnest(
 ) AS kinds (kind, expected_every)
 LEFT JOIN ingest.watermark AS w ON w.account = a.account AND w.kind = kinds.kind
 CROSS JOIN LATERAL (
-    -- Nobody will confirm a user whose key is no longer in use: the hub names another one by now.
+    -- A user whose key is no longer in use will not be confirmed: the hub sends another user now.
     SELECT count(*) > 0 AS is_former
     FROM ingest.watermark AS other
     WHERE other.account = w.account AND other.kind = w.kind AND other.user_id <> w.user_id

@@ -16,7 +16,7 @@ FROM (
         ORDER BY v.valid_from DESC, v.epoch DESC, v.sequence DESC, v.revision DESC
         LIMIT 10000
     ) AS v
-    -- The first version of an epoch follows no number, and another content under one number is no step.
+    -- The first version of an epoch has no number before it, and another content with the same number is no step.
     LEFT JOIN ingest.epoch AS e
         ON e.account = w.account AND e.kind = w.kind AND e.user_id = w.user_id AND e.epoch = v.epoch
         AND e.first_sequence = v.sequence

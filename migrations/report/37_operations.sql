@@ -68,7 +68,7 @@ SELECT account, 'process_silent', 'last heartbeat ' || heartbeat_at
 FROM ingest.heartbeat
 WHERE stopped_at IS NULL AND heartbeat_at < statement_timestamp() - interval '30 seconds'
 UNION ALL
--- A stop is forgotten for a week; after that the account counts as retired.
+-- A stop is reported for a week, from 15 minutes on; after that the account counts as retired.
 SELECT account, 'process_stopped', 'since ' || stopped_at
 FROM ingest.heartbeat
 WHERE stopped_at BETWEEN statement_timestamp() - interval '7 days' AND statement_timestamp() - interval '15 minutes'

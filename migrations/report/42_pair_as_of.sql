@@ -32,7 +32,7 @@ valid_from: Since when the limits were as shown.
 observed_at: Receipt of the list that held.
 certainty: confirmed: the hub sent this list again at or after the moment. last_known: it did not, or a confirmation was pending. in_gap: the moment lies in a gap, before the list that confirmed the state. before_first: the pair had not been listed yet.';
 
--- A numeric's text says its scale too, which is no change: hence the trim.
+-- The text of a numeric includes its scale, which is no change: hence the trim.
 CREATE VIEW report.pair_change AS
 SELECT
     h.account, h.name, h.valid_from AS changed_at, h.previous_confirmed_until, changed.field, changed.before,

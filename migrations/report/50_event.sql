@@ -19,7 +19,7 @@ FROM (VALUES
     ('account.withdrawals.snapshot', 'id clientId userId network asset amount fee status isInstant timestamp')
 ) AS allowed (subject, fields);
 
--- Nothing may raise here: one event that cannot be read would make the whole view unreadable.
+-- Nothing here may raise an error, because one unreadable event would make the whole view unreadable.
 CREATE FUNCTION report.decoded_event(raw bytea, "position" integer, fields text[])
 RETURNS TABLE (channel text, topic text, type text, client_id text, data jsonb, data_state text)
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
@@ -63,7 +63,7 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END;
-    -- jsonb writes exponents and negative zeros otherwise, and keeps one of several members of the same name.
+    -- jsonb changes exponents and negative zeros, and drops all but one member of the same name.
     IF bare IS NULL OR bare ~ '[0-9][eE]' OR bare ~ '-0(\.0+)?([^0-9.]|$)'
         OR length(bare) - length(replace(bare, ':', '')) <> length(bare_parsed) - length(replace(bare_parsed, ':', ''))
     THEN
@@ -105,7 +105,7 @@ COMMENT ON FUNCTION report.as_number(jsonb) IS 'The number, with every digit; nu
 CREATE FUNCTION report.as_time(value jsonb) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
-    -- Without a zone it would depend on who asks.
+    -- Without a time zone, the result would depend on the session's.
     RETURN CASE WHEN value #>> '{}' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$'
         THEN (value #>> '{}')::timestamptz END;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN

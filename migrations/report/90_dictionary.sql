@@ -9,7 +9,7 @@ COMMENT ON VIEW report.contract_version IS
 COMMENT ON COLUMN report.contract_version.version IS 'Number of the version.';
 COMMENT ON COLUMN report.contract_version.rule IS 'What may change within a version.';
 
--- A function describes those of its columns that no view has in the lines of its comment.
+-- The lines of a function's comment describe those of its columns that no view has.
 CREATE VIEW report.dictionary AS
 WITH documented AS (
     SELECT

@@ -1,4 +1,4 @@
--- What a column of one of these names means in every view that says nothing else of it.
+-- The comments of columns with these names, in every view without a comment of its own for the column.
 DO $$
 DECLARE
     silent record;

@@ -1,4 +1,4 @@
-"""The private schema: what arrives, what became of it, and what may have been missed."""
+"""The private schema: records, their outcomes, the state, and gaps."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The driver takes a single % for a placeholder.
+    # The driver treats a single % as a placeholder.
     op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text().replace("%", "%%"))
 
 
 def downgrade() -> None:
-    # The schema itself stays: it holds the table of revisions.
+    # The schema itself is kept, because it contains the table of revisions.
     op.execute("""
         DO $$ DECLARE name text; BEGIN
             FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'ingest' AND tablename <> 'alembic_version'

@@ -1,9 +1,9 @@
--- The private schema: what arrives, what became of it, and what may have been missed.
+-- The private schema: records, their outcomes, the state, and gaps.
 -- Amounts are numeric without scale, and finite (NaN >= 0 is true in Postgres, so a sign check would not do).
--- Small tables that each batch updates leave room for heap-only updates.
+-- Small tables that each batch updates have free space for heap-only updates.
 
 
--- Lets one statement reject the whole transaction, so that nothing needs to be read first.
+-- Lets a statement abort its transaction, so that nothing needs to be read first.
 CREATE FUNCTION ingest.require(condition boolean, what text) RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog AS $$
 BEGIN
@@ -82,7 +82,7 @@ CREATE TABLE ingest.raw_event (
     request_id uuid,
     PRIMARY KEY (account, session_id, ordinal, received_at)
 );
--- The records that refer to one: few bytes each, because their keys are the same. Without it, tables that have not been
+-- The records that refer to a record: few bytes each, because their keys are the same. Without it, tables that have not been
 -- analysed yet would be joined by looking through a whole session for each record.
 CREATE INDEX raw_event_base_idx ON ingest.raw_event (account, session_id, base_ordinal) WHERE base_ordinal IS NOT NULL;
 COMMENT ON TABLE ingest.raw_event IS 'Every record that the hub sent on a channel: all other tables are derived from these. Of a duplicate that repeats a stored record only the difference is stored, without a row in outcome; ingest.record and ingest.event_outcome show it in full.';
@@ -151,13 +151,13 @@ CREATE TABLE ingest.outcome (
             AND revision IS NOT NULL AND deleted IS NOT NULL AND origin IS NOT NULL AND passed_over IS NOT NULL
     )
 );
--- What is neither a snapshot of balances nor of pairs is rare, and asked for by its subject.
+-- Events other than snapshots of balances and pairs are rare, and queried by subject.
 CREATE INDEX outcome_subject_idx ON ingest.outcome (account, subject, received_at) WHERE kind IS NULL;
--- The versions in their order: see ingest.version. Not only of the rows that are versions, or the planner would not know
--- that a join by number finds one at most, and could not leave out a join of which nothing is shown.
+-- The versions in order: see ingest.version. Of all rows, not only those that are versions: otherwise the planner would
+-- not know that a join by number finds at most one, and could not remove an unused join.
 CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision);
--- Before these versions lies a time of which nobody knows when the state changed. An entry for each answer that brought
--- a new version, none for the pushes of a hub that pushes every number.
+-- Versions before which the time of the change is unknown: an entry for each answer that became a version, none for
+-- the pushes of a hub that pushes every number.
 CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
     INCLUDE (previous_confirmed_until, recorded_at)
     WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
@@ -401,7 +401,7 @@ CREATE TABLE ingest.watermark (
     confirmed_until timestamptz NOT NULL,
     deleted boolean NOT NULL,
     PRIMARY KEY (account, kind, user_id),
-    -- No state in an epoch that is not on record (I10).
+    -- No state in an epoch that is not recorded (I10).
     CONSTRAINT watermark_epoch_fkey FOREIGN KEY (account, kind, user_id, epoch)
         REFERENCES ingest.epoch (account, kind, user_id, epoch)
 ) WITH (fillfactor = 50);
@@ -476,7 +476,7 @@ CREATE TABLE ingest.gap (
     PRIMARY KEY (account, session_id, ordinal, position, kind, opened_at)
 );
 CREATE INDEX gap_account_missed_from_idx ON ingest.gap (account, missed_from);
--- Which gaps hold a moment, as far as it was known at it or later? Written with a gap and its end only.
+-- To find the gaps that contain a moment. Written only with a gap and its end.
 CREATE INDEX gap_balances_during_idx ON ingest.gap USING gist (tstzrange(
     missed_from,
     CASE WHEN balances_confirmed_at IS NULL THEN 'infinity'
@@ -713,8 +713,8 @@ COMMENT ON COLUMN ingest.clock_step.clock IS 'host: the wall clock of the ingest
 COMMENT ON COLUMN ingest.clock_step.step_seconds IS 'How far it stepped; negative: backwards.';
 
 
--- For tables that `ingestor db partition` has partitioned by month. With their owner's rights, because the role that
--- prunes owns nothing: it may make months, and remove what it may delete anyhow.
+-- For tables that `ingestor db partition` has partitioned by month. With their owner's rights, because the pruner
+-- owns nothing: it may create months, and remove rows that it may delete in any case.
 CREATE FUNCTION ingest.add_months() RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
@@ -735,7 +735,7 @@ BEGIN
         SELECT max(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''(.+)''\)')::timestamptz) INTO reached
         FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
         WHERE i.inhparent = parent.name;
-        -- A month that has begun in the default partition stays there.
+        -- If the default partition has rows of a month, the month stays there.
         EXECUTE format('SELECT date_trunc(''month'', max(%I)) + interval ''1 month'' FROM %s', parent.time, parent.rest)
         INTO newest;
         FOR month IN
@@ -746,7 +746,7 @@ BEGIN
             )
         LOOP
             part := format('ingest.%I', parent.relname || to_char(month, '_YYYYMM'));
-            -- Attached, because making it as a part of its table would lock that against the daemon.
+            -- Created alone and then attached, because creating it as a partition would block the daemon.
             EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent.name);
             EXECUTE format(
                 'ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
@@ -773,7 +773,7 @@ BEGIN
     PERFORM ingest.require(
         has_table_privilege(session_user, parent, 'DELETE'), session_user || ' may not delete rows of ' || part
     );
-    -- Against rows that come late. Nobody else writes to a month that is over.
+    -- Against rows that arrive late. Nothing else writes to a past month.
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', part);
     EXECUTE format('SELECT count(*) FROM ONLY %s', part) INTO counted;
     IF counted <> expected OR pg_relation_filenode(part) <> file THEN

@@ -1,4 +1,4 @@
-"""The contract for analysts: views over what the private schema holds, with a comment on every column."""
+"""The contract for analysts: views over the private schema, with a comment on every column."""
 
 from pathlib import Path
 

@@ -173,7 +173,7 @@ def test_a_daemon_that_cannot_be_asked_is_left_alone(hub: SimulatedHub, database
         holder.execute("SELECT pg_advisory_lock(%s)", [lock_key(ACCOUNT)])
         found = findings(env, 0)
         assert found["stored"]["verdict"] == "note"
-        assert "has the account" in found["stored"]["what"]
+        assert "holds the account's lock" in found["stored"]["what"]
     assert rows(sql) == [0] * 9
 
 

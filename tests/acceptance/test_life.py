@@ -319,7 +319,7 @@ def test_a_start_that_waits_asks_systemd_for_more_time_at_each_turn(
         ("no schema", {}, 78, "ingestor db upgrade"),
         ("no database", {}, 78, "nowhere"),
         ("wrong settings", {"INGESTOR_LOG__LEVEL": "loud", "INGESTOR_ACOUNT": "x"}, 78, "INGESTOR_ACCOUNT"),
-        ("no key", {"HERCLE_API_KEY": ""}, 78, "put the secret there"),
+        ("no key", {"HERCLE_API_KEY": ""}, 78, "write the secret there"),
         ("refused key", {"HERCLE_API_KEY": "not-the-hubs-key"}, 77, "the key"),
     ],
 )

@@ -47,7 +47,7 @@ def test_a_look_makes_no_private_postgres(look: tuple[str, ...], directory: Path
     done = command(*look, env=private(directory))
 
     assert done.returncode == 69
-    assert "`ingestor run` or `ingestor db upgrade` makes it" in done.stdout + done.stderr
+    assert "`ingestor run` or `ingestor db upgrade` creates it" in done.stdout + done.stderr
     assert not directory.exists()
 
 

@@ -135,7 +135,7 @@ def test_a_first_start_on_a_full_disk_says_so(directory: Path) -> None:
         subprocess.run(["umount", directory], check=True)
     assert (done.returncode, done.stdout) == (75, "")
     assert "No space left on device" in done.stderr
-    assert "fix: mend what it names, and see that the disk is not full" in done.stderr
+    assert "fix: repair that, and make sure that the disk is not full" in done.stderr
 
 
 def test_the_guide_says_how_to_find_the_programs() -> None:

@@ -316,7 +316,7 @@ def test_a_check_names_what_the_role_lacks(hub: SimulatedHub, granted: str) -> N
     done = command("check", env=environment(hub.url, as_role(granted, WRITER), hub.config.api_key))
     assert done.returncode == 78
     assert f"FAIL roles          {WRITER} lacks INSERT on ingest.gap  (" in done.stdout
-    assert "what `ingestor db roles` prints" in done.stdout
+    assert "the output of `ingestor db roles`" in done.stdout
 
 
 def test_the_daemon_has_no_readers_limits(granted: str) -> None:

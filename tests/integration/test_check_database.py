@@ -44,7 +44,7 @@ def test_a_database_that_is_fit(database: str) -> None:
     assert {each.verdict for each in said.values()} <= {Verdict.OK, Verdict.NOTE}
     assert "over a Unix socket" in said["database"].what
     assert said["encoding"].what == "UTF8"
-    assert said["pooler"].what == "none: the session is the server's own"
+    assert said["pooler"].what == "none: connected to the server directly"
     assert ", a superuser, may do what the daemon does" in said["roles"].what
 
 
@@ -60,7 +60,7 @@ def test_another_encoding_has_its_own_line(postgres_server: EmbeddedPostgres) ->
 @pytest.mark.parametrize(
     ("mode", "verdict", "what"),
     [
-        ("session", Verdict.OK, "one that gives us a session of our own"),
+        ("session", Verdict.OK, "session pooling, which is supported"),
         ("transaction", Verdict.FAILED, "shares sessions between clients"),
     ],
 )

@@ -84,7 +84,7 @@ def test_a_server_that_cannot_be_reached_is_69(url: str) -> None:
     done = command("db", "status", env=environment(NOBODY_LISTENS, url, "a-key"))
 
     assert done.returncode == 69
-    assert "fix: see that the server runs" in done.stderr
+    assert "fix: make sure that the server runs" in done.stderr
 
 
 def test_a_server_that_asks_for_a_password_and_gets_none_is_77() -> None:
@@ -166,8 +166,8 @@ def test_a_server_that_takes_no_writes_can_be_looked_at(
     looks = {words: command(*words, env=env) for words in (("status",), ("db", "status"), ("check",))}
 
     assert [each.returncode for each in looks.values()] == [1, 0, 69]
-    assert "problem   the database takes no writes" in looks["status",].stdout
-    assert "database takes no writes (this host is read-only)" in looks["check",].stdout
+    assert "problem   the database accepts no writes" in looks["status",].stdout
+    assert "database accepts no writes (this host is read-only)" in looks["check",].stdout
     assert command("db", "upgrade", env=env).returncode == 69
 
 

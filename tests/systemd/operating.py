@@ -76,7 +76,7 @@ def the_local_socket_answers_root_and_the_group(
         stored = "SELECT count(*) FROM ingest.outcome WHERE session_id = %s AND ordinal = %s AND outcome = %s"
         assert machine.ask(stored, shown["session_id"], shown["ordinal"], shown["outcome"]) == 1, shown
     refused = machine.shell(f"cd /; runuser -u games -- ingestor top --once {SETTINGS} 2>&1 || echo code $?")
-    assert "ask as root or as a member of the daemon's group" in refused
+    assert "run this as root or as a member of the daemon's group" in refused
     assert refused.endswith("code 69\n")
 
     asked = "SELECT count(*) FROM report.request WHERE account = %s AND outcome = 'answered'"
@@ -162,7 +162,7 @@ def a_check_as_root_in_the_units_sandbox(bed: Bed, _packages: dict[str, Path], f
     assert seconds <= 15
     assert {line.split()[0] for line in printed.splitlines()} == {"ok"}, printed
     assert "read from systemd credential hercle_api_key" in printed
-    assert "ingestor may do what the daemon does; all roles are there" in printed
+    assert "ingestor may do what the daemon does; all roles exist" in printed
     assert f"{unit(FIRST)} is active: up" in printed, printed
     assert "committed by the running daemon, and read as ingestor_analyst" in printed
 

@@ -16,17 +16,20 @@ WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"link": "paused"}, {"paused": "by an operator; `ingestor resume` ends it"}),
     ({"link": "negotiating"}, {"link": "negotiating"}),
     ({"link": "waiting", "connection_error": "reset"}, {"link": "waiting, reset"}),
-    ({"snapshot_seconds": {"balances": None, "pairs": 1.0}}, {"snapshots": "none that is fresh of balances"}),
+    (
+        {"snapshot_seconds": {"balances": None, "pairs": 1.0}},
+        {"snapshots": "no recent confirmation of balances"},
+    ),
     (
         {"snapshot_seconds": {"balances": 120.1, "pairs": 600.1}},
-        {"snapshots": "none that is fresh of balances and pairs"},
+        {"snapshots": "no recent confirmation of balances and pairs"},
     ),
     ({"open_gaps": 2, "oldest_gap_seconds": 3.0}, {"gaps": "2 open, the oldest for 3.0 s"}),
     (
         {"seconds_uncommitted": 15.1, "retrying": "connection refused\nfix: see"},
         {"commits": "a batch has waited for 15 s (connection refused)"},
     ),
-    ({"seconds_since_stored": 15.1}, {"commits": "the database has taken nothing for 15 s"}),
+    ({"seconds_since_stored": 15.1}, {"commits": "nothing was committed for 15 s"}),
     ({"dropping": 7}, {"dropping": "7 records so far, since the inbox is full"}),
 ]
 

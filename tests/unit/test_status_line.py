@@ -12,7 +12,7 @@ SOCKET = (
     "the database cannot be reached\n"
     'why: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory '
     "Is the server running locally and accepting connections on that socket?\n"
-    "fix: see that the server runs, and that database.url names it"
+    "fix: make sure that the server runs, and that database.url names it"
 )
 
 

@@ -53,5 +53,5 @@ def test_no_journal_and_no_records_are_said(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Transient, match="the journal cannot be read"):
         last_lines("main", None)
     (tmp_path / "log").write_text("not JSON\n[1]\n{}\n")
-    with pytest.raises(Transient, match="no log records are found"):
+    with pytest.raises(Transient, match="no log lines were found"):
         last_lines("main", tmp_path / "log")

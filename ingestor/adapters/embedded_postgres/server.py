@@ -64,8 +64,8 @@ class StartFailed(Fatal):
     def __init__(self, what: str, log_file: Path) -> None:
         said = " ".join(log_file.read_text(errors="replace")[-LOG_TAIL_CHARS:].split())
         super().__init__(
-            f"the private Postgres cannot be started: {what}\nwhy: it says at the end: {said}\n"
-            f"fix: mend what it names, and see that the disk is not full; all that it says is in {log_file}"
+            f"the private Postgres cannot be started: {what}\nwhy: the end of its log is: {said}\n"
+            f"fix: repair that, and make sure that the disk is not full; the whole log is {log_file}"
         )
 
 

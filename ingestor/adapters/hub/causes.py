@@ -60,11 +60,11 @@ class LinkCause(StrEnum):
 
 
 ASKED = frozenset({LinkCause.STOPPED, LinkCause.PAUSED})
-"""What is no failure: the link closes in good order, because somebody wants no link."""
+"""Causes that are no failure: the link was closed on request."""
 
 
 class Step(StrEnum):
-    """Which HTTP request was answered: one status means different things at each."""
+    """The HTTP request that was answered; the same status has a different meaning for each."""
 
     NEGOTIATE = "negotiate"
     UPGRADE = "upgrade"
@@ -74,22 +74,22 @@ class Step(StrEnum):
 
 @dataclass(eq=False)
 class LinkFailure(Exception):
-    """An attempt or a session is over."""
+    """An attempt or a session has ended."""
 
     cause: str
     """A `LinkCause` or `http_<status>`."""
     detail: str = ""
-    """For people. May quote the hub; what leaves the adapter has gone through `cleaned`."""
+    """Details as text. May quote the hub; outside of the adapter it is masked by `cleaned`."""
     _: KW_ONLY
     step: Step | None = None
-    """For an HTTP status, what it was the answer to."""
+    """The HTTP request that was answered with a status."""
     before_hub: bool = False
-    """The answer comes from something before the hub: it is an HTML page."""
+    """The answer is an HTML page, so it comes from a proxy or firewall before the hub."""
     retry_after_seconds: float | None = None
-    """What the hub asked for, if it did."""
+    """The pause that the hub requested; None if it did not."""
 
     def __post_init__(self) -> None:
-        self.cause = str(self.cause)  # a driver would store an enum's member by its name
+        self.cause = str(self.cause)  # because a driver would store the name of an enum's member
 
     @override
     def __str__(self) -> str:
@@ -97,15 +97,15 @@ class LinkFailure(Exception):
 
     @property
     def refuses_key(self) -> bool:
-        """Whether the hub itself said that this key is not allowed in."""
+        """Whether the hub itself refused the key."""
         return self.cause in {"http_401", "http_403"} and not self.before_hub
 
     def cleaned(self, clean: Callable[[str], str]) -> "LinkFailure":
-        """The same with a detail that has gone through `clean`."""
+        """A copy whose detail is masked by `clean`."""
         return replace(self, detail=clean(self.detail))
 
 
-# The first that fits counts, so the special ones stand before the general one.
+# The first matching class is used, so subclasses come before their bases.
 _CAUSES = (
     (ssl.SSLEOFError, LinkCause.EOF),
     (ssl.SSLZeroReturnError, LinkCause.EOF),
@@ -120,24 +120,24 @@ _CAUSES = (
 
 
 def cause_of(error: Exception) -> LinkCause:
-    """The cause that an error of the socket, of TLS or of HTTP stands for."""
+    """The cause for an error of the socket, of TLS or of HTTP."""
     return next((cause for kind, cause in _CAUSES if isinstance(error, kind)), LinkCause.NOT_JSON)
 
 
 def http_failure(step: Step, status: int, headers: HTTPMessage | Headers, body: bytes) -> LinkFailure:
-    """What an HTTP status other than success says.
+    """The failure for an HTTP status other than success.
 
     Args:
-        body: as much of it as has been read.
+        body: the part of it that was read.
     """
     page = "html" in (headers.get("Content-Type") or "").lower() or body.lstrip()[:1] == b"<"
-    # 401 stays a word about the key: servers that host hubs send an HTML page with it themselves.
+    # 401 is always about the key: servers of hubs send it with an HTML page themselves.
     before_hub = page and 400 <= status < 500 and status != 401
     request = "negotiate" if step is Step.NEGOTIATE else "the upgrade"
     detail = f"{request} was answered {status}"
     if before_hub:
         detail += " with an HTML page, which comes from something before the hub (a proxy or a firewall)"
-    elif body and not page and step is Step.NEGOTIATE:  # the upgrade's is read as far as it came, undecoded
+    elif body and not page and step is Step.NEGOTIATE:  # that of the upgrade is incomplete and not decoded
         detail += f": {body[:_SHOWN_BODY].decode(errors='replace')}"
     if 300 <= status < 400:
         return LinkFailure(LinkCause.REDIRECT, f"{detail}; not followed", step=step)
@@ -148,7 +148,7 @@ def http_failure(step: Step, status: int, headers: HTTPMessage | Headers, body: 
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """The date form of the header is not used by hubs and is ignored."""
+    """The header in seconds. Its date form, which hubs do not use, is ignored."""
     if retry_after is None or not retry_after.strip().isdecimal():
         return None
     return min(float(retry_after), _LONGEST_RETRY_AFTER_SECONDS)
@@ -164,12 +164,12 @@ _BY_CAUSE: dict[str, str] = {
     LinkCause.DNS: "the name of the host is unknown: check hub.url and this machine's DNS",
     LinkCause.TLS: "the certificate is not trusted: check the clock, hub.url and hub.ca_file",
     LinkCause.NO_KEY: "the key cannot be read: see the line `key` of `ingestor check`",
-    LinkCause.REFUSED: f"nobody listens at this address: check hub.url; {_MAINTENANCE}",
-    LinkCause.NO_WEBSOCKETS: "this software speaks WebSockets only: check hub.url, or ask Hercle",
+    LinkCause.REFUSED: f"no server listens at this address: check hub.url; {_MAINTENANCE}",
+    LinkCause.NO_WEBSOCKETS: "this software uses WebSockets only: check hub.url, or ask Hercle",
     LinkCause.NEGOTIATE_ERROR: "the hub does not accept the connection, for the reason that it gives",
-    LinkCause.REDIRECT: "set hub.url to the address that the hub has moved to",
-    LinkCause.NOT_JSON: f"what answers is not a SignalR hub: check hub.url; {_MAINTENANCE}",
-    LinkCause.UPGRADE_REFUSED: f"what answers is not a WebSocket server: check hub.url; {_PROXY}",
+    LinkCause.REDIRECT: "the hub has moved: set hub.url to its new address",
+    LinkCause.NOT_JSON: f"the server at this address is not a SignalR hub: check hub.url; {_MAINTENANCE}",
+    LinkCause.UPGRADE_REFUSED: f"the server at this address offers no WebSockets: check hub.url; {_PROXY}",
     LinkCause.HANDSHAKE_ERROR: "the hub does not accept the SignalR handshake, for the reason that it gives",
 }
 _BY_STATUS: dict[int | tuple[int, Step | None], str] = {
@@ -177,18 +177,18 @@ _BY_STATUS: dict[int | tuple[int, Step | None], str] = {
     403: "the key may not open this hub: check its permissions and your KYC state",
     404: "there is no hub at this address: check hub.url or hub.environment",
     (404, Step.NEGOTIATE): "the hub has no negotiate page here: check hub.url, or set hub.negotiate to auto",
-    (405, Step.NEGOTIATE): "this address takes no negotiate request: check hub.url",
+    (405, Step.NEGOTIATE): "this address accepts no negotiate request: check hub.url",
     (404, Step.UPGRADE_WITH_TOKEN): (
         "the hub does not know the connection that it has just negotiated: a load balancer sends the two "
-        "requests to different servers, and must keep them together"
+        "requests to different servers, and must send both to the same one"
     ),
-    429: "the hub limits connections or requests: see that nothing else connects with this key; the daemon "
+    429: "the hub limits connections or requests: stop other programs that use this key; the daemon "
     "tries again by itself",
 }
 
 
 def advice(failure: LinkFailure) -> str:
-    """What can be done about a failed attempt: one sentence, without the hub's own words."""
+    """What to do about a failed attempt: one sentence, without text of the hub."""
     if failure.before_hub:
         return _NOT_HUB
     if not failure.cause.startswith("http_"):
@@ -201,4 +201,4 @@ def advice(failure: LinkFailure) -> str:
         return f"the hub, or a gateway before it, fails; the daemon tries again by itself ({_MAINTENANCE})"
     if step is Step.NEGOTIATE:
         return "the hub does not understand the negotiate request: check hub.url"
-    return f"the address answers as a web server and opens no WebSocket: {_PROXY}"
+    return f"the server at this address opens no WebSocket: {_PROXY}"

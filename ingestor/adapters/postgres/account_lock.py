@@ -60,10 +60,10 @@ class AccountLock:
             psycopg.Error: as it comes.
         """
         if not value(connection, _TRY, self._key):
-            self._refuse(value(connection, HOLDER, self._key))
+            self._raise_locked(value(connection, HOLDER, self._key))
         self._backend = backend_pid(connection)
 
-    def _refuse(self, holder: object) -> None:
+    def _raise_locked(self, holder: object) -> None:
         if holder is None:
             raise Transient("the account's lock has just been released")
         if holder == self._backend:

@@ -126,7 +126,7 @@ class Connector:
         connection = log_in(conninfo, seconds, self._clock)
         try:
             with self._guard.watch(connection, seconds):
-                pooled = _made_ours(connection, settings, needs_writes=needs_writes)
+                pooled = _configure(connection, settings, needs_writes=needs_writes)
             if pooled:
                 self._require_session_of_our_own(connection, conninfo)
         except psycopg.Error as error:
@@ -211,7 +211,7 @@ _STATE = """
 _READ_ONLY_SOURCE = "SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'"
 
 
-def _made_ours(connection: psycopg.Connection, settings: Mapping[str, str], *, needs_writes: bool) -> bool:
+def _configure(connection: psycopg.Connection, settings: Mapping[str, str], *, needs_writes: bool) -> bool:
     """Apply the settings, and read them back. True if the connection goes through a pooler."""
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":

@@ -45,7 +45,7 @@ def log_in(conninfo: str, seconds: float, clock: Clock) -> psycopg.Connection:
     """
     deadline = clock.monotonic() + seconds
     pgconn = PGconn.connect_start(conninfo.encode())
-    _say_more(pgconn, _VERBOSE)
+    _set_verbosity(pgconn, _VERBOSE)
     status, polled = ConnStatus(pgconn.status), PollingStatus.WRITING
     while status != ConnStatus.BAD and polled not in {PollingStatus.OK, PollingStatus.FAILED}:
         if not _ready(pgconn, polled, deadline - clock.monotonic()):
@@ -55,14 +55,14 @@ def log_in(conninfo: str, seconds: float, clock: Clock) -> psycopg.Connection:
         polled = PollingStatus(pgconn.connect_poll())
     if polled != PollingStatus.OK:
         raise _failed(pgconn, conninfo, status)
-    _say_more(pgconn, _ORDINARY)
+    _set_verbosity(pgconn, _ORDINARY)
     pgconn.nonblocking = 1
     connection = psycopg.Connection(pgconn)
     connection.autocommit = True
     return connection
 
 
-def _say_more(pgconn: LibpqConnection, verbosity: int) -> None:
+def _set_verbosity(pgconn: LibpqConnection, verbosity: int) -> None:
     library = _libpq()
     if library is not None:
         library.PQsetErrorVerbosity(getattr(pgconn, "pgconn_ptr"), verbosity)  # noqa: B009 - not in the protocol

@@ -87,13 +87,13 @@ class PostgresStore:
         self._last: writing.Positions = {}
         """Of the last committed batch that changed a session; if a server loses commits, it loses the last
         ones."""
-        self._found_again = True
+        self._last_batch_found = True
         """Whether the server of this connection is known to have that batch."""
         self._has_left = False
         """Whether confirmations of an earlier process may still be pending."""
         self._packer = Packer(account)
         session.prepare = self._prepare
-        session.writes = self._touch
+        session.writes = self._write_without_change
 
     def open(self) -> State:
         """Connect, check the schema, and load the state from which to resume.
@@ -136,7 +136,7 @@ class PostgresStore:
             Fatal: see its text.
         """
         with self._session.use() as connection:
-            self._find_last(connection)
+            self._require_last_batch(connection)
             if self._has_left:
                 with connection.transaction():
                     left = (self._account, self._clock.now())
@@ -175,7 +175,7 @@ class PostgresStore:
             "software_version": self._software_version,
         }
         with self._session.use() as connection:
-            self._find_last(connection)
+            self._require_last_batch(connection)
             values = [given[name] for name in HEARTBEAT_VALUES]
             self._timekeeping.read(connection, _HEARTBEAT, values)
 
@@ -208,18 +208,18 @@ class PostgresStore:
         connection.adapters.register_dumper(int, Int8Dumper)
         self._lock.hold(connection)
         self._timekeeping.read(connection)
-        self._found_again = not self._last
+        self._last_batch_found = not self._last
 
-    def _find_last(self, connection: psycopg.Connection) -> None:
+    def _require_last_batch(self, connection: psycopg.Connection) -> None:
         """Once for each new connection: check that the last batch is stored. The guard of a new session could
         not detect that the end of an earlier one is lost."""
-        if self._found_again:
+        if self._last_batch_found:
             return
         if not writing.have_reached(connection, self._account, self._last):
             raise WatermarkConflict("the server has lost commits that it had acknowledged")
-        self._found_again = True
+        self._last_batch_found = True
 
-    def _touch(self, connection: psycopg.Connection) -> None:
+    def _write_without_change(self, connection: psycopg.Connection) -> None:
         """Write like a heartbeat, with triggers and a transaction id, but without a change."""
         self._run(connection, _TOUCH, (self._account,))
 

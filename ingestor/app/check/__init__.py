@@ -1,1 +1,1 @@
-"""`ingestor check`: tries the whole path once, step by step, and says how to mend what fails."""
+"""`ingestor check`: tries the whole path once, step by step, and says how to repair what fails."""

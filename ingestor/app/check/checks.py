@@ -1,7 +1,7 @@
-"""`ingestor check`: the whole path tried once, each step with its time and, where it fails, the fix.
+"""`ingestor check`: tries the whole path once; each step has its duration and, if it fails, the fix.
 
-Hub and database are tried at the same time, and whatever does not answer is left after its deadline. The hub
-gets real requests over a link like the daemon's. Nothing of it stays in the database: see `stored_check`.
+Hub and database are tried at the same time, each step with a deadline. The hub gets real requests over a link
+like the daemon's. Nothing of it remains in the database: see `stored`.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,24 +17,24 @@ from ingestor.config import Loaded, WrongSettings, database_target
 from ingestor.domain.errors import BadConfiguration
 
 MOST_SECONDS = 15.0
-"""The whole command, start of the program included."""
+"""Limit for the whole command, start of the program included."""
 _PATH_SECONDS = 8.5
-"""For the paths to hub and database, which are tried at the same time."""
+"""Limit for the paths to hub and database, which are tried at the same time."""
 _UNIT_SECONDS = 2.0
 _STORED_SECONDS = 2.0
-"""For the daemon's commit; and what the paths have left of their time."""
+"""For the daemon's commit, in addition to the time that the paths did not use."""
 _SPARE_SECONDS = 0.5
 
 
 def check(
     load: Callable[[], Loaded], *, config_only: bool = False, clock: DatabaseClock | None = None
 ) -> Iterator[Finding]:
-    """The findings, in the order of the path, as they come. A failed step hides none but those that need it:
-    each setting that cannot be used is a finding, and then there is nothing to go on with.
+    """The findings, in the order of the path, as they arise. Only steps that need a failed one are skipped.
+    Each unusable setting is a finding, and then nothing else is tried.
 
     Args:
         load: gives the settings.
-        config_only: settings and key, nothing else.
+        config_only: try settings and key only.
         clock: of this host.
     """
     clock = clock or DatabaseClock()
@@ -70,7 +70,7 @@ def check(
     ]
     yield from (end := Chain(steps, passed, last, clock)).findings()
     ends = [Step("hub", hub.close, 2 * _SPARE_SECONDS)]
-    if not any(chain.left for chain in (*paths, end)):  # else somebody may be using it
+    if not any(chain.left for chain in (*paths, end)):  # otherwise an abandoned step may still use it
         ends.append(Step("database", database.close, MOST_SECONDS))
     # What has not ended then ends with the process.
     for _ in Chain(ends, passed, last + 2 * _SPARE_SECONDS, clock).findings():

@@ -20,13 +20,13 @@ from ingestor.domain.errors import BadConfiguration
 
 _TIMING = DatabaseTiming(connect_seconds=3, lock_seconds=2, statement_seconds=3, transaction_seconds=4)
 _SECONDS = 4.5
-"""For each step: a frozen server is cut off before."""
+"""Limit of each step; the connection to a frozen server is closed before."""
 _START_SECONDS = 8.0
-"""For the first one, which may have to start a private Postgres."""
+"""Limit of the first step, which may have to start a private Postgres."""
 _DEBIAN_SOCKETS, _DEBIAN_DATA = {"/run/postgresql", "/var/run/postgresql"}, Path("/var/lib/postgresql")
-"""The server tells only superusers where its data is."""
+"""Debian's default paths, because the server tells only superusers where its data is."""
 _LEAST_BYTES = 64 * 2**20
-"""Four files of the server's log of changes: below this it may stop at any moment."""
+"""Four files of the server's write-ahead log: with less it may stop at any moment."""
 _FEW_BYTES = 2**30
 _GIB = 2**30
 
@@ -39,11 +39,11 @@ class DatabaseCheck:
         self._clock = clock
         self._held = ExitStack()
         self._refusal: BadConfiguration | None = None
-        """Why the database cannot be used, though it was reached."""
+        """Why the database cannot be used although it was reached."""
         self._server: checking.Server | None = None
         self._host = ""
         self.session: DatabaseSession | None = None
-        """There once `database` has reached one."""
+        """Set once the step `database` has succeeded."""
 
     def steps(self) -> list[Step]:
         """In the order of the path."""
@@ -61,7 +61,7 @@ class DatabaseCheck:
         return [step._replace(if_it_hangs=hangs) for step in steps]
 
     def close(self) -> str:
-        """Let the session go, and a private Postgres that was started for it."""
+        """Close the session, and stop a private Postgres that was started for it."""
         self._held.close()
         return "closed"
 
@@ -70,7 +70,7 @@ class DatabaseCheck:
     def database(self) -> str:
         target = database_target(self._settings)
         if not made(target):
-            raise Problem(f"{target.describe()}: not made yet", NOT_MADE_YET, 0)
+            raise Problem(f"{target.describe()}: not created yet", NOT_MADE_YET, 0)
         url = self._held.enter_context(database_beside(self._settings))
         self.session = session = DatabaseSession(url, _TIMING, self._clock)
         self._held.callback(session.close)
@@ -93,7 +93,7 @@ class DatabaseCheck:
         if self._refusal is not None:
             raise self._refusal
         pooled = self._facts().pooled
-        return "one that gives us a session of our own" if pooled else "none: the session is the server's own"
+        return "session pooling, which is supported" if pooled else "none: connected to the server directly"
 
     def clock(self) -> str:
         with self._session().use() as connection:
@@ -101,12 +101,12 @@ class DatabaseCheck:
         seconds = self._clock.offset_seconds or 0.0
         said = f"this host's clock is {offset(seconds)} the database's"
         if abs(seconds) >= OFFSET_SECONDS:
-            raise Problem(said, "see to the time service of both hosts; what is stored has database time", 0)
+            raise Problem(said, "check the time service of both hosts; stored times are the database's", 0)
         return said
 
     def schema(self) -> str:
         if self.session is None:
-            raise Problem("not made yet, like its database", NOT_MADE_YET, 0)
+            raise Problem("not created yet, like its database", NOT_MADE_YET, 0)
         with self.session.use() as connection:
             state = schema_state(connection)
         if state.fits:
@@ -124,11 +124,11 @@ class DatabaseCheck:
             more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
             raise Problem(
                 f"{who} lacks {lacks[0]}{more}",
-                "let a superuser run what `ingestor db roles` prints; it belongs to each upgrade",
+                "let a superuser run the output of `ingestor db roles`, which is needed after each upgrade",
                 78,
             )
         return f"{who} may do what the daemon does; " + (
-            f"the server has no {', '.join(absent)}" if absent else "all roles are there"
+            f"the server has no {', '.join(absent)}" if absent else "all roles exist"
         )
 
     def disk(self) -> str:
@@ -139,12 +139,14 @@ class DatabaseCheck:
             f"the database has {server.database_bytes / _GIB:.2f} GiB"
         )
         if free < _LEAST_BYTES:
-            raise Problem(said, "make room: PostgreSQL stops when it cannot write its log", 74)
+            raise Problem(
+                said, "free disk space: PostgreSQL stops when it cannot write its write-ahead log", 74
+            )
         if free < _FEW_BYTES:
-            raise Problem(said, "make room soon, or see `ingestor db size` and [retention]", 0)
+            raise Problem(said, "free disk space soon: see `ingestor db size` and [retention]", 0)
         return said
 
-    # --- what they share ---
+    # --- shared ---
 
     def _facts(self) -> checking.Server:
         if self._server is None:
@@ -157,8 +159,7 @@ class DatabaseCheck:
         return self.session
 
     def _place(self, server: checking.Server) -> tuple[Path, int, int]:
-        """Where the server keeps its data, with its file system's bytes, all and free, if both can be seen
-        here."""
+        """The server's data directory, and its file system's bytes, all and free, if visible here."""
         target = database_target(self._settings)
         if isinstance(target, EmbeddedDatabase):
             places = [target.directory]
@@ -166,9 +167,9 @@ class DatabaseCheck:
             places = [Path(server.data_directory)] if server.data_directory else []
             places += [_DEBIAN_DATA] if self._host in _DEBIAN_SOCKETS else []
         else:
-            raise NothingToTry("the database is reached over the network: see to its disk there")
+            raise NothingToTry("the database is on another host: check its disk there")
         for place in places:
             with suppress(OSError):
                 total, _, free = shutil.disk_usage(place)
                 return place, total, free
-        raise NothingToTry("the server does not tell this role where its data is")
+        raise NothingToTry("this role may not see where the server's data is")

@@ -1,4 +1,4 @@
-"""What `ingestor check` says of each step, and how a step says that it failed or does not apply."""
+"""The findings of `ingestor check`, and the exceptions of steps that fail or do not apply."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,10 +11,10 @@ class Verdict(StrEnum):
 
     OK = "ok"
     NOTE = "note"
-    """It works, and something should be seen to."""
+    """It works, but something needs attention."""
     FAILED = "failed"
     SKIPPED = "skipped"
-    """There was nothing to try, or what it needs has failed."""
+    """There was nothing to try, or a step that it needs has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Finding:
     name: str
     verdict: Verdict
     ok: bool
-    """False where the step failed."""
+    """False if the step failed."""
     what: str
     fix: str | None
-    """What to do; None if there is nothing to."""
+    """What to do; None if nothing."""
     exit_code: int
-    """What a check that stops here should exit with; 0 unless it failed."""
+    """Exit code for this finding; 0 unless it failed."""
     seconds: float
 
 
@@ -39,7 +39,7 @@ class Problem(Exception):
     Args:
         what: one line.
         fix: what to do.
-        exit_code: what `check` should exit with; 0 if it is only to be seen to.
+        exit_code: exit code of `check` for it; 0 if it is only a note.
     """
 
     def __init__(self, what: str, fix: str, exit_code: int) -> None:
@@ -48,19 +48,19 @@ class Problem(Exception):
 
 
 class NothingToTry(Exception):
-    """A step does not apply here, for the reason in its text. The steps that need it go on without."""
+    """A step does not apply here, for the reason in its text. Steps that need it are tried nevertheless."""
 
 
 _FIXES = {
-    69: "see that the server runs, and that database.url names it",
+    69: "make sure that the server runs, and that database.url names it",
     77: "check the role that database.url names, and its password",
-    78: "check database.url, and that what it names exists",
+    78: "check database.url, and that the server, database and role in it exist",
 }
-"""By exit code, for the database's errors: those carry the server's own words only."""
+"""By exit code, for errors of the database that contain only the server's text."""
 
 
 def problem(error: IngestorError) -> Problem:
-    """An error's own lines: what, why and fix."""
+    """The problem with the lines of an error: what, why and fix."""
     what, why, fix = parts_of(error)
     code = getattr(error, "exit_code", 69)
     said = f"{what} ({why})" if why else what
@@ -68,7 +68,7 @@ def problem(error: IngestorError) -> Problem:
 
 
 def finding(name: str, seconds: float, found: str | Problem | NothingToTry) -> Finding:
-    """The line of a step that ended like this."""
+    """The finding of a step that ended in this way."""
     seconds = round(seconds, 4)
     match found:
         case str():

@@ -37,23 +37,23 @@ from ingestor.domain.scrub import scrub
 from ingestor.logs import redact, register_secret
 
 _NETWORK_SECONDS = 2.5
-"""For one exchange: TCP and TLS, negotiate, the upgrade."""
+"""Limit of one exchange: TCP and TLS, negotiate, or the upgrade."""
 _SESSION_SECONDS = 4.0
 _ANSWER_SECONDS = 3.0
-"""For one command, in both forms of its arguments if need be."""
+"""Limit of one command, tried with both forms of arguments if needed."""
 _SPARE_SECONDS = 1.0
-"""A step ends by itself, with the cause; if it does not, this much later it is left."""
+"""A step ends by itself, with the cause; if it does not, it is abandoned this much later."""
 _CLOCK_SECONDS = 2.0
-"""An offset from here on is worth a note. The hub's date has whole seconds only."""
+"""Offset from which on a note is given. The hub's date has whole seconds only."""
 _CERTIFICATE_DAYS = 14
 _LONGEST_TEXT = 10_000
 
 Heard = SessionOpened | RequestSent | Record
-"""What a session consists of, in its order."""
+"""The items of a session, in order."""
 
 
 class HubCheck:
-    """The steps, each of which goes on where the one before it has ended. `close` in any case."""
+    """The steps, each of which continues from the one before. Call `close` in any case."""
 
     def __init__(self, settings: Settings, clock: DatabaseClock) -> None:
         hub = settings.hub
@@ -77,7 +77,7 @@ class HubCheck:
         """In the order of the path."""
         spare = _SPARE_SECONDS
         return [
-            Step("key", self.key, 1.0, if_it_hangs="see the file system that holds the key's file"),
+            Step("key", self.key, 1.0, if_it_hangs="check the file system of the key's file"),
             Step("dns", self.dns, 3.0, if_it_hangs="no name server answers: see /etc/resolv.conf"),
             Step("connection", self.connection, _NETWORK_SECONDS + spare, ("dns",)),
             Step("negotiate", self.negotiate, _NETWORK_SECONDS + spare, ("key", "connection")),
@@ -89,7 +89,7 @@ class HubCheck:
 
     @property
     def heard(self) -> Sequence[Heard]:
-        """All of the session so far."""
+        """The items of the session so far."""
         return self._listener.story
 
     def close(self) -> str:
@@ -156,7 +156,7 @@ class HubCheck:
         least, most = self._offset
         said = f"this host's clock is {offset((least + most) / 2)} the hub's, ± {(most - least) / 2:.1f} s"
         if least > _CLOCK_SECONDS or most < -_CLOCK_SECONDS:
-            raise Problem(said, "see to the time service of this host", 0)
+            raise Problem(said, "check the time service of this host", 0)
         return said
 
     def handshake(self) -> str:
@@ -180,7 +180,7 @@ class HubCheck:
             try:
                 link.request(session, command, request_id, form)
             except LinkDown as error:
-                raise Problem(f"the link broke: {redact(str(error))}", "try again", 69) from error
+                raise Problem(f"the link was lost: {redact(str(error))}", "try again", 69) from error
             match self._listener.answer(request_id, deadline):
                 case BalanceSnapshot(assets=assets):
                     return f"{command.value} answered with {len(assets)} assets (arguments {form.value})"
@@ -191,7 +191,7 @@ class HubCheck:
                 case str(reason):
                     reasons.append(reason)
                 case _:
-                    reasons.append("the answer is not what the command gives")
+                    reasons.append("the answer is not one to this command")
             if not is_binding_error(reasons[-1]):
                 break  # the hub understood the arguments
         own = next((reason for reason in reasons if not is_binding_error(reason)), reasons[0])
@@ -208,7 +208,7 @@ class HubCheck:
         try:
             return tls_context(file)
         except OSError as error:
-            fix = "let hub.ca_file name a PEM file of certificate authorities that the daemon's user can read"
+            fix = "set hub.ca_file to a PEM file of certificate authorities that the daemon's user can read"
             raise Problem(f"hub.ca_file {file} cannot be used: {error}", fix, 78) from error
 
 
@@ -217,8 +217,8 @@ def _problem(failure: LinkFailure) -> Problem:
 
 
 def _offset_between(sent: datetime, received: datetime, date: str | None) -> tuple[float, float] | None:
-    """The least and the most that this host's clock can be ahead of the one that wrote this HTTP date, in
-    seconds. It was read between the two moments, and its second had begun; None where there is no date."""
+    """Minimum and maximum by which this host's clock is ahead of the hub's, in seconds; None without a date.
+    The hub wrote the HTTP date between the two moments, rounded down to a whole second."""
     try:
         hub = parsedate_to_datetime(date or "").replace(tzinfo=UTC)  # an HTTP date is GMT
     except ValueError:
@@ -227,12 +227,12 @@ def _offset_between(sent: datetime, received: datetime, date: str | None) -> tup
 
 
 class _Listener:
-    """`ports.LinkListener` for one question at a time."""
+    """`ports.LinkListener` for one request at a time."""
 
     def __init__(self, record_limit: int) -> None:
         self._record_limit = record_limit
         self.story: list[Heard] = []
-        """Whoever sends a request adds it here before."""
+        """The items of the session; a request is added before it is sent."""
         self._heard: queue.SimpleQueue[UUID | Record | tuple[str, str | None]] = queue.SimpleQueue()
 
     def link_up(self, opened: SessionOpened) -> None:
@@ -249,7 +249,7 @@ class _Listener:
         self._heard.put((invocation_id, error))
 
     def silent(self, session: UUID) -> None:
-        """Something has been requested already."""
+        """Ignored, because a request is always open."""
 
     def link_down(self, closed: SessionClosed) -> None:
         self._heard.put(("", f"the link was lost: {closed.cause}"))
@@ -264,7 +264,7 @@ class _Listener:
         raise Problem("no link: no answer", "check the network path", 69)
 
     def answer(self, request_id: str, deadline: float) -> object:
-        """The body of the event that answers, or a text that says why there is none."""
+        """The body of the event that answers, or a text with the reason why there is none."""
         for heard in self._hear(deadline):
             match heard:
                 case Record(raw=raw, sha256=bytes()) if request_id.encode() in raw:
@@ -280,7 +280,7 @@ class _Listener:
         return f"nothing within {_ANSWER_SECONDS:.0f} s"
 
     def _hear(self, deadline: float) -> Iterator[UUID | Record | tuple[str, str | None] | None]:
-        """What comes in until this moment; None ten times a second while nothing does."""
+        """Yields what arrives until the deadline; None ten times a second while nothing does."""
         clock = DatabaseClock()
         while clock.monotonic() < deadline:
             try:

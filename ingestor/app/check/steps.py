@@ -1,7 +1,7 @@
-"""Steps that follow each other in a thread of their own, each with a deadline that holds whatever it does.
+"""Runs steps one after the other in a thread, each with a deadline.
 
-A name lookup or a hanging file system cannot be interrupted. So the reader of the findings waits no longer
-than a step may take, says so, and leaves the thread behind: the command is about to end.
+A name lookup or a hanging file system cannot be interrupted. So after a step's deadline, the reader of the
+findings reports the timeout and abandons the thread, because the command will end soon.
 """
 
 import queue
@@ -19,13 +19,13 @@ class Step(NamedTuple):
 
     name: str
     run: Callable[[], str]
-    """Says what it found. Raises Problem, NothingToTry or IngestorError."""
+    """Returns a description of what it found. Raises Problem, NothingToTry or IngestorError."""
     seconds: float
-    """The longest that it may take."""
+    """Its deadline."""
     needs: tuple[str, ...] = ()
     """Names of steps without which it cannot be tried."""
-    if_it_hangs: str = "see what does not answer: the network, the server or the file system"
-    """The fix where it does not end in time."""
+    if_it_hangs: str = "find out what does not answer: the network, the server or the file system"
+    """The fix if it does not end in time."""
 
 
 class Chain:
@@ -33,7 +33,7 @@ class Chain:
 
     Args:
         passed: names of the steps that did not fail; more are added.
-        until: monotonic time at which the last finding is there, whatever happens.
+        until: monotonic time of the last finding at the latest.
     """
 
     def __init__(self, steps: Sequence[Step], passed: set[str], until: float, clock: Clock) -> None:
@@ -44,12 +44,12 @@ class Chain:
         self._found: queue.SimpleQueue[Finding | BaseException] = queue.SimpleQueue()
         self._began = clock.monotonic()
         self.left = False
-        """A step did not end in time, and may still be at work."""
+        """A step did not end in time, and may still run."""
         self._thread = threading.Thread(target=self._run, name="check", daemon=True)
         self._thread.start()
 
     def findings(self) -> Iterator[Finding]:
-        """One for each step, as they come."""
+        """One for each step, as they arise."""
         for number, step in enumerate(self._steps):
             limit = min(self._began + step.seconds, self._until)
             try:
@@ -62,11 +62,11 @@ class Chain:
             yield found
 
     def _leave(self, rest: Sequence[Step]) -> Iterator[Finding]:
-        """Go on without the thread."""
+        """Abandon the thread."""
         self.left = True
         late, *others = rest
         seconds = self._clock.monotonic() - self._began
-        what = f"nothing came of it within {seconds:.1f} s"
+        what = f"it did not end within {seconds:.1f} s"
         yield finding(late.name, seconds, Problem(what, late.if_it_hangs, 69))
         for each in others:
             yield finding(each.name, 0.0, NothingToTry(f"not tried: {late.name} did not end"))

@@ -1,9 +1,9 @@
-"""The last step of `ingestor check`: is what the hub answers stored, and can an analyst read it?
+"""The last step of `ingestor check`: the hub's answer is stored, and an analyst can read it.
 
-While a daemon has the account, only that daemon writes it: it is asked to request snapshots, as `ingestor
-snapshot` does, and its commit is waited for. Where no daemon runs, the account's lock is taken, the session
-that `check` has had with the hub goes through the daemon's own code into the tables, is read as an analyst,
-and is rolled back: the account's history is as before. An empty commit shows that commits get through.
+While a daemon holds the account's lock, only that daemon writes: it is asked to request snapshots, as by
+`ingestor snapshot`, and the step waits for its commit. If no daemon runs, the step takes the lock, writes the
+session of `check` with the hub to the tables by the daemon's code, reads it as an analyst, and rolls it back:
+the account's history is as before. An empty commit proves that commits work.
 """
 
 import threading
@@ -38,7 +38,7 @@ class StoredCheck:
 
     Args:
         session: the database session of the steps before.
-        heard: the session with the hub, with an answer to GetPairs.
+        heard: the items of the session with the hub, with an answer to GetPairs.
         clock: synchronised with the database.
     """
 
@@ -52,7 +52,7 @@ class StoredCheck:
         self._clock = clock
 
     def run(self, seconds: float) -> str:
-        """What was stored and who read it.
+        """Returns what was stored and which role read it.
 
         Args:
             seconds: the longest wait for a daemon.
@@ -64,12 +64,12 @@ class StoredCheck:
         except RowRejected as error:
             raise Problem(
                 f"the database rejects what the hub sends: {error}",
-                "the daemon will keep such records apart: see `ingestor dead-letters list`",
+                "the daemon will quarantine such records: see `ingestor dead-letters list`",
                 76,
             ) from None
 
     def _without_a_daemon(self) -> str:
-        """At least none that answers here."""
+        """Without a daemon that answers on this machine."""
         with self._session.use() as connection:
             with connection.transaction(force_rollback=True):
                 tried = self._rolled_back(connection)
@@ -93,7 +93,7 @@ class StoredCheck:
             pause.wait(_LOOK_SECONDS)
         raise Problem(
             f"the running daemon was asked for a snapshot and has committed none within {seconds:g} s",
-            "see what `ingestor status` says of it",
+            "see `ingestor status`",
             69,
         )
 
@@ -106,21 +106,21 @@ class StoredCheck:
     def _of_another_machine(self, reader: str, newest: checking.Request | None) -> str:
         if newest is None:
             raise Problem(
-                "a daemon that does not answer here has the account, and has stored no answer to GetPairs",
-                "ask on the daemon's machine, as root or as the daemon's user",
+                "a daemon that does not answer here holds the account's lock, and has stored no GetPairs",
+                "run the check on the daemon's machine, as root or as the daemon's user",
                 0,
             )
         said = (
-            "a daemon that does not answer here has the account; its last GetPairs, "
+            "a daemon that does not answer here holds the account's lock; its last GetPairs, "
             f"{newest.seconds_ago:.0f} s ago, was {newest.outcome}, read as {reader}"
         )
         late = newest.seconds_ago > 2 * self._settings.snapshots.pairs_interval_seconds
         if late or newest.outcome != "answered":
-            raise Problem(said, "see what `ingestor status` says of it", 0)
+            raise Problem(said, "see `ingestor status`", 0)
         return said
 
     def _rolled_back(self, connection: psycopg.Connection) -> str | None:
-        """None if a daemon has the account."""
+        """Returns what was tried; None if a daemon holds the account's lock."""
         if not checking.lock_account(connection, self._account):
             return None
         settings, environment = self._settings, self._settings.hub.environment.value
@@ -129,9 +129,9 @@ class StoredCheck:
         state, stored_environment = load_state(connection, self._account)
         if stored_environment != environment:
             raise Problem(
-                f"the account belongs to environment {stored_environment!r} in this database, and "
+                f"the account belongs to environment {stored_environment!r} in this database, but "
                 f"hub.environment is {environment!r}",
-                "name another account (setting account) or use another database",
+                "choose another name (the setting account), or another database",
                 78,
             )
         decoder = Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact)
@@ -150,10 +150,10 @@ class StoredCheck:
         if outcome != "answered":
             raise Problem(
                 f"the answer to GetPairs was written and reads back as {outcome or 'missing'}",
-                "see that the schema `report` is that of this software: `ingestor db status`",
+                "make sure that the schema is that of this software: `ingestor db status`",
                 78,
             )
         return (
             f"the answer was written, read as {reader} ({pairs} pairs) and rolled back, since no daemon "
-            "runs; an empty commit got through"
+            "runs; an empty commit succeeded"
         )

@@ -1,4 +1,4 @@
-"""The account's systemd unit: how it is, and how a check is run in its sandbox."""
+"""The state of the account's systemd unit, and the command that runs a check in its sandbox."""
 
 import json
 import os
@@ -11,13 +11,13 @@ from ingestor.domain.errors import BadConfiguration
 TEMPLATE = "hercle-ingestor@.service"
 _PROPERTIES = ("LoadState", "ActiveState", "StatusText", "NRestarts", "ExecMainStatus", "WatchdogUSec")
 _GIVEN = "_INGESTOR_CHECKED_UNIT"
-"""How the unit was when root started the check in its sandbox. From inside it could not be asked: dbus-daemon
+"""The unit's state, passed by root into the sandbox: a process there cannot ask systemd, because dbus-daemon
 refuses dynamic users, whose names it cannot look up."""
 _ASK_SECONDS = 5.0
 
 
 def unit(account: str, seconds: float, environ: Mapping[str, str] = os.environ) -> str:
-    """How the account's unit is. Raises Problem, NothingToTry."""
+    """A description of the unit's state. Raises Problem, NothingToTry."""
     name = TEMPLATE.replace("@", f"@{account}")
     known = json.loads(environ[_GIVEN]) if _GIVEN in environ else _properties(name, seconds)
     if known.get("LoadState") != "loaded":
@@ -27,14 +27,14 @@ def unit(account: str, seconds: float, environ: Mapping[str, str] = os.environ) 
     if state == "failed":
         raise Problem(
             f"{said} (exit code {known['ExecMainStatus']})",
-            f"`journalctl -u {name} -p err`, mend what it says, then `systemctl restart {name}`",
+            f"repair what `journalctl -u {name} -p err` shows, then `systemctl restart {name}`",
             1,
         )
     if state != "active":
-        raise Problem(said, f"`systemctl enable --now {name}`, or see what it waits for", 0)
+        raise Problem(said, f"`systemctl enable --now {name}`; if it is activating, see what it waits for", 0)
     if known["WatchdogUSec"] in {"0", "infinity"}:
         raise Problem(
-            f"{said}; no watchdog", "set WatchdogSec=30, or a process that hangs is not restarted", 0
+            f"{said}; no watchdog", "set WatchdogSec=30, so that a process that hangs is restarted", 0
         )
     return f"{said}; watchdog after {known['WatchdogUSec']}, restarted {known['NRestarts']} times"
 

@@ -1,1 +1,1 @@
-"""`ingestor install` and `uninstall`: what they would do, and doing it."""
+"""`ingestor install` and `uninstall`: plans, and carrying them out."""

@@ -1,7 +1,8 @@
-"""What `ingestor install` puts on a machine without the Debian package, and `ingestor uninstall` takes away.
+"""The files that `ingestor install` places on a machine without the Debian package, and `ingestor uninstall`
+removes.
 
-The software itself stays where pip has put it, in its virtual environment. Both commands make a plan of what
-differs from the machine, and carry out only that; so they can be run again at any time.
+The software itself stays in the virtual environment into which pip has installed it. Both commands plan only
+the differences from the present state of the machine, so they can be run again at any time.
 """
 
 import os
@@ -23,7 +24,7 @@ WHERE_LOOKED_FOR = {
     "completions/_ingestor": "zsh/vendor-completions/_ingestor",
     "completions/ingestor.fish": "fish/vendor_completions.d/ingestor.fish",
 }
-"""By shipped file where man and the shells look, below the `share` of the package."""
+"""The directory in which man or a shell looks for each shipped file, below `share`."""
 
 _OF_THE_PACKAGE = "/opt/ingestor/venv/bin/ingestor"
 """The program that the unit files start."""
@@ -31,28 +32,28 @@ _UNITS = "/etc/systemd/system"
 _SETTINGS = "/etc/ingestor"
 _USERS = (WRITER, MIGRATOR, PRUNER)
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - nothing is made there
-"""What ProtectHome= and PrivateTmp= hide from the units."""
+"""Directories that ProtectHome= and PrivateTmp= hide from the units."""
 _ENABLED = (f"{_UNITS}/multi-user.target.wants", f"{_UNITS}/timers.target.wants")
 _STAMPS = "/var/lib/systemd/timers"
-"""When systemd last ran each timer."""
+"""Stamps of systemd with the last run of each timer."""
 SHARED = (
     *("/usr/local/bin", "/usr/local/share", "/usr/local/share/man", "/usr/share"),
     *("/etc", _UNITS, *_ENABLED, _STAMPS),
 )
-"""Directories that are not ours: they stay, however empty."""
+"""Shared directories, which are kept even if they become empty."""
 _POSTGRES = "runuser -u postgres --"
 
 
 class Action(StrEnum):
-    """What becomes of one path."""
+    """What is done with a path."""
 
     CREATE = "create"
     REPLACE = "replace"
     UNCHANGED = "unchanged"
-    """It is there as it should be."""
+    """It exists with the wanted content."""
     REMOVE = "remove"
     KEEP = "keep"
-    """It was edited, or is not ours."""
+    """It was edited, or is of another program: not changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +63,32 @@ class PlannedFile:
     path: str
     action: Action
     mode: str | None = None
-    """Octal; null for a link, and for what goes."""
+    """Octal; null for a link, and for a path that is removed."""
     link_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a command does, in this order."""
+    """All actions of a command, in this order."""
 
     root: str
-    """`/`, or the directory whose tree stands for the machine; then no command is run."""
+    """`/`, or the directory with the file tree of an image; then no command is run."""
     before: list[str]
     """Shell commands that are run first."""
     files: list[PlannedFile]
     users: list[str]
-    """Which systemd makes while a unit of theirs runs; none of them is left behind."""
+    """Users that systemd creates while a unit runs; none of them remains."""
     roles: list[str]
-    """Of the database server."""
+    """Roles of the database server."""
     after: list[str]
     """Shell commands that are run last."""
     by_hand: list[str]
-    """What is left to the operator."""
+    """Commands that the operator must run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file or link as it should be."""
+    """A file or link to place."""
 
     path: str
     content: bytes = b""
@@ -96,15 +97,16 @@ class Wanted:
 
 
 def plan_install(root: Path, *, local_database: bool) -> Plan:
-    """What is missing on the machine, or differs.
+    """Plan an installation.
 
     Args:
-        root: the directory that stands for `/`.
-        local_database: also make database and roles, with PostgreSQL on the same machine.
+        root: the directory to use as `/`.
+        local_database: also create database and roles, with PostgreSQL on the same machine.
 
     Raises:
-        BadConfiguration: the units could not start from where the software is, or the Debian package has it.
-        FileExistsError: something that is not a link stands where a link should.
+        BadConfiguration: the units could not read the virtual environment, or the Debian package is
+            installed.
+        FileExistsError: the path of a link is taken by something that is not a link.
     """
     planned = [_planned(root, each) for each in wanted(root, local_database=local_database)]
     units_differ = any(
@@ -130,15 +132,15 @@ def plan_install(root: Path, *, local_database: bool) -> Plan:
 
 
 def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
-    """What of an installation is there.
+    """Plan the removal of an installation.
 
     Args:
-        root: the directory that stands for `/`.
-        purge: also settings that were edited, keys, passwords and drop-ins.
-        drop_database: also the local database `ingestor` with all its data, and the roles.
+        root: the directory to use as `/`.
+        purge: also remove edited settings, keys, passwords and drop-ins.
+        drop_database: also drop the local database `ingestor` with all its data, and the roles.
 
     Raises:
-        BadConfiguration: the Debian package has it.
+        BadConfiguration: the Debian package is installed.
     """
     placed = list(wanted(root, local_database=True))
     enabled = sorted(each for wants in _ENABLED for each in at(root, wants).glob(f"{NAME}*@*"))
@@ -169,13 +171,13 @@ def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
 
 
 def wanted(root: Path, *, local_database: bool) -> Iterator[Wanted]:
-    """Everything that `install` places, as it should be."""
+    """All files and links that `install` places."""
     venv, shared = _environment(root), _shipped()
     program = f"{venv}/bin/ingestor"
     yield Wanted("/usr/local/bin/ingestor", link_to=program)
     yield Wanted(f"/usr/share/{NAME}", link_to=inside(root, shared))
     for name, place in WHERE_LOOKED_FOR.items():
-        local = place.replace("zsh/vendor-completions", "zsh/site-functions")  # as zsh calls it there
+        local = place.replace("zsh/vendor-completions", "zsh/site-functions")  # its name below /usr/local
         yield Wanted(f"/usr/local/share/{local}", (shared / name).read_bytes())
     for unit in sorted((shared / "systemd").glob("*@.*")):
         text = unit.read_text().replace(_OF_THE_PACKAGE, program.replace("%", "%%"))
@@ -188,7 +190,7 @@ def wanted(root: Path, *, local_database: bool) -> Iterator[Wanted]:
 
 
 def _shipped() -> Path:
-    """What belongs to the software and is no Python: beside the installed package, or in a checkout."""
+    """The directory of files other than Python: of the installed package, or of a checkout."""
     checkout = Path(str(files("ingestor"))).parent / "deploy"
     return (
         checkout if (checkout / "main.toml").is_file() else Path(sysconfig.get_path("data")) / "share" / NAME
@@ -200,21 +202,21 @@ def _environment(root: Path) -> str:
     if (root / "usr/lib/systemd/system" / f"{NAME}@.service").exists():
         raise BadConfiguration(
             f"the Debian package {NAME} is installed\n"
-            "why: it has its own files, which these would hide\n"
+            "why: files of `ingestor install` would override those of the package\n"
             f"fix: use apt-get, or `apt-get purge {NAME}` first"
         )
     path = inside(root, Path(sys.prefix))
     if sys.prefix == sys.base_prefix or path.startswith(tuple(f"{each}/" for each in _HIDDEN)):
         raise BadConfiguration(
             f"the units could not start {path}/bin/ingestor\n"
-            f"why: it must be in a virtual environment, and they see nothing below {', '.join(_HIDDEN)}\n"
+            f"why: it must be in a virtual environment, and not below {', '.join(_HIDDEN)}\n"
             "fix: install it into /opt/ingestor/venv, as the operator's guide says"
         )
     return path
 
 
 def inside(root: Path, path: Path) -> str:
-    """A path of this machine as the machine below `root` knows it."""
+    """A path of this machine as seen with `root` as `/`."""
     return f"/{path.relative_to(root)}" if path.is_relative_to(root) else str(path)
 
 
@@ -258,6 +260,6 @@ _DATABASE = [
     f'{_POSTGRES} psql -qtAc "{_EXISTS}" | grep -q 1 || {_CREATE}',
     _GRANT,
     f"systemctl start {NAME}-migrate@main",
-    _GRANT,  # again: tables can be granted only where there are some
+    _GRANT,  # again, because privileges on tables can be granted only once the tables exist
 ]
-"""As the operator's guide has them."""
+"""The commands of the operator's guide."""

@@ -1,4 +1,4 @@
-"""Carrying out a plan of `ingestor.app.install.installation`."""
+"""Carries out a plan of `ingestor.app.install.installation`."""
 
 import os
 import subprocess
@@ -12,14 +12,14 @@ from ingestor.domain.errors import BadConfiguration
 
 
 def carry_out(plan: Plan) -> list[str]:
-    """Do it. Stops at the first thing that fails; run it again once that is mended.
+    """Carry out the plan. Stops at the first failure; run it again once that is repaired.
 
     Returns:
         The commands that were left out: those for systemd where it does not run, and all of them for
         another root.
 
     Raises:
-        BadConfiguration: a command failed; the text has its own words.
+        BadConfiguration: a command failed; the text contains its output.
         OSError: as it comes.
     """
     root = Path(plan.root)
@@ -37,7 +37,7 @@ def carry_out(plan: Plan) -> list[str]:
 
 
 def _put(root: Path, file: Wanted) -> None:
-    """Under another name first, so that nobody sees half of it."""
+    """Under another name first, so that no incomplete file can be read."""
     there = at(root, file.path)
     for directory in reversed([each for each in there.parents if not each.exists()]):
         directory.mkdir()
@@ -53,7 +53,7 @@ def _put(root: Path, file: Wanted) -> None:
 
 
 def _remove(root: Path, path: str) -> None:
-    """With the directories that it leaves empty, but for those that are not ours."""
+    """Also the directories that become empty, except shared ones."""
     there = at(root, path)
     there.unlink(missing_ok=True)
     with suppress(OSError):  # not empty, or a link
@@ -64,7 +64,7 @@ def _remove(root: Path, path: str) -> None:
 
 
 def _run_all(plan: Plan, commands: list[str]) -> Iterator[str]:
-    """Run them; gives those that were left out."""
+    """Run them; yields those that were left out."""
     systemd = Path("/run/systemd/system").is_dir()
     for each in commands:
         if plan.root != "/" or (each.startswith("systemctl ") and not systemd):
@@ -87,4 +87,6 @@ def _run(command: str) -> None:
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise BadConfiguration(f"a command failed: {command}\nwhy: {said}\nfix: mend it and run this again")
+        raise BadConfiguration(
+            f"a command failed: {command}\nwhy: {said}\nfix: repair that, and run this again"
+        )

@@ -1,1 +1,1 @@
-"""`ingestor support-bundle`: what it may contain, and where that comes from."""
+"""`ingestor support-bundle`: its contents, and how they are collected."""

@@ -1,4 +1,4 @@
-"""`ingestor support-bundle`: an archive of what somebody else needs to help, without data and secrets."""
+"""`ingestor support-bundle`: an archive for support, without data and secrets."""
 
 import io
 import platform
@@ -47,7 +47,7 @@ from ingestor.domain.errors import BadConfiguration, IngestorError, Transient, p
 from ingestor.logs import redact, register_secret
 
 MOST_SECONDS = 120.0
-"""For all of it; counting takes the longest."""
+"""Limit for the whole command; counting takes the longest."""
 _MOST = 200
 _LOOKING = DatabaseTiming()
 _COUNTING = DatabaseTiming(statement_seconds=60, transaction_seconds=90)
@@ -56,15 +56,15 @@ _T = TypeVar("_T")
 
 
 def bundle_name(account: str) -> str:
-    """Of the archive's file, with account and time."""
+    """Name of the archive's file, with account and time."""
     return f"ingestor-support-{account}-{DatabaseClock().wall():%Y%m%dT%H%M%SZ}.tar.gz"
 
 
 def make_bundle(loaded: Loaded, log: Path | None) -> tuple[bytes, BundleReport]:
-    """The archive, not written yet. Never fails for what cannot be had; that is missing.
+    """The archive, before it is written. What cannot be collected is listed in `missing`.
 
     Args:
-        log: the daemon's log as JSON lines; where None, it is looked for in the journal.
+        log: the daemon's log as JSON lines; None: read it from the journal.
 
     Returns:
         The archive, and what is in it; the path is a name for its file, with account and time.
@@ -87,7 +87,7 @@ def make_bundle(loaded: Loaded, log: Path | None) -> tuple[bytes, BundleReport]:
 
 
 def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str, str]]:
-    """All that can be had, and why the rest cannot."""
+    """All contents that can be collected, and the reason for each of the others."""
     settings = loaded.settings
     missing: dict[str, str] = {}
 
@@ -136,7 +136,7 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
 
 
 def _parts(contents: BundleContents) -> dict[str, Any]:
-    """By name what is there, as JSON's kinds, after a second look for secrets."""
+    """The contents by name, as JSON types, with secrets masked once more."""
     found = {each.name: getattr(contents, each.name) for each in fields(contents)}
     return {
         name: _without_secrets(msgspec.to_builtins(part)) for name, part in found.items() if part is not None
@@ -144,7 +144,7 @@ def _parts(contents: BundleContents) -> dict[str, Any]:
 
 
 def _without_secrets(part: Any) -> Any:
-    """No field can hold one by our own doing; this is for what others have put into a name or a number."""
+    """Our fields contain no secrets; this is for names and numbers that others have set."""
     match part:
         case dict():
             return {redact(str(name)): _without_secrets(each) for name, each in part.items()}
@@ -185,7 +185,7 @@ def _versions(server: str | None) -> Versions:
 
 
 def _server_version(settings: Settings, stack: ExitStack) -> str:
-    """A private Postgres that does not run is started for as long as the stack is open."""
+    """A private Postgres that does not run is started until the stack is closed."""
     url = stack.enter_context(database_beside(settings))
     with looking_at(url, reads_only=True) as connection:
         return str(value(connection, "SHOW server_version"))
@@ -241,5 +241,5 @@ _SIZES = """
 
 
 def _only(found: object, shown: type[_T]) -> _T:
-    """Of what was found, the fields that the type names."""
+    """A value of the type, with the fields that it names."""
     return msgspec.convert(found, shown, from_attributes=True)

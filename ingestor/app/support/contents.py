@@ -1,7 +1,7 @@
-"""What a support bundle may contain: what is not named here is not in it.
+"""The contents of a support bundle: it has only the fields defined here.
 
 No amounts, no records, no users, no addresses of people, no text of the hub or the database: only numbers,
-times, and words from our own lists.
+times, and words from fixed lists.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What runs here."""
+    """Versions of the software."""
 
     ingestor: str
     python: str
     system: str
     """Kernel and processor."""
     packages: dict[str, str]
-    """Of the Python packages that ingestor needs."""
+    """Versions of the Python packages that ingestor needs."""
     postgres: str | None
-    """The server's; null where it cannot be reached."""
+    """Version of the server; null if it cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSetting:
-    """One setting in force."""
+    """One setting."""
 
     key: str
     value: str | int | float | None
-    """Of a path only `set`; of the database's URL only host, port, database and the mode of TLS."""
+    """For a path only `set`; for the database's URL only host, port, database and the mode of TLS."""
     origin: str
     """`default`, `file`, `environment` or `command line`."""
 
@@ -54,7 +54,7 @@ class ShownProcess:
 
 @dataclass(frozen=True, slots=True)
 class ShownStream:
-    """Where one stream stands; without its user."""
+    """The newest version of a stream, without its user."""
 
     kind: str
     epoch: int | None
@@ -69,7 +69,7 @@ class ShownStream:
 
 @dataclass(frozen=True, slots=True)
 class ShownAccount:
-    """What `ingestor status` tells, without what the hub or the database said in words of their own."""
+    """The result of `ingestor status`, without texts of the hub or the database."""
 
     takes_writes: bool
     process: ShownProcess | None
@@ -84,7 +84,7 @@ class ShownAccount:
 
 @dataclass(frozen=True, slots=True)
 class ShownStatus:
-    """By the database."""
+    """As derived from the database."""
 
     daemon: str
     account: ShownAccount
@@ -92,7 +92,7 @@ class ShownStatus:
 
 @dataclass(frozen=True, slots=True)
 class ShownPicture:
-    """What the daemon counts."""
+    """The daemon's counters."""
 
     link: str
     connection_error: str | None
@@ -124,7 +124,7 @@ class ShownPicture:
 
 @dataclass(frozen=True, slots=True)
 class ShownLive:
-    """What the running daemon tells over its socket."""
+    """The running daemon's answer on its socket."""
 
     version: str
     not_live: list[str]
@@ -134,7 +134,7 @@ class ShownLive:
 
 @dataclass(frozen=True, slots=True)
 class ShownSchema:
-    """Where the schema stands."""
+    """The revision of the schema."""
 
     found: str | None
     wanted: str
@@ -143,7 +143,7 @@ class ShownSchema:
 
 @dataclass(frozen=True, slots=True)
 class ShownGap:
-    """One of the newest 200; without its user."""
+    """One of the newest 200 gaps, without its user."""
 
     id: str
     kind: str
@@ -165,7 +165,7 @@ class ShownGap:
 
 @dataclass(frozen=True, slots=True)
 class ShownLetter:
-    """One of the 200 dead letters that came up last; without record, detail and subject."""
+    """One of the 200 dead letters that occurred last, without record, detail and subject."""
 
     id: str
     received_at: datetime
@@ -181,32 +181,32 @@ class ShownLetter:
 
 @dataclass(frozen=True, slots=True)
 class ShownSize:
-    """The room that one table takes, with all accounts in it."""
+    """The size of one table, with all accounts in it."""
 
     table: str
     estimated_rows: int
-    """As the server's last vacuum or analyse left it; -1: never."""
+    """Number at the server's last vacuum or analyse; -1: never."""
     table_bytes: int
     index_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ShownLine:
-    """One record of the log."""
+    """One line of the log."""
 
     timestamp: str
     level: str
     event: str
     exception_type: str | None
     facts: dict[str, str | int | float | bool | None]
-    """Those that are a number or one word from our own lists."""
+    """The facts that are numbers or words from fixed lists."""
     frames: list[str]
-    """Of its traceback, file, line and function; neither source nor messages."""
+    """File, line and function of its traceback, without source and messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleContents:
-    """All files of a support bundle: each field is the file `NAME.json`, and null is not there."""
+    """All files of a support bundle: each field is the file `NAME.json`, which is missing for null."""
 
     versions: Versions
     settings: list[EffectiveSetting]
@@ -214,7 +214,7 @@ class BundleContents:
     live: ShownLive | None
     schema: ShownSchema | None
     outcomes: dict[str, int] | None
-    """How many events of the account had each outcome."""
+    """Number of the account's events by outcome."""
     gaps: list[ShownGap] | None
     dead_letters: list[ShownLetter] | None
     sizes: list[ShownSize] | None
@@ -228,7 +228,7 @@ class BundleFile:
     name: str
     bytes: int
     entries: int
-    """Of a list or an object."""
+    """Number of elements of a list or members of an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,4 +239,4 @@ class BundleReport:
     bytes: int
     files: list[BundleFile]
     missing: dict[str, str]
-    """Of each part that could not be had, the reason. The reasons are not in the archive."""
+    """The reason for each part that could not be collected. Reasons are not in the archive."""

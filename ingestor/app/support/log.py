@@ -1,4 +1,4 @@
-"""The last log records of an account's daemon, reduced to what a support bundle may contain."""
+"""The last log lines of an account's daemon, reduced to what a support bundle may contain."""
 
 import os
 import re
@@ -26,13 +26,13 @@ FACTS = frozenset(
         *("version", "waiting_bytes", "waiting_records"),
     }
 )
-"""Those of the log that can be kept: none of them is a text of the hub, the database or a library."""
+"""The facts that are included: none is a text of the hub, the database or a library."""
 _WORD = re.compile(r"[A-Za-z0-9_.:+ -]{1,64}")
 _FRAME = re.compile(r'File "(?:[^"]*/)?((?:ingestor|site-packages)/[^"]+)", line (\d+), in (\w+)')
 
 
 def last_lines(account: str, file: Path | None) -> list[ShownLine]:
-    """The last records of this file, or of the account's unit in the journal.
+    """The last lines of this file, or of the account's unit in the journal.
 
     Raises:
         Transient: there is no journal here, or it cannot be read.
@@ -42,7 +42,10 @@ def last_lines(account: str, file: Path | None) -> list[ShownLine]:
     found = list(_shown(text.splitlines()[-LINES:]))
     if not found:
         where = file or f"the journal of hercle-ingestor@{account}"
-        raise Transient(f"no log records are found\nwhy: {where} has none in JSON, or not for this user")
+        raise Transient(
+            f"no log lines were found\nwhy: {where} has none in JSON, or this user may not read them\n"
+            "fix: run this as root, or name the daemon's log with --log"
+        )
     return found
 
 
@@ -65,13 +68,13 @@ def _journal(account: str) -> str:
         raise Transient(
             "the journal cannot be read\n"
             f"why: {type(error).__name__}\n"
-            "fix: ask as root, or name the daemon's log with --log"
+            "fix: run this as root, or name the daemon's log with --log"
         ) from None
     return done.stdout.decode("utf-8", "replace")
 
 
 def _shown(lines: Iterable[str]) -> Iterator[ShownLine]:
-    """Of the lines that are records of ours; others say nothing that could be kept."""
+    """The lines that the daemon has logged; others are left out."""
     for line in lines:
         try:
             record = msgspec.json.decode(re.sub(r"^<\d>", "", line), type=dict[str, Any])

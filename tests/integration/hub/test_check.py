@@ -268,7 +268,7 @@ def test_a_name_without_an_address_is_told_from_a_port_where_nobody_listens(
     assert "DNS" in (unknown.fix or "")
     refused = problem(FaultHub(), monkeypatch, url="http://127.0.0.1:1/v1")
     assert (refused.name, refused.exit_code) == ("connection", 69)
-    assert "nobody listens" in (refused.fix or "")
+    assert "no server listens" in (refused.fix or "")
 
 
 def test_a_key_that_cannot_be_read_spares_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
