@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 
 import psycopg
 from psycopg import sql
+from psycopg.types.string import TextLoader
 from typing_extensions import override
 
 from ingestor.app.database import database_beside, looking_at, snapshot
@@ -96,6 +97,8 @@ def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: N
     """
     _make(wanted.directory)
     with database_beside(settings) as url, looking_at(url) as connection, snapshot(connection):
+        # As text: what is pending lasts to infinity, and Python has no such time.
+        connection.adapters.register_loader("tstzrange", TextLoader)
         files = [_write(connection, wanted, view, progress) for view in wanted.views]
         manifest = _manifest(connection, wanted, files)
     (wanted.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
