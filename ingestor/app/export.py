@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.types.string import TextLoader
 
 from ingestor.adapters.postgres.reading import rows
 from ingestor.app.database import looking, snapshot
@@ -84,6 +85,8 @@ def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: N
     """
     _make(wanted.directory)
     with looking(settings) as connection, snapshot(connection):
+        # As text: what is pending lasts to infinity, and Python has no such time.
+        connection.adapters.register_loader("tstzrange", TextLoader)
         files = [_write(connection, wanted, view, progress) for view in wanted.views]
         manifest = _manifest(connection, wanted, files)
     (wanted.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")

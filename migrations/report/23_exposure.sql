@@ -30,7 +30,7 @@ COMMENT ON COLUMN report.exposure_history.observed_at IS 'Receipt of the snapsho
 COMMENT ON COLUMN report.exposure_history.valid_to IS 'Until when they were superseded; null for the current row.';
 COMMENT ON COLUMN report.exposure_history.current_exposure IS 'Exposure in base_currency; null if the hub does not send it.';
 COMMENT ON COLUMN report.exposure_history.max_exposure IS 'Limit of the exposure in base_currency.';
-COMMENT ON COLUMN report.exposure_history.base_currency IS 'Currency of the exposure figures.';
+COMMENT ON COLUMN report.exposure_history.base_currency IS 'Currency of the exposure figures when they came. It may have changed since without a change of the figures: see report.exposure_total_history.';
 COMMENT ON COLUMN report.exposure_history.recorded_at IS 'When the row was stored.';
 
 CREATE VIEW report.exposure_total_history AS
@@ -72,8 +72,17 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT
-        s.account, s.user_id, k.asset, s.as_of, e.current_exposure, e.max_exposure, e.base_currency, e.observed_at,
-        s.confirmed_until,
+        s.account, s.user_id, k.asset, s.as_of, e.current_exposure, e.max_exposure,
+        -- As of the moment: the currency may have changed since the figure was received.
+        CASE WHEN e.observed_at IS NOT NULL THEN (
+            SELECT x.base_currency
+            FROM report.exposure_total_history AS x
+            WHERE x.account = s.account AND x.user_id = s.user_id
+              AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at
+            ORDER BY x.observed_at DESC, x.session_id DESC, x.ordinal DESC, x.position DESC
+            LIMIT 1
+        ) END,
+        e.observed_at, s.confirmed_until,
         -- It changes with prices and has no sequence, so a later confirmation of the balances does not confirm it.
         CASE
             WHEN s.certainty IS NULL THEN NULL
@@ -86,10 +95,10 @@ BEGIN ATOMIC
     FROM report.stream_as_of(ts, known_at) AS s
     JOIN report.asset AS k ON k.account = s.account AND k.user_id = s.user_id
     LEFT JOIN LATERAL (
-        SELECT x.current_exposure, x.max_exposure, x.base_currency, x.observed_at, x.session_id, x.ordinal
+        SELECT x.current_exposure, x.max_exposure, x.observed_at, x.session_id, x.ordinal
         FROM report.exposure_history AS x
         WHERE x.account = k.account AND x.user_id = k.user_id AND x.asset = k.asset
-          AND x.observed_at <= ts AND x.recorded_at <= known_at AND ts <= known_at + interval '2 seconds'
+          AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at AND ts <= known_at + interval '2 seconds'
         ORDER BY x.observed_at DESC, x.session_id DESC, x.ordinal DESC, x.position DESC
         LIMIT 1
     ) AS e ON true
@@ -126,7 +135,7 @@ BEGIN ATOMIC
         SELECT x.*
         FROM report.exposure_total_history AS x
         WHERE x.account = s.account AND x.user_id = s.user_id
-          AND x.observed_at <= ts AND x.recorded_at <= known_at AND ts <= known_at + interval '2 seconds'
+          AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at AND ts <= known_at + interval '2 seconds'
         ORDER BY x.observed_at DESC, x.session_id DESC, x.ordinal DESC, x.position DESC
         LIMIT 1
     ) AS e ON true

@@ -54,6 +54,21 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_contradiction_that_is_pending_lasts_to_infinity(
+    form: str, story: Query, database: str, tmp_path: Path
+) -> None:
+    story("UPDATE ingest.confirmation SET resolution = NULL, resolved_at = NULL WHERE reason = 'conflict'")
+    export_files(settings_of(database), Wanted("main", ["confirmation"], *RANGE, form, tmp_path / "x"))
+
+    path = tmp_path / "x" / f"confirmation.{form}"
+    rows = read(path) if form == "csv" else pyarrow.parquet.read_table(path).to_pylist()
+    assert [row["during"] for row in rows[:2]] == [
+        '["2025-03-03 14:00:00+00",infinity)',
+        '["2025-03-03 15:00:00+00","2025-03-03 15:00:03+00")',
+    ]
+
+
 def test_every_view_with_its_counts_range_and_hashes(story: Query, database: str, tmp_path: Path) -> None:
     done = export(database, tmp_path / "march", *MARCH, "--json")
     manifest = json.loads((tmp_path / "march" / "manifest.json").read_text())

@@ -16,6 +16,7 @@ from ingestor.domain.requests import Command
 from ingestor.pipeline.ports import ClockStep
 from ingestor.pipeline.resume import ends_of_left_sessions
 from tests.support.feed import Feed
+from tests.support.hub_records import account, asset, quoted
 from tests.support.items import at, envelope, invocation
 from tests.support.rows import Query
 from tests.support.story import stopped
@@ -31,6 +32,8 @@ LIMITS = ("0.1", "5", "1000.000000000000000000000001")
 BROKEN = invocation(envelope("account.balances.snapshot", "not JSON"))
 _STAMPED = {
     "outcome": ("recorded_at",),
+    "exposure": ("recorded_at",),
+    "exposure_total": ("recorded_at",),
     "gap": ("recorded_at", "balances_confirmation_recorded_at", "pairs_confirmation_recorded_at"),
     "confirmation": ("recorded_at", "resolution_recorded_at"),
     "request": ("recorded_at", "end_recorded_at"),
@@ -194,7 +197,7 @@ class History:
         self._commit(*ends_of_left_sessions(self.feed.state, self.feed.now))
 
     def _do_clock_step(self) -> None:
-        """The database's clock; ours follows slowly and never goes back."""
+        """The database's; ours never goes back."""
         self.skew, self.late = self.random.choice((-900.0, -1.5, 0.0, 0.0, 2.0, 600.0)), 0.0
 
     def _do_long_silence(self) -> None:
@@ -203,7 +206,7 @@ class History:
     # --- how it is told ---
 
     def _start(self) -> None:
-        """A process starts: what was pending is abandoned, and the state is loaded."""
+        """A process starts."""
         self.feed = Feed(seconds=self.feed.seconds + 5)
         self.feed.state = self.store.open()
         self.up = False
@@ -249,7 +252,6 @@ class History:
     def _move(self, by: int) -> None:
         number, contents = self.users[self.user]
         if by:
-            # Half of what moves is one asset.
             one = {**contents, self.random.choice(ASSETS): (self.random.choice(AMOUNTS), "0")}
             contents = self.random.choice((one, self._some(ASSETS, AMOUNTS)))
         self.users[self.user] = number + by, contents
@@ -258,23 +260,23 @@ class History:
         self._move(int(moves))
         return self._received(*self.users[self.user])
 
-    def _received(self, number: int, contents: Contents, name: str | None = None) -> Record:
-        assets = ", ".join(
-            f'{{"name": "{asset}", "available": {free}, "allocated": {tied}}}'
-            for asset, (free, tied) in contents.items()
+    def _received(self, number: int, contents: Contents, request_id: str | None = None) -> Record:
+        shown = self.random.random() < 0.5
+        exposure = {name: (self.random.choice("12"), "9") for name in contents if shown}
+        base = self.random.choice(("EUR", "EUR", "USD")) if shown else ""
+        figures = {name: f',"currentExposure":{now},"maxExposure":9' for name, (now, _) in exposure.items()}
+        assets = [asset(quoted(name), *each, figures.get(name, "")) for name, each in contents.items()]
+        more = f',"deleted":{str(self.deleted).lower()}' + (f',"baseCurrency":"{base}"' if shown else "")
+        data = account(*assets, sequence=str(number), user_id=quoted(self.user), more=more)
+        record = self._record(invocation(envelope("account.balances.snapshot", data, request_id)))
+        self.sent[record.session, record.ordinal] = Sent(
+            "balances", self.user, contents, request_id is None, exposure, base
         )
-        data = (
-            f'{{"userId": "{self.user}", "sequence": {number}, "assets": [{assets}], '
-            f'"deleted": {str(self.deleted).lower()}}}'
-        )
-        record = self._record(invocation(envelope("account.balances.snapshot", data, name)))
-        self.sent[record.session, record.ordinal] = Sent("balances", self.user, contents, name is None)
         return record
 
     def _received_pairs(self, name: str | None = None) -> Record:
-        listed = ", ".join(
-            f'{{"name": "{pair}", "asset": "{pair[:3]}", "currency": "{pair[3:]}", '
-            f'"minSize": {least}, "maxSize": {most}}}'
+        listed = ",".join(
+            f'{{"name":"{pair}","asset":"{pair[:3]}","currency":"{pair[3:]}","minSize":{least},"maxSize":{most}}}'
             for pair, (least, most) in self.pairs.items()
         )
         record = self._record(invocation(envelope("execution.pairs", f"[{listed}]", name)))

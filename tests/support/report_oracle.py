@@ -206,6 +206,22 @@ class Oracle:
                 held = now._replace(since=version.valid_from)
         return held
 
+    def exposure(self, user: str, asset: str, at: int) -> tuple[str | None, str | None, str | None, object]:
+        """Of an asset: present, at most, the currency, and the receipt of the snapshot that brought it."""
+        known: tuple[str | None, str | None] = (None, None)
+        base, since = None, None
+        for received, recorded, sent in self.told.exposed:
+            if (sent.kind, sent.user) != ("balances", user) or recorded > self.known_at:
+                continue
+            if tick(received) > min(at, self.limit):
+                continue
+            base = sent.base_currency or base
+            if asset not in sent.contents or asset in sent.exposure:
+                now = sent.exposure.get(asset, (None, None))
+                if now != known:
+                    known, since = now, received
+        return (*known, None if since is None else base, since)
+
     def changes(self, user: str, asset: str) -> list[tuple[Version, Held, Held | None]]:
         """The versions that changed an asset, what they say of it, and what was before."""
         rows: list[tuple[Version, Held, Held | None]] = []

@@ -26,6 +26,9 @@ class Sent:
     user: str
     contents: Contents
     pushed: bool
+    exposure: Contents = field(default_factory=dict)
+    """Of each asset, present and at most; empty where the hub tells none."""
+    base_currency: str = ""
 
 
 @dataclass
@@ -53,6 +56,8 @@ class Told:
     gaps: dict[Any, list[tuple[datetime, GapRow]]] = field(default_factory=dict)
     """As each row stood from the moment on at which it was stored."""
     confirmations: dict[Any, list[tuple[datetime, ConfirmationRow]]] = field(default_factory=dict)
+    exposed: list[tuple[datetime, datetime, Sent]] = field(default_factory=list)
+    """Snapshots that became or repeated the state of their stream: receipt, and when they were stored."""
     sessions: dict[UUID, datetime] = field(default_factory=dict)
     commits: list[datetime] = field(default_factory=list)
     end: datetime = EPOCH
@@ -81,6 +86,7 @@ class Told:
         key = sent.kind, sent.user
         if again or (row is not None and row.outcome is Outcome.DUPLICATE):
             self.streams[key][-1].again.append((record.received_at, recorded, sent.pushed))
+            self.exposed.append((record.received_at, recorded, sent))
         elif row is not None and row.valid_from is not None:
             assert row.epoch is not None
             assert row.sequence is not None
@@ -96,6 +102,7 @@ class Told:
                 deleted=bool(row.deleted),
             )
             self.streams.setdefault(key, []).append(version)
+            self.exposed.append((row.valid_from, recorded, sent))
 
     def abandon(self, moment: datetime, recorded: datetime) -> None:
         """A process has started: what waited for confirmation does so no more."""

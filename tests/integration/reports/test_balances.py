@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.rows import Query, account
+from tests.support.rows import Query, account, insert
 from tests.support.story import Versions, gap, open_session, pending, request
 
 AS_OF = """
@@ -380,6 +380,22 @@ def test_the_exposure_of_a_moment(story: Query) -> None:
         assert story(question, "2025-03-03 10:00:00+00") == [(5, 100, "EUR", "last_known")]
         assert story(question, "2025-03-03 12:00:05+00") == [(6, 100, "EUR", "in_gap")]
     assert story("SELECT observed_at, valid_to FROM report.exposure_history ORDER BY 1")[0][1] is not None
+
+
+def test_the_currency_of_an_exposure_is_that_of_the_moment(story: Query) -> None:
+    """The hub tells the same figure in another currency: the figure has no row of its own then."""
+    event = {"session_id": ("gen_random_uuid()",), "ordinal": 20, "position": 0}
+    at = {"observed_at": "2025-03-03 11:00+00", "recorded_at": "2025-03-03 11:05+00"}
+    owner = {"account": "main", "user_id": "u"}
+    insert(story, "exposure_total", **owner, **at, **event, base_currency="USD")
+    said = "SELECT current_exposure, base_currency FROM report.exposure_as_of(%s, %s) WHERE asset = 'BTC'"
+
+    for ts, known_at, currency in (
+        ("10:59", "now", "EUR"),
+        ("11:00", "now", "USD"),
+        ("11:00", "2025-03-03 11:04+00", "EUR"),
+    ):
+        assert story(said, f"2025-03-03 {ts}+00", known_at) == [(6, currency)]
 
 
 def test_a_number_that_is_contradicted_before_it_was_confirmed_is_never_certain(sql: Query) -> None:

@@ -15,7 +15,7 @@ from tests.support.report_oracle import WINDOWS, Answer, Held, Oracle, tick
 from tests.support.rows import Query
 from tests.support.told import Told
 
-_FIRST, _, _LAST = os.environ.get("INGESTOR_REPORT_SEEDS", "1-3").partition("-")
+_FIRST, _, _LAST = os.environ.get("INGESTOR_REPORT_SEEDS", "1-2").partition("-")
 SEEDS = range(int(_FIRST), int(_LAST or _FIRST) + 1)
 LENGTH = 30
 Rows = dict[tuple[object, ...], tuple[object, ...]]
@@ -127,6 +127,14 @@ def compare_moment(sql: Query, told: Told, oracle: Oracle, at: datetime) -> list
             *asked,
         )
     }
+    found |= {
+        ("exposure", *row[:2]): (*(each and str(each) for each in row[2:4]), *row[4:])
+        for row in sql(
+            "SELECT user_id, asset, current_exposure, max_exposure, base_currency, observed_at, certainty "
+            "FROM report.exposure_as_of(%s, %s) WHERE account = %s",
+            *asked,
+        )
+    }
     expected: Rows = {}
     answers = {key: oracle.stream(*key, tick(at)) for key in told.streams}
     for key, answer in answers.items():
@@ -146,6 +154,15 @@ def compare_moment(sql: Query, told: Told, oracle: Oracle, at: datetime) -> list
         if held.first is not None and held.second is not None:
             total = EXACT.add(held.first, held.second)
         expected["asset", user, asset] = (*held, total, certainty_of(held, answer))
+        *figures, since = oracle.exposure(user, asset, tick(at))
+        certainty = answer.certainty
+        if certainty is None:
+            figures, since = [None, None, None], None
+        elif since is None:
+            certainty = "before_first"
+        elif certainty != "in_gap" and since != at:
+            certainty = "last_known"
+        expected["exposure", user, asset] = (*figures, since, certainty)
     pairs = answers.get(("pairs", ""))
     for name in {n for v in told.streams.get(("pairs", ""), []) for n in v.sent.contents}:
         assert pairs is not None
