@@ -7,9 +7,11 @@ it and continues. Importing modules runs many of those.
 import faulthandler
 import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _Handler = Callable[[int, FrameType | None], None]
@@ -34,8 +36,8 @@ def stop_on_signals(
     stop: threading.Event, insist: Callable[[], None] = lambda: None, reload: threading.Event | None = None
 ) -> Iterator[None]:
     """For a command that runs until it is asked to stop: the first SIGTERM, SIGINT or SIGHUP sets `stop`, the
-    second calls `insist` and exits. SIGUSR1 writes the stacks of all threads to standard error, and so does
-    what kills the process: systemd's watchdog sends SIGABRT.
+    second calls `insist` and exits. SIGUSR1 writes the stacks of all threads to standard error. So does what
+    kills the process: systemd's watchdog sends SIGABRT.
 
     Args:
         reload: set by SIGHUP instead, if there is no terminal whose end the signal would mean.
@@ -56,9 +58,23 @@ def stop_on_signals(
         handlers[signal.SIGHUP] = asked if reload is None or _has_terminal() else hung_up
     stderr = _standard_error()
     faulthandler.enable(stderr)
-    faulthandler.register(signal.SIGUSR1, stderr)
+    # Not by `faulthandler`: it reads the stacks of threads that run meanwhile, which can end the process.
+    handlers[signal.SIGUSR1] = lambda _number, _frame: _write_stacks(stderr)
     with _handled(handlers):
         yield
+
+
+def _write_stacks(file: int) -> None:
+    """Write as much as the file takes without blocking. A signal's handler runs in the main thread, and no
+    other thread runs Python meanwhile."""
+    names = {each.ident: each.name for each in threading.enumerate()}
+    rest = b""
+    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - documented
+        stack = "".join(traceback.format_stack(frame))
+        rest += f"Thread {names.get(ident, ident)} (most recent call last):\n{stack}\n".encode()
+    with suppress(OSError):
+        while rest:
+            rest = rest[os.write(file, rest) :]
 
 
 @contextmanager
