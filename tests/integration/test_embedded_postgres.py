@@ -356,7 +356,7 @@ def test_a_directory_with_other_things_in_it_is_not_taken_over(directory: Path) 
 def test_a_failed_start_shows_what_the_server_said_and_frees_the_directory(directory: Path) -> None:
     with pytest.raises(StartFailed, match='unrecognized configuration parameter "no_such_setting"') as raised:
         server_on(directory, settings={"no_such_setting": "1"}).start()
-    assert str(raised.value).splitlines()[2].endswith(f"is in {directory / 'server.log'}")
+    assert str(raised.value).splitlines()[2].endswith(f"is {directory / 'server.log'}")
     assert raised.value.exit_code == 75
     with server_on(directory) as server:
         write_rows(server, 1)

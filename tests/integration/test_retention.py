@@ -248,7 +248,7 @@ def test_asked_on_a_terminal_standard_output_is_the_document_alone(sql: Query, d
     os.close(ours)
     os.close(theirs)
     assert asked.returncode == 0, said
-    assert "would go" in said
+    assert "would be removed" in said
     assert "Remove them?" in said
     assert document_of("db prune", printed)["rows"]
 

@@ -367,9 +367,9 @@ def _first_of(wire: Wire, client_id: str) -> bytes:
 
 def test_negotiation_can_be_refused_for_some_seconds(start_hub: StartHub) -> None:
     hub = start_hub()
-    hub.inject(Fault.NEGOTIATE_STATUS, status=401, seconds=0.3)
     statuses: list[int] = []
     until = time.monotonic() + 0.3
+    hub.inject(Fault.NEGOTIATE_STATUS, status=401, seconds=0.3)
     while not statuses or statuses[-1] == 401:
         statuses.append(post(f"{hub.url}/negotiate", hub.config.api_key)[0])
     assert statuses[-1] == 200
