@@ -139,7 +139,7 @@ def records_are_partitioned_under_running_daemons(
     dry, partition, roles = commands(block("Retention", 2, "console"))
     assert "ingest.raw_event" in machine.shell(dry)
     assert machine.ask(kind) == "r"
-    assert "made " in machine.shell(partition)
+    assert "created " in machine.shell(partition)
     assert machine.ask(kind) == "p"
     machine.shell(f"cd /; {roles}")
     for account in ACCOUNTS:
@@ -254,7 +254,7 @@ def the_stacks_on_request(bed: Bed, _packages: dict[str, Path], _figures: Figure
     """In the journal, and the process goes on."""
     pid = bed.pid(FIRST)
     bed.machine.shell(block("Signals", 0))
-    eventually(lambda: "most recent call first" in bed.logged(FIRST), within=20, every=0.2)
+    eventually(lambda: "most recent call last" in bed.logged(FIRST), within=20, every=0.2)
     assert bed.pid(FIRST) == pid
 
 
