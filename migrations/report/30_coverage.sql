@@ -75,7 +75,8 @@ BEGIN ATOMIC
     ),
     -- Before a version that was not pushed with the next number, the time since the last confirmation is unknown; lists
     -- of pairs have no number. There may be many of these intervals, and they never overlap: their lengths are summed,
-    -- and only what lies in an interval with a cause of its own is computed separately.
+    -- and only what lies in an interval with a cause of its own is computed separately. outcome_undated_idx has the same
+    -- condition.
     undated AS MATERIALIZED (
         SELECT a.account, a.kind, a.user_id, v.intervals, v.duration
         FROM asked AS a

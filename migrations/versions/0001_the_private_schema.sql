@@ -160,7 +160,7 @@ CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_i
 -- the pushes of a hub that pushes every number.
 CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
     INCLUDE (previous_confirmed_until, recorded_at)
-    WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
+    WHERE valid_from IS NOT NULL AND (kind = 'pairs' OR origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
 COMMENT ON TABLE ingest.outcome IS 'The outcome of each event, and the version of its stream that it became, if any: one row for each, except for a duplicate whose record refers to another; see ingest.event_outcome and ingest.version.';
 COMMENT ON COLUMN ingest.outcome.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.outcome.session_id IS 'Session in which the event arrived.';

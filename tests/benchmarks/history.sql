@@ -113,7 +113,7 @@ ALTER TABLE ingest.outcome ADD PRIMARY KEY (account, session_id, ordinal, positi
 CREATE UNIQUE INDEX outcome_version_idx ON ingest.outcome (account, kind, user_id, valid_from, epoch, sequence, revision);
 CREATE INDEX outcome_undated_idx ON ingest.outcome (account, kind, user_id, valid_from)
     INCLUDE (previous_confirmed_until, recorded_at)
-    WHERE valid_from IS NOT NULL AND (origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
+    WHERE valid_from IS NOT NULL AND (kind = 'pairs' OR origin <> 'pushed' OR passed_over <> 0 OR revision <> 0);
 ALTER TABLE ingest.balance ADD PRIMARY KEY (account, user_id, asset, valid_from, epoch, sequence, revision);
 DROP SCHEMA history CASCADE;
 VACUUM (ANALYZE);
