@@ -65,8 +65,8 @@ def stop_on_signals(
 
 
 def _write_stacks(file: int) -> None:
-    """Write as much as the file takes without blocking. A signal's handler runs in the main thread, and no
-    other thread runs Python meanwhile."""
+    """Write as much as the file takes without blocking. Called with the interpreter's lock, under which the
+    stack of another thread can be read."""
     names = {each.ident: each.name for each in threading.enumerate()}
     rest = b""
     for ident, frame in sys._current_frames().items():  # noqa: SLF001 - documented
