@@ -2,16 +2,12 @@
 
 import hashlib
 import json
-import os
-import pty
-import subprocess
-import sys
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.support.daemon import ACCOUNT, ROOT, command, environment
+from tests.support.daemon import ACCOUNT, command, command_on_terminal, environment
 from tests.support.documents import document_of
 from tests.support.rows import NOW, Query, ago, gap, insert
 
@@ -167,26 +163,15 @@ def status(database: str) -> str:
 
 
 def test_on_a_terminal_a_discard_asks_first(letter: str, sql: Query, database: str) -> None:
-    ours, theirs = pty.openpty()
-    line = [sys.executable, "-m", "ingestor", "dead-letters", "discard", "--all", "--reason", "seen"]
-    for answer, code, rows in ((b"n", 130, 0), (b"y", 0, 1)):
-        with subprocess.Popen(
-            line,
-            env=environment("http://127.0.0.1:1/hub", database, KEY),
-            cwd=ROOT,
-            stdin=theirs,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as asked:
-            os.write(ours, answer + b"\n")
-            _, said = asked.communicate(timeout=30)
-        assert "decode: bad_number" in said
-        assert "Discard 1 as " in said
-        assert asked.returncode == code, said
+    env = environment("http://127.0.0.1:1/hub", database, KEY)
+    for answer, code, rows in (("n", 130, 0), ("y", 0, 1)):
+        asked = command_on_terminal(
+            "dead-letters", "discard", "--all", "--reason", "seen", typed=answer, env=env
+        )
+        assert "decode: bad_number" in asked.stderr
+        assert "Discard 1 as " in asked.stderr
+        assert asked.returncode == code, asked.stderr
         assert sql("SELECT count(*) FROM ingest.discard") == [(rows,)]
-    os.close(ours)
-    os.close(theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,5 @@
 """What is removed by age, and that no report of a moment that is kept says anything else afterwards."""
 
-import os
-import pty
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -17,7 +13,7 @@ from ingestor.adapters.postgres.retention_rules import TARGETS
 from ingestor.app.retention import prune
 from ingestor.config import load
 from ingestor.pipeline.state import State
-from tests.support.daemon import ROOT, command, surroundings
+from tests.support.daemon import command, command_on_terminal, surroundings
 from tests.support.documents import document_of
 from tests.support.partitions import partitioned_since_2025
 from tests.support.postgres import libpq_url
@@ -232,25 +228,14 @@ def test_the_command_tells_what_would_go(sql: Query, database: str) -> None:
 
 
 def test_asked_on_a_terminal_standard_output_is_the_document_alone(sql: Query, database: str) -> None:
-    ours, theirs = pty.openpty()
     tell(sql)
-    with subprocess.Popen(
-        [sys.executable, "-m", "ingestor", "db", "prune", "--set", "retention.history_days=30", "--json"],
-        env=surroundings() | {"INGESTOR_ACCOUNT": "main", "INGESTOR_DATABASE__URL": database},
-        cwd=ROOT,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as asked:
-        os.write(ours, b"y\n")
-        printed, said = asked.communicate(timeout=30)
-    os.close(ours)
-    os.close(theirs)
-    assert asked.returncode == 0, said
-    assert "would be removed" in said
-    assert "Remove them?" in said
-    assert document_of("db prune", printed)["rows"]
+    env = surroundings() | {"INGESTOR_ACCOUNT": "main", "INGESTOR_DATABASE__URL": database}
+    line = ("db", "prune", "--set", "retention.history_days=30", "--json")
+    asked = command_on_terminal(*line, typed="y", env=env)
+    assert asked.returncode == 0, asked.stderr
+    assert "would be removed" in asked.stderr
+    assert "Remove them?" in asked.stderr
+    assert document_of("db prune", asked.stdout)["rows"]
 
 
 def test_an_empty_table_has_no_oldest_row_and_does_not_grow(database: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -67,6 +68,28 @@ def command(*arguments: str, env: Mapping[str, str], timeout: float = 60) -> sub
         timeout=timeout,
         check=False,
     )
+
+
+def command_on_terminal(
+    *arguments: str, typed: str, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """The same with a terminal as standard input, on which this line is typed."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, f"{typed}\n".encode())
+        return subprocess.run(
+            [sys.executable, "-m", "ingestor", *arguments],
+            env=dict(env),
+            cwd=ROOT,
+            stdin=theirs,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 class Daemon:
