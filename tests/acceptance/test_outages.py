@@ -86,13 +86,13 @@ def first_commit(server: EmbeddedPostgres, stored: int) -> float:
 def test_an_answer_that_comes_while_the_database_is_away_is_an_answer(
     durable_postgres: Callable[[], EmbeddedPostgres],
 ) -> None:
-    """Though its request's deadline passes before anybody can store it."""
+    """Though its request's deadline passes before anybody can store it. The hub pings: the link is kept."""
     server = durable_postgres()
     upgrade_database(server.ensure_database("outages"))
     asked = "SELECT 1 FROM ingest.request HAVING count(*) = 2 AND count(ended_at) = 0"
     ends = "SELECT outcome, count(*) FROM ingest.request WHERE cause = 'link_up' GROUP BY 1"
     with (
-        SimulatedHub(HubConfig(answer_lag_seconds=1.5)) as hub,
+        SimulatedHub(HubConfig(answer_lag_seconds=1.5, ping_interval_s=0.5)) as hub,
         Daemon(environment(hub.url, server.url("outages"), hub.config.api_key)) as daemon,
     ):
         with psycopg.connect(server.dsn("outages"), autocommit=True) as connection:
