@@ -1,13 +1,14 @@
 """The options that every command accepts, before or after its name: `--config`, `--set`, `--debug`."""
 
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from ingestor.cli.signals import SignalEvent
 
 if TYPE_CHECKING:
     from ingestor.config import Loaded
@@ -24,7 +25,7 @@ class Invocation:
     """Print one JSON document on standard output, also if the command fails."""
     as_record: bool = False
     """Report a failure as a log line, because no terminal is there."""
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: SignalEvent = field(default_factory=SignalEvent)
     """Set by the signals that end the command."""
 
     def load(self) -> "Loaded":

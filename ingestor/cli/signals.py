@@ -2,23 +2,60 @@
 
 An exception raised by a handler can be lost: in a finaliser or a callback of a weak reference, Python prints
 it and continues. Importing modules runs many of those.
+
+A handler can interrupt the main thread at any step, also in another handler. So it waits for no lock that the
+main thread may hold.
 """
 
-import faulthandler
 import os
 import signal
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from typing_extensions import override
+
 _Handler = Callable[[int, FrameType | None], None]
 
 
+class SignalEvent(threading.Event):
+    """An event that a signal handler can set. That of `threading` guards its state by a lock, for which a
+    handler that has interrupted `wait` would wait for ever. Here the lock is locked while the event is not
+    set, and nothing else waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._set = False
+        self._unset = threading.Lock()
+        self._unset.acquire()
+
+    @override
+    def is_set(self) -> bool:
+        return self._set
+
+    @override
+    def set(self) -> None:
+        self._set = True
+        with suppress(RuntimeError):  # not locked
+            self._unset.release()
+
+    @override
+    def clear(self) -> None:
+        self._set = False
+        self._unset.acquire(blocking=False)
+
+    @override
+    def wait(self, timeout: float | None = None) -> bool:
+        seconds = -1.0 if timeout is None else max(0.0, timeout)
+        if not self.is_set() and self._unset.acquire(timeout=seconds) and self.is_set():
+            with suppress(RuntimeError):
+                self._unset.release()  # for the other threads that wait
+        return self._set
+
+
 @contextmanager
-def interrupt_remembered(stop: threading.Event) -> Iterator[None]:
+def interrupt_remembered(stop: SignalEvent) -> Iterator[None]:
     """For every command, from its start: ^C raises KeyboardInterrupt as usual, and also sets `stop`, in case
     the exception is lost."""
 
@@ -33,21 +70,26 @@ def interrupt_remembered(stop: threading.Event) -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals(
-    stop: threading.Event, insist: Callable[[], None] = lambda: None, reload: threading.Event | None = None
+    stop: SignalEvent, insist: Callable[[], None] = lambda: None, reload: SignalEvent | None = None
 ) -> Iterator[None]:
     """For a command that runs until it is asked to stop: the first SIGTERM, SIGINT or SIGHUP sets `stop`, the
-    second calls `insist` and exits. SIGUSR1 writes the stacks of all threads to standard error. So does what
-    kills the process: systemd's watchdog sends SIGABRT.
+    second calls `insist` and exits.
 
     Args:
         reload: set by SIGHUP instead, if there is no terminal whose end the signal would mean.
     """
 
+    insisted = False
+
     def asked(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        nonlocal insisted
+        if not stop.is_set():
+            stop.set()
+            return
+        if not insisted:
+            insisted = True
             insist()
-            raise SystemExit(128 + number)
-        stop.set()
+        raise SystemExit(128 + number)
 
     def hung_up(_number: int, _frame: FrameType | None) -> None:
         if reload is not None:
@@ -56,25 +98,8 @@ def stop_on_signals(
     handlers: dict[signal.Signals, _Handler] = {signal.SIGTERM: asked, signal.SIGINT: asked}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
         handlers[signal.SIGHUP] = asked if reload is None or _has_terminal() else hung_up
-    stderr = _standard_error()
-    faulthandler.enable(stderr)
-    # Not by `faulthandler`: it reads the stacks of threads that run meanwhile, which can end the process.
-    handlers[signal.SIGUSR1] = lambda _number, _frame: _write_stacks(stderr)
     with _handled(handlers):
         yield
-
-
-def _write_stacks(file: int) -> None:
-    """Write as much as the file takes without blocking. Called with the interpreter's lock, under which the
-    stack of another thread can be read."""
-    names = {each.ident: each.name for each in threading.enumerate()}
-    rest = b""
-    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - documented
-        stack = "".join(traceback.format_stack(frame))
-        rest += f"Thread {names.get(ident, ident)} (most recent call last):\n{stack}\n".encode()
-    with suppress(OSError):
-        while rest:
-            rest = rest[os.write(file, rest) :]
 
 
 @contextmanager
@@ -94,12 +119,3 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _standard_error() -> int:
-    """Opened again without blocking if possible: a pipe that nobody reads must not block the thread that
-    writes stacks."""
-    try:
-        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:  # a socket, as the journal's, or not Linux
-        return 2

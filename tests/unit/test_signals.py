@@ -1,20 +1,23 @@
 """Signals as real processes get them: remembered where the exception is lost, insisted on by a second one."""
 
+import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ingestor.cli.signals import SignalEvent
 from tests.support.daemon import ROOT, surroundings
 from tests.support.waiting import eventually
 
 LOST = """
-import os, signal, threading, weakref
-from ingestor.cli.signals import interrupt_remembered
+import os, signal, weakref
+from ingestor.cli.signals import SignalEvent, interrupt_remembered
 
 class Thing: pass
-stop = threading.Event()
+stop = SignalEvent()
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with interrupt_remembered(stop):
     thing = Thing()
@@ -24,14 +27,15 @@ with interrupt_remembered(stop):
 """
 
 ASKED = """
-import signal, sys, threading
-from ingestor.cli.signals import stop_on_signals
+import signal
+from ingestor.cli.signals import SignalEvent, stop_on_signals
+from ingestor.cli.stacks import stacks_on_signals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.{hup})
-stop = threading.Event()
+stop = SignalEvent()
 try:
-    with stop_on_signals(stop, lambda: print("insisted", flush=True)):
+    with stacks_on_signals(), stop_on_signals(stop, lambda: print("insisted", flush=True)):
         print("ready", flush=True)
         while not stop.wait(0.1):
             pass
@@ -43,11 +47,11 @@ finally:
 """
 
 RELOADS = """
-import signal, threading
-from ingestor.cli.signals import stop_on_signals
+import signal
+from ingestor.cli.signals import SignalEvent, stop_on_signals
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-stop, reload = threading.Event(), threading.Event()
+stop, reload = SignalEvent(), SignalEvent()
 with stop_on_signals(stop, reload=reload):
     print("ready", flush=True)
     while not stop.wait(0.05):
@@ -55,6 +59,41 @@ with stop_on_signals(stop, reload=reload):
             reload.clear()
             print("reload", flush=True)
 print("stopped", flush=True)
+"""
+
+FLOODED = """
+import faulthandler, os, signal, sys, threading
+from ingestor.cli.signals import SignalEvent, stop_on_signals
+from ingestor.cli.stacks import stacks_on_signals
+
+def flood():
+    for _ in range(50_000):
+        os.kill(os.getpid(), signal.{name})
+
+faulthandler.dump_traceback_later(30, exit=True)  # if a handler waits for what it has interrupted
+sys.setswitchinterval(1e-6)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+stop, reload, thread, times = SignalEvent(), SignalEvent(), threading.Thread(target=flood), 0
+with stacks_on_signals(), stop_on_signals(stop, reload=reload):
+    thread.start()
+    while thread.is_alive():
+        times += reload.wait(1e-4)
+        reload.clear()
+print("reloaded" if times else "never")
+"""
+
+STUCK = """
+import threading
+from ingestor.cli.stacks import stacks_on_signals
+
+def waits_for_ever():
+    lock = threading.Lock()
+    with lock:
+        print("stuck", flush=True)
+        lock.acquire()
+
+with stacks_on_signals():
+    waits_for_ever()
 """
 
 MAIN = """
@@ -138,6 +177,40 @@ def test_stacks_are_written_although_nobody_reads() -> None:
         assert line(running) == "asked"
         running.send_signal(signal.SIGTERM)
         assert eventually(lambda: running.poll() is not None)
+
+
+def test_a_stuck_main_thread_leaves_its_stack_when_it_is_aborted() -> None:
+    """As by systemd's watchdog."""
+    with process(STUCK) as running:
+        assert line(running) == "stuck"
+        running.send_signal(signal.SIGABRT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == -signal.SIGABRT
+    assert re.search(r"Thread MainThread \(most recent call last\):\n(?s:.*) in waits_for_ever\n", err)
+
+
+@pytest.mark.parametrize(("name", "told"), [("SIGUSR1", "never"), ("SIGHUP", "reloaded")])
+def test_signals_at_every_step_of_the_handlers_themselves_do_no_harm(name: str, told: str) -> None:
+    """Neither by recursion nor by a lock that the interrupted step holds."""
+    with process(FLOODED.format(name=name), terminal=False) as running:
+        out, err = running.communicate(timeout=40)
+    assert (out.strip(), running.returncode) == (told, 0), err[-2000:]
+
+
+def test_an_event_is_seen_by_every_thread_that_waits_until_it_is_cleared() -> None:
+    event = SignalEvent()
+    assert not event.wait(0.0)
+    assert not event.wait(-1.0)
+    with ThreadPoolExecutor() as threads:
+        waiting = [threads.submit(event.wait) for _ in range(3)]
+        event.set()
+        assert [each.result(10) for each in waiting] == [True, True, True]
+    event.set()
+    assert event.is_set()
+    assert event.wait(0.0)
+    event.clear()
+    assert not event.is_set()
+    assert not event.wait(0.0)
 
 
 @pytest.mark.parametrize("name", ["hub", "demo"])
