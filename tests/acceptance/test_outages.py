@@ -60,11 +60,10 @@ def test_the_first_commit_comes_within_two_seconds_of_the_databases_return(
         )
 
     assert (verdict.lost, verdict.doubled, verdict.invented) == (0, 0, 0)
-    # The link has been up throughout. When the daemon closed it, the hub may have been sending a record.
+    # So nothing was missed while the daemon ran.
     with psycopg.connect(server.dsn("outages")) as connection:
         gaps = connection.execute("SELECT cause FROM ingest.gap ORDER BY opened_at").fetchall()
     assert gaps == [("before_first_session",), ("stopped",)]
-    assert verdict.covered <= 1
     assert max(seconds) <= 2.0
 
 
