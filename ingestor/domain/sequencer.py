@@ -175,15 +175,15 @@ def _reset(
     """Rule 8: a new epoch, with its evidence and the number of lower snapshots not applied before."""
     lower = state.lower
     assert lower is not None  # noqa: S101 - this snapshot is one of them
-    passed_over = lower.count - 1
+    stale_snapshots = lower.count - 1
     opened = EpochOpened(
         EpochCause.SUSPECTED_SERVER_RESET,
         number.epoch + 1,
         incoming.sequence,
         number.sequence,
         pending.evidence,
-        passed_over,
-        lower.since if passed_over else None,
+        stale_snapshots,
+        lower.since if stale_snapshots else None,
     )
     agreed = Resolution.CONFIRMED if incoming.shrinks else Resolution.SUPERSEDED
     state, reset = _resolve(state, ConfirmationReason.RESET, Resolution.CONFIRMED)

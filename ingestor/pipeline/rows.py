@@ -192,9 +192,9 @@ class EpochRow(Row, frozen=True, gc=False):
     first_evidence_ordinal: int
     last_evidence_session_id: UUID
     last_evidence_ordinal: int
-    passed_over: int
+    stale_snapshots: int
     """Snapshots with a lower sequence that were stored and not applied before the epoch was opened."""
-    passed_over_from: datetime | None
+    first_stale_at: datetime | None
     """Receipt of the first of them."""
 
 

@@ -365,8 +365,8 @@ CREATE TABLE ingest.epoch (
     first_evidence_ordinal bigint NOT NULL,
     last_evidence_session_id uuid NOT NULL,
     last_evidence_ordinal bigint NOT NULL,
-    passed_over bigint NOT NULL,
-    passed_over_from timestamptz,
+    stale_snapshots bigint NOT NULL,
+    first_stale_at timestamptz,
     PRIMARY KEY (account, kind, user_id, epoch)
 );
 COMMENT ON TABLE ingest.epoch IS 'Every beginning of the hub''s counter, with its evidence.';
@@ -383,8 +383,8 @@ COMMENT ON COLUMN ingest.epoch.first_evidence_session_id IS 'Session of the firs
 COMMENT ON COLUMN ingest.epoch.first_evidence_ordinal IS 'Ordinal of that event.';
 COMMENT ON COLUMN ingest.epoch.last_evidence_session_id IS 'Session of the answer that confirmed it.';
 COMMENT ON COLUMN ingest.epoch.last_evidence_ordinal IS 'Ordinal of that answer.';
-COMMENT ON COLUMN ingest.epoch.passed_over IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened, since the last restart of the daemon.';
-COMMENT ON COLUMN ingest.epoch.passed_over_from IS 'Receipt of the first of them.';
+COMMENT ON COLUMN ingest.epoch.stale_snapshots IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened, since the last restart of the daemon.';
+COMMENT ON COLUMN ingest.epoch.first_stale_at IS 'Receipt of the first of them.';
 
 CREATE TABLE ingest.watermark (
     account text NOT NULL,

@@ -116,10 +116,10 @@ def test_a_counter_that_restarts_lower_while_pushes_go_on_costs_one_epoch(databa
         hub.inject(Fault.SEQUENCE_RESET, sequence=624_086)
         eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE epoch = 2"), within=15)
         eventually(lambda: both_known(sql))
-        ((lower, passed_over),) = sql("SELECT first_sequence, passed_over FROM ingest.epoch WHERE epoch = 2")
+        ((lower, stale),) = sql("SELECT first_sequence, stale_snapshots FROM ingest.epoch WHERE epoch = 2")
         assert 624_086 <= lower < 625_000
         lower_and_stale = "SELECT count(*) FROM ingest.outcome WHERE outcome = 'stale' AND sequence <= %s"
-        assert sql(lower_and_stale, lower) == [(passed_over,)]
+        assert sql(lower_and_stale, lower) == [(stale,)]
         assert not sql("SELECT 1 FROM report.confirmation WHERE is_pending")
         assert len([one for one in requests(sql) if one[0] == "GetBalances"]) <= 5
         assert command("status", env=env).returncode == 0

@@ -48,7 +48,7 @@ _SMALL = f"""
         '2026-02-01', {{events}}, 'clean', 'stopped', {{events}}, {{events}}, 0);
     INSERT INTO ingest.epoch (account, kind, user_id, epoch, opened_at, cause, first_sequence,
         first_evidence_session_id, first_evidence_ordinal, last_evidence_session_id, last_evidence_ordinal,
-        evidence, passed_over)
+        evidence, stale_snapshots)
     VALUES ('main', 'balances', {_USER}, 1, '2026-01-01', 'first_seen', 1, {_SESSION}, 1, {_SESSION}, 1,
         1, 0);
     INSERT INTO ingest.watermark (account, kind, user_id, epoch, sequence, revision, content, session_id,

@@ -155,7 +155,7 @@ def _only_through_an_epoch(
     assert len(opened.evidence) == policy.reset_confirmations
     assert opened.evidence[-1] == incoming.key
     assert len(set(opened.evidence)) == len(opened.evidence)
-    assert opened.passed_over >= policy.reset_confirmations - 1
+    assert opened.stale_snapshots >= policy.reset_confirmations - 1
     pending = before.pending_for(ConfirmationReason.RESET)
     assert incoming.requested is not None
     assert incoming.requested > max(old.arrival, 0 if pending is None else pending.arrival)

@@ -70,7 +70,7 @@ def _epoch(sql: Query, number: int, first: int, kind: str, user: str, name: str)
         first_evidence_ordinal=1,
         last_evidence_session_id=SOME_ID,
         last_evidence_ordinal=1,
-        passed_over=0,
+        stale_snapshots=0,
     )
 
 

@@ -184,7 +184,7 @@ class Versions:
                 first_evidence_ordinal=sequence,
                 last_evidence_session_id=SESSIONS[session],
                 last_evidence_ordinal=sequence,
-                passed_over=0,
+                stale_snapshots=0,
             )
         insert(
             self._sql,

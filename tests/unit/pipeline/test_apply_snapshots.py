@@ -249,7 +249,7 @@ def test_a_lower_sequence_becomes_state_only_by_two_fresh_answers(feed: Feed) ->
     assert (epoch.epoch, epoch.opened_at, epoch.cause) == (2, feed.now, "suspected_server_reset")
     assert (epoch.first_sequence, epoch.previous_sequence, epoch.evidence) == (3, 50, 2)
     assert (epoch.first_evidence_ordinal, epoch.last_evidence_ordinal) == (3, 4)
-    assert (epoch.passed_over, epoch.passed_over_from) == (2, at(3))
+    assert (epoch.stale_snapshots, epoch.first_stale_at) == (2, at(3))
     assert [values(row, *NUMBER) for row in reset.all(WatermarkRow)] == [(2, 3, 0)]
     assert notices(reset) == ["confirmation_resolved", "epoch_opened"]
 
