@@ -98,7 +98,7 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
 def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
     """Remove the account's rows that are older than [retention] allows.
 
-    The current state, the state at that age, and their evidence are kept. On a terminal, it asks first.
+    The current state, the state at that age, and their records are kept. On a terminal, it asks first.
     """
     settings = invocation.load_to_look().settings
     if not (dry_run or yes):

@@ -185,7 +185,7 @@ class Retention:
     duplicates_days: Annotated[Days, 30] = None
     """Age at which records that repeated the stored state are removed, with their outcomes."""
     records_days: Annotated[Days, 400] = None
-    """Age at which all other records and their outcomes are removed; evidence of the current state is
+    """Age at which all other records and their outcomes are removed; the records of the current state are
     kept."""
     requests_days: Annotated[Days, 400] = None
     """Age at which requests are removed; the last answered one of each kind is kept."""

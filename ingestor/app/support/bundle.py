@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 import ingestor
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.postgres import evidence
+from ingestor.adapters.postgres import gaps_and_dead_letters
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.schema import schema_state
@@ -125,9 +125,13 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
             live=part("live", _live),
             schema=stored("schema", ShownSchema, schema_state),
             outcomes=stored("outcomes", dict[str, int], lambda db: outcome_counts(db, account), _COUNTING),
-            gaps=stored("gaps", list[ShownGap], lambda db: evidence.gaps(db, account, limit=_MOST)),
+            gaps=stored(
+                "gaps", list[ShownGap], lambda db: gaps_and_dead_letters.gaps(db, account, limit=_MOST)
+            ),
             dead_letters=stored(
-                "dead_letters", list[ShownLetter], lambda db: evidence.dead_letters(db, account, _MOST)
+                "dead_letters",
+                list[ShownLetter],
+                lambda db: gaps_and_dead_letters.dead_letters(db, account, _MOST),
             ),
             sizes=stored("sizes", list[ShownSize], lambda db: read(db, ShownSize, _SIZES)),
             log=part("log", lambda settings: last_lines(settings.account, log)),
