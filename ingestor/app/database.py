@@ -1,4 +1,4 @@
-"""Finds or starts the configured database, and opens sessions with it."""
+"""Finds or starts the configured database, and opens database sessions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,10 +8,10 @@ import psycopg
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.failures import ConnectionFailed
 from ingestor.adapters.postgres.roles import roles_sql
 from ingestor.adapters.postgres.schema import SchemaState, schema_state
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration, Transient
 
@@ -95,7 +95,7 @@ def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iter
 
 
 def database_timing(settings: Settings) -> DatabaseTiming:
-    """The settings `[database]` as a session needs them."""
+    """The settings `[database]` as a database session needs them."""
     timing = settings.database
     return DatabaseTiming(
         connect_seconds=timing.connect_deadline_seconds,
@@ -169,12 +169,12 @@ def looking_at(
     Args:
         reads_only: if no host accepts writes, use one that can be read.
     """
-    session = DatabaseSession(url, timing, DatabaseClock(), reads_only=reads_only)
+    database_session = DatabaseSession(url, timing, DatabaseClock(), reads_only=reads_only)
     try:
-        with session.use() as connection:
+        with database_session.use() as connection:
             yield connection
     finally:
-        session.close()
+        database_session.close()
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
 from ingestor.adapters.postgres.connecting import Address
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.schema import REVISION
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier

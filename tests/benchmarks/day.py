@@ -15,7 +15,7 @@ import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.config import Snapshots
 from ingestor.domain.decode import Decoder

@@ -1,4 +1,4 @@
-"""Why there is no session decides the exit code, of every command alike, in any language."""
+"""Why there is no database session decides the exit code, of every command alike, in any language."""
 
 import os
 import socket

@@ -169,13 +169,13 @@ def test_a_daemon_that_died_is_not_shown_as_if_it_ran(healthy: Query, database: 
 
     assert state(database) == "silent"
     (problem,) = problems(database)
-    assert problem.startswith("the daemon has died or cannot reach the database: no session")
+    assert problem.startswith("the daemon has died or cannot reach the database: it has no database session")
     assert re.search(r"link      was up [\d.]+ s ago", shown(database))
     assert re.search(r"inbox     2 records were waiting [\d.]+ s ago", shown(database))
 
 
 def test_a_daemon_that_is_tried_and_not_written_by_is_not_dead(healthy: Query, database: str) -> None:
-    """This connection uses its session, as one does that tries again and again."""
+    """This connection uses its database session, as one does that tries again and again."""
     healthy(OLD)
 
     assert state(database) == "not_writing"
@@ -184,8 +184,10 @@ def test_a_daemon_that_is_tried_and_not_written_by_is_not_dead(healthy: Query, d
     assert re.match(r"the daemon runs and has written nothing for \d+ s: see commit_delayed", problem)
 
 
-def test_a_session_that_is_made_anew_for_each_attempt_is_found(healthy: Query, database: str) -> None:
-    """A full disk: each failed write costs the session, and the lock is there for moments only."""
+def test_a_database_session_that_is_made_anew_for_each_attempt_is_found(
+    healthy: Query, database: str
+) -> None:
+    """A full disk: each failed write costs the database session, and the lock is there for moments only."""
     healthy(OLD)
     healthy("SELECT pg_advisory_unlock_all()")
     on, off = f"PERFORM pg_advisory_lock({lock_key(ACCOUNT)})", "PERFORM pg_advisory_unlock_all()"

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.domain.decision import Origin, Outcome
 from ingestor.domain.streams import Kind

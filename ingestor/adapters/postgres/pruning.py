@@ -112,8 +112,8 @@ def _kept(name: str, part: int, targets: list[Target]) -> bytes:
 def emptied(connection: psycopg.Connection, month: Month) -> int:
     """Remove a month's rows at once; returns how many.
 
-    None are removed if the month has changed, or a lock is not available within the session's limit: the next
-    call will find it again.
+    None are removed if the month has changed, or a lock is not available within the limit of the database
+    session: the next call will find it again.
 
     Args:
         connection: in autocommit, while no transaction of ours has read the month.

@@ -140,7 +140,7 @@ def account_status(connection: psycopg.Connection, account: str) -> AccountStatu
 
 
 def lock_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:
-    """The session that writes the account now, independent of the heartbeat."""
+    """The database session that writes the account now, independent of the heartbeat."""
     found = read(connection, LockHolder, _LOCK_HOLDER, lock_key(account))
     return found[0] if found else None
 

@@ -1,6 +1,6 @@
 """The hub's part of `ingestor check`: from the name of its host to an answer to each command.
 
-The session is a second one beside the daemon's, if that runs; it only requests balances and pairs.
+The session is a second one, beside the daemon's, if that runs; it only requests balances and pairs.
 """
 
 import queue

@@ -14,8 +14,8 @@ import psycopg
 from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres import checking, writing
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.loading import load_state
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import REGISTER_ACCOUNT
 from ingestor.app.check.findings import Problem
 from ingestor.app.check.hub import Heard
@@ -30,24 +30,24 @@ from ingestor.logs import redact
 from ingestor.pipeline.apply.fold import fold
 from ingestor.pipeline.apply.rules import Rules
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class StoredCheck:
     """One step.
 
     Args:
-        session: the database session of the steps before.
+        database: the database session of the steps before.
         heard: the items of the session with the hub, with an answer to GetPairs.
         clock: synchronised with the database.
     """
 
     def __init__(
-        self, settings: Settings, session: DatabaseSession, heard: Sequence[Heard], clock: DatabaseClock
+        self, settings: Settings, database: DatabaseSession, heard: Sequence[Heard], clock: DatabaseClock
     ) -> None:
         self._settings = settings
         self._account = settings.account
-        self._session = session
+        self._database = database
         self._heard = heard
         self._clock = clock
 
@@ -70,7 +70,7 @@ class StoredCheck:
 
     def _without_a_daemon(self) -> str:
         """Without a daemon that answers on this machine."""
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             with connection.transaction(force_rollback=True):
                 tried = self._rolled_back(connection)
             if tried is not None:
@@ -90,7 +90,7 @@ class StoredCheck:
             is_new = before is None or (newest and newest.request_id) != before.request_id
             if newest is not None and newest.outcome == "answered" and is_new:
                 return f"a new answer to GetPairs was committed by the running daemon, and read as {reader}"
-            pause.wait(_LOOK_SECONDS)
+            pause.wait(_POLL_SECONDS)
         raise Problem(
             f"the running daemon was asked for a snapshot and has committed none within {seconds:g} s",
             "see `ingestor status`",
@@ -98,7 +98,7 @@ class StoredCheck:
         )
 
     def _newest(self) -> tuple[str, checking.Request | None]:
-        with self._session.use() as connection, connection.transaction(force_rollback=True):
+        with self._database.use() as connection, connection.transaction(force_rollback=True):
             return checking.become_reader(connection), checking.newest_pairs_request(
                 connection, self._account
             )
