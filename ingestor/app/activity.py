@@ -43,7 +43,7 @@ class GapNow:
 
     kind: str
     cause: str
-    touches: list[str]
+    affects: list[str]
     """Kinds of stream."""
     seconds_open: float
     heard_again: bool
@@ -111,7 +111,7 @@ def activity(account: str, picture: Picture, state: State, recently: Recently, a
             GapNow(
                 gap.kind.value,
                 gap.cause,
-                sorted(gap.touches),
+                sorted(gap.affects),
                 (at - gap.opened_at).total_seconds(),
                 heard_again=gap.missed_until is not None,
             )

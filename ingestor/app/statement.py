@@ -138,7 +138,7 @@ class _Reader:
         return self.read(
             GapShown,
             """
-            SELECT kind, cause, missed_from, ended_at AS until, touches FROM report.gap
+            SELECT kind, cause, missed_from, ended_at AS until, affects FROM report.gap
             WHERE account = %(account)s AND missed_from < %(until)s
               AND coalesce(ended_at, 'infinity') > %(since)s
             ORDER BY missed_from

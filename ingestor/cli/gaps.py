@@ -52,7 +52,8 @@ def _lines(gap: Gap) -> Iterator[str]:
     yield f"missed     from {gap.missed_from.isoformat()}"
     yield f"           until {gap.missed_until.isoformat() if gap.missed_until else 'now'}"
     if gap.ended_at is None:
-        yield f"state      unknown for {span(gap.seconds_unknown)}, awaits {', '.join(gap.awaits)}"
+        unconfirmed = ", ".join(gap.unconfirmed)
+        yield f"state      unknown for {span(gap.seconds_unknown)}, not confirmed: {unconfirmed}"
     else:
         yield f"state      known again at {gap.ended_at.isoformat()}, after {span(gap.seconds_unknown)}"
     if gap.first_missing is not None:

@@ -264,7 +264,7 @@ class GapRow(Row, frozen=True, gc=False):
     missed_from: datetime
     missed_until: datetime | None
     connection_errors: tuple[str, ...]
-    touches: tuple[str, ...]
+    affects: tuple[str, ...]
     """Kinds of stream."""
     user_id: str | None
     first_missing: int | None

@@ -27,7 +27,7 @@ SELECT
     (
         SELECT count(*)
         FROM ingest.gap AS g
-        WHERE g.account = a.account AND g.ended_at IS NULL AND kinds.kind = ANY (g.touches)
+        WHERE g.account = a.account AND g.ended_at IS NULL AND kinds.kind = ANY (g.affects)
           AND CASE kinds.kind WHEN 'balances' THEN g.balances_confirmed_at ELSE g.pairs_confirmed_at END IS NULL
           AND (g.user_id IS NULL OR w.user_id IS NULL OR g.user_id = w.user_id)
     ) AS open_gaps

@@ -457,7 +457,7 @@ CREATE TABLE ingest.gap (
     missed_from timestamptz NOT NULL,
     missed_until timestamptz,
     connection_errors text[] NOT NULL,
-    touches text[] NOT NULL,
+    affects text[] NOT NULL,
     user_id text,
     first_missing bigint,
     last_missing bigint,
@@ -481,12 +481,12 @@ CREATE INDEX gap_balances_during_idx ON ingest.gap USING gist (tstzrange(
     missed_from,
     CASE WHEN balances_confirmed_at IS NULL THEN 'infinity'
         ELSE greatest(missed_from, balances_confirmed_at, balances_confirmation_recorded_at) END
-)) WHERE 'balances' = ANY (touches);
+)) WHERE 'balances' = ANY (affects);
 CREATE INDEX gap_pairs_during_idx ON ingest.gap USING gist (tstzrange(
     missed_from,
     CASE WHEN pairs_confirmed_at IS NULL THEN 'infinity'
         ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
-)) WHERE 'pairs' = ANY (touches);
+)) WHERE 'pairs' = ANY (affects);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
 COMMENT ON TABLE ingest.gap IS 'Every interval in which something may have been missed, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
@@ -499,7 +499,7 @@ COMMENT ON COLUMN ingest.gap.cause IS 'Cause of the gap.';
 COMMENT ON COLUMN ingest.gap.missed_from IS 'Start of the interval in which something may have been missed.';
 COMMENT ON COLUMN ingest.gap.missed_until IS 'When a message of the hub was received again; null until then.';
 COMMENT ON COLUMN ingest.gap.connection_errors IS 'Causes of the failed attempts to connect again.';
-COMMENT ON COLUMN ingest.gap.touches IS 'Kinds of stream whose state is unknown until a fresh snapshot confirms it: balances, pairs.';
+COMMENT ON COLUMN ingest.gap.affects IS 'Kinds of stream whose state is unknown until a fresh snapshot confirms it: balances, pairs.';
 COMMENT ON COLUMN ingest.gap.user_id IS 'The hub''s user, if the gap affects only one.';
 COMMENT ON COLUMN ingest.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (dropped, commits_lost).';
 COMMENT ON COLUMN ingest.gap.last_missing IS 'Last missing sequence or ordinal.';

@@ -138,7 +138,7 @@ def test_flags_and_lists_are_as_in_json(story: Query, database: str, tmp_path: P
 
     rows = read(tmp_path / "x" / "gap.csv")
     assert {row["is_open"] for row in rows} == {"true", "false"}
-    assert {row["touches"] for row in rows} == {'["balances", "pairs"]'}
+    assert {row["affects"] for row in rows} == {'["balances", "pairs"]'}
 
 
 def test_a_negative_amount_is_a_number_and_no_formula(story: Query, database: str, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_an_open_gap_is_found_as_it_was(database: str, connection: psycopg.Conne
         missed_from=at(2),
         missed_until=at(4),
         cause="pushed",
-        touches=frozenset(Kind),
+        affects=frozenset(Kind),
         arrival=0,
         connection_errors=("dns", "tls"),
         user_id=USER,
@@ -129,7 +129,7 @@ def test_an_open_gap_is_found_as_it_was(database: str, connection: psycopg.Conne
         missed_from=at(1),
         missed_until=None,
         cause="process_died",
-        touches=frozenset({Kind.PAIRS}),
+        affects=frozenset({Kind.PAIRS}),
         arrival=0,
         last_occurred_at=at(4),
     )

@@ -191,7 +191,7 @@ def test_a_gap_is_written_when_it_opens_and_again_until_it_ends(store: PostgresS
         store.write(batch(each))
 
     ((found, recorded),) = sql("SELECT to_json(g), recorded_at FROM ingest.gap AS g")
-    assert [found[name] for name in ("occurrences", "touches", "connection_errors")] == [
+    assert [found[name] for name in ("occurrences", "affects", "connection_errors")] == [
         1,
         ["balances", "pairs"],
         list(gap().connection_errors),

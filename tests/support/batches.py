@@ -147,7 +147,7 @@ def gap(**more: Any) -> GapRow:
         "cause": "reset",
         "missed_from": START,
         "connection_errors": ("dns", 'with "quotes", {braces} and \\'),
-        "touches": ("balances", "pairs"),
+        "affects": ("balances", "pairs"),
         "occurrences": 1,
         "last_occurred_at": START,
     }

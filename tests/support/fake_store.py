@@ -425,7 +425,7 @@ def _gap(row: GapRow) -> Gap:
         missed_from=row.missed_from,
         missed_until=row.missed_until,
         cause=row.cause,
-        touches=frozenset(Kind(each) for each in row.touches),
+        affects=frozenset(Kind(each) for each in row.affects),
         arrival=0,
         connection_errors=row.connection_errors,
         user_id=row.user_id,

@@ -96,7 +96,7 @@ def _polled(sql: Query) -> None:
     request(sql, "polled", "GetBalances", "04 05:59:59", "04 06:00:00", "answered")
     request(sql, "polled", "GetBalances", "04 05:58:59", "04 05:59:00", "answered")
     request(sql, "polled", "GetBalances", "04 07:00:00", "04 07:00:10", "timed_out")
-    gap(sql, "polled", "P", 0, "unanswered", "timed_out", "04 06:59:30", "04 07:01:00", touches="{balances}")
+    gap(sql, "polled", "P", 0, "unanswered", "timed_out", "04 06:59:30", "04 07:01:00", affects="{balances}")
     request(sql, "polled", "GetBalances", "04 07:00:59", "04 07:01:00", "answered")
 
 
@@ -240,7 +240,7 @@ def gap(
     confirmed: str | None,
     *,
     heard: str | None = None,
-    touches: str = "{balances,pairs}",
+    affects: str = "{balances,pairs}",
     recorded: str | None = None,
 ) -> None:
     """A gap that was noticed at once; it ended when both kinds were confirmed.
@@ -263,11 +263,11 @@ def gap(
         missed_from=_march(since),
         missed_until=_march(heard) or until,
         connection_errors=("'{}'",),
-        touches=("%s::text[]", touches),
+        affects=("%s::text[]", affects),
         occurrences=1,
         last_occurred_at=_march(since),
         balances_confirmed_at=until,
-        pairs_confirmed_at=until if "pairs" in touches else None,
+        pairs_confirmed_at=until if "pairs" in affects else None,
         ended_at=until,
         recorded_at=_march(since),
         balances_confirmation_recorded_at=stored,

@@ -167,7 +167,7 @@ _OPEN_GAPS = """
       AND NOT EXISTS (
         -- Not those of a former user (is_fresh is null), which will never end.
         SELECT FROM report.freshness AS f
-        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.touches)
+        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.affects)
           AND f.is_fresh IS NULL
     )
 """

@@ -153,8 +153,8 @@ class ShownGap:
     opened_at: datetime
     ended_at: datetime | None
     seconds_unknown: float
-    touches: list[str]
-    awaits: list[str]
+    affects: list[str]
+    unconfirmed: list[str]
     connection_errors: list[str]
     first_missing: int | None
     last_missing: int | None

@@ -20,7 +20,7 @@ Requests = Mapping[str, Request]
 def after_event(state: State, finding: Finding) -> tuple[Requests, list[Change]]:
     """The requests after an event, and the changes."""
     request, record = finding.arrived.request, finding.arrived.record
-    changes = _needed(finding.touches, finding.needed)
+    changes = _needed(finding.affects, finding.needed)
     if request is None or request.outcome is RequestOutcome.ANSWERED:
         return state.requests, changes
     request_id = request.sent.request_id

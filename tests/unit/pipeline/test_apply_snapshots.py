@@ -198,7 +198,7 @@ def test_where_the_hub_pushes_every_number_a_push_that_skips_is_a_gap_until_it_i
     assert [row.passed_over for row in versions(skip)] == [3]
     assert (gap.kind, gap.cause, gap.first_missing, gap.last_missing) == ("sequence_skip", "pushed", 6, 8)
     assert (gap.session_id, gap.ordinal, gap.position) == (SESSION, 3, 0)
-    assert (gap.touches, gap.user_id, gap.ended_at) == (("balances",), USER, None)
+    assert (gap.affects, gap.user_id, gap.ended_at) == (("balances",), USER, None)
     assert (gap.missed_from, gap.missed_until, gap.opened_at) == (confirmed, feed.now, feed.now)
     assert needed(skip) == ["GetBalances gap"]
 
@@ -421,7 +421,7 @@ def test_a_pending_snapshot_confirms_nothing_and_answers_its_request(feed: Feed)
 
     assert outcomes(batch) == ["pending"]
     assert not batch.all(GapRow)
-    assert next(gap for gap in feed.state.gaps if gap.kind == "dropped").awaits(Kind.BALANCES)
+    assert next(gap for gap in feed.state.gaps if gap.kind == "dropped").is_unconfirmed(Kind.BALANCES)
 
 
 def test_a_pair_list_that_loses_most_waits_until_an_answer_agrees(feed: Feed) -> None:
