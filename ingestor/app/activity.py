@@ -46,7 +46,7 @@ class GapNow:
     affects: list[str]
     """Kinds of stream."""
     seconds_open: float
-    heard_again: bool
+    receiving_again: bool
     """The link is up again, and the state is not confirmed yet."""
 
 
@@ -113,7 +113,7 @@ def activity(account: str, picture: Picture, state: State, recently: Recently, a
                 gap.cause,
                 sorted(gap.affects),
                 (at - gap.opened_at).total_seconds(),
-                heard_again=gap.missed_until is not None,
+                receiving_again=gap.missed_until is not None,
             )
             for gap in sorted(state.gaps, key=lambda gap: gap.opened_at, reverse=True)[:_MOST]
         ],

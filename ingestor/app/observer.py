@@ -171,7 +171,7 @@ class Observer:
             connection_error_detail=None if failure is None else failure.detail or None,
             key_refused=failure is not None and failure.refuses_key,
             next_attempt_at=None if due is None else self._clock.now() + timedelta(seconds=due),
-            last_heard_at=link.last_heard_at,
+            last_message_at=link.last_message_at,
             inbox_records=level.records,
             inbox_bytes=level.bytes,
             dropped_records=level.dropped,

@@ -6,9 +6,9 @@ from ingestor.app.database import looking
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
-__all__ = ["HEARD_WITHIN_SECONDS", "Signal", "signal"]
+__all__ = ["READ_WITHIN_SECONDS", "Signal", "signal"]
 
-HEARD_WITHIN_SECONDS = 5
+READ_WITHIN_SECONDS = 5
 """A daemon whose database answers reads the newest row within this time."""
 
 

@@ -64,7 +64,7 @@ class SignalDocument:
 
     account: str
     signal: Signal
-    heard_within_seconds: int
+    read_within_seconds: int
     """A running daemon whose database answers reads the signal within this time; others at their start."""
 
 

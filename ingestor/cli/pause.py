@@ -2,7 +2,7 @@
 
 import click
 
-from ingestor.app.signals import HEARD_WITHIN_SECONDS, Signal, signal
+from ingestor.app.signals import READ_WITHIN_SECONDS, Signal, signal
 from ingestor.cli.documents import SignalDocument
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
@@ -37,6 +37,6 @@ def _send(invocation: Invocation, word: Signal) -> None:
     signal(settings, word)
     said = (
         f"sent: {word} (account {settings.account}); a running daemon reads it within "
-        f"{HEARD_WITHIN_SECONDS} s: see `ingestor status`"
+        f"{READ_WITHIN_SECONDS} s: see `ingestor status`"
     )
-    invocation.answer(SignalDocument(settings.account, word, HEARD_WITHIN_SECONDS), [said])
+    invocation.answer(SignalDocument(settings.account, word, READ_WITHIN_SECONDS), [said])

@@ -147,7 +147,7 @@ def _stream(stream: StreamNow) -> list[Part]:
 
 
 def _gap(gap: GapNow) -> list[Part]:
-    stage = "not confirmed yet" if gap.heard_again else "still missing"
+    stage = "not confirmed yet" if gap.receiving_again else "still missing"
     return [
         (f"{gap.kind}, {gap.cause}", BAD),
         f", open for {span(gap.seconds_open)}, {stage} ({' and '.join(gap.affects)})",

@@ -97,7 +97,7 @@ def confirmed(gap: Gap, stream: StreamKey, requested: int | None, by: EventKey, 
     return gap if any(map(gap.is_unconfirmed, gap.affects)) else replace(gap, ended_at=end.at)
 
 
-def heard_again(gap: Gap, at: datetime, connection_errors: tuple[str, ...]) -> Gap:
+def receiving_again(gap: Gap, at: datetime, connection_errors: tuple[str, ...]) -> Gap:
     """The gap after the link came up: records are received again, the state is not confirmed yet."""
     if gap.missed_until is not None or gap.kind is GapKind.UNANSWERED:
         return gap

@@ -132,7 +132,7 @@ class _SessionPart(Row, frozen=True, gc=False):
     dropped_records: int
     last_received_at: datetime | None
     closed_at: datetime | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     received: int | None
     ending: str | None
     cause: str | None

@@ -37,7 +37,7 @@ CREATE TABLE ingest.session (
     software_version text NOT NULL,
     clock_offset_seconds double precision,
     closed_at timestamptz,
-    last_heard_at timestamptz,
+    last_message_at timestamptz,
     received bigint,
     ending text,
     cause text,
@@ -59,7 +59,7 @@ COMMENT ON COLUMN ingest.session.connection_errors IS 'Causes of the attempts th
 COMMENT ON COLUMN ingest.session.software_version IS 'Version of the software that opened it.';
 COMMENT ON COLUMN ingest.session.clock_offset_seconds IS 'Wall clock of the ingestor''s host minus the database''s clock, when the session was opened.';
 COMMENT ON COLUMN ingest.session.closed_at IS 'When it ended; null while it is open.';
-COMMENT ON COLUMN ingest.session.last_heard_at IS 'Receipt of the last whole message of the hub, pings included; set at the end.';
+COMMENT ON COLUMN ingest.session.last_message_at IS 'Receipt of the last whole message of the hub, pings included; set at the end.';
 COMMENT ON COLUMN ingest.session.received IS 'Records received; set at the end.';
 COMMENT ON COLUMN ingest.session.ending IS 'clean, link_lost or unclean; null while it is open.';
 COMMENT ON COLUMN ingest.session.cause IS 'What ended it, e.g. silent, reset, closed_by_hub.';
@@ -655,7 +655,7 @@ CREATE TABLE ingest.heartbeat (
     connection_error_detail text,
     key_refused boolean NOT NULL,
     next_attempt_at timestamptz,
-    last_heard_at timestamptz,
+    last_message_at timestamptz,
     inbox_records bigint NOT NULL,
     inbox_bytes bigint NOT NULL,
     dropped_records bigint NOT NULL,
@@ -678,7 +678,7 @@ COMMENT ON COLUMN ingest.heartbeat.connection_error IS 'Cause of the last failed
 COMMENT ON COLUMN ingest.heartbeat.connection_error_detail IS 'Details of it, as text without credentials.';
 COMMENT ON COLUMN ingest.heartbeat.key_refused IS 'The hub itself has answered the last attempt with 401 or 403.';
 COMMENT ON COLUMN ingest.heartbeat.next_attempt_at IS 'When the next attempt to connect is due, while it waits for that.';
-COMMENT ON COLUMN ingest.heartbeat.last_heard_at IS 'Receipt of the last whole message of the hub, pings included.';
+COMMENT ON COLUMN ingest.heartbeat.last_message_at IS 'Receipt of the last whole message of the hub, pings included.';
 COMMENT ON COLUMN ingest.heartbeat.inbox_records IS 'Records waiting to be written.';
 COMMENT ON COLUMN ingest.heartbeat.inbox_bytes IS 'Bytes waiting to be written.';
 COMMENT ON COLUMN ingest.heartbeat.dropped_records IS 'Records dropped at a limit since it started.';

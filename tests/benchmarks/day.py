@@ -122,7 +122,7 @@ def _heartbeat(number: int) -> Heartbeat:
         started_at=BEGIN,
         link_state="up",
         connection_error=None,
-        last_heard_at=BEGIN + timedelta(seconds=number),
+        last_message_at=BEGIN + timedelta(seconds=number),
         inbox_records=0,
         inbox_bytes=0,
         dropped_records=0,

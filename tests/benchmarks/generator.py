@@ -306,21 +306,21 @@ def _merge(tally: Tally, planned: Tally) -> None:
 def generate(pipe: Pipe) -> None:
     """Main of the process: first says its port, then does as told."""
     hub = Hub()
-    pipe.say(hub.port)
+    pipe.send(hub.port)
     while True:
-        request = pipe.hear()
+        request = pipe.receive()
         match request:
             case Reset():
                 hub.reset(request)
-                pipe.say(None)
+                pipe.send(None)
             case AwaitLink():
-                pipe.say(hub.await_link(request))
+                pipe.send(hub.await_link(request))
             case Prepare(load):
-                pipe.say(hub.prepare(load))
+                pipe.send(hub.prepare(load))
             case Stream():
-                pipe.say(hub.stream(request))
+                pipe.send(hub.stream(request))
             case Tell():
-                pipe.say(hub.tally())
+                pipe.send(hub.tally())
             case _:
                 raise TypeError(request)
 

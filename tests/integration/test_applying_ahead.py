@@ -293,7 +293,7 @@ def test_what_no_reload_can_cure_ends_the_process(database: str) -> None:
     """Another process took our session for one that a dead process had left, and ended it."""
     with first_record(database) as (ours, feed):
         ours.sql(
-            "UPDATE ingest.session SET closed_at = opened_at, last_heard_at = opened_at, received = 1, "
+            "UPDATE ingest.session SET closed_at = opened_at, last_message_at = opened_at, received = 1, "
             "ending = 'unclean', cause = 'process_died' RETURNING 1"
         )
         ours.inbox.put_records([feed.received(balances(30))])

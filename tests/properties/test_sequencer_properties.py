@@ -139,7 +139,7 @@ def _passed_over(
         decision.passed_over > 0
         and policy.step is Step.CONTIGUOUS
         and incoming.requested is None
-        and before.heard_in == incoming.key.session
+        and before.last_session == incoming.key.session
     )
     assert decision.missed == (decision.request is RequestCause.GAP)
 

@@ -31,7 +31,9 @@ SESSION = UUID("00000000-0000-7000-8000-000000000001")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 USER = "user-1"
 
-_END: dict[str, Any] = dict.fromkeys(("closed_at", "last_heard_at", "received", "ending", "cause", "detail"))
+_END: dict[str, Any] = dict.fromkeys(
+    ("closed_at", "last_message_at", "received", "ending", "cause", "detail")
+)
 
 
 def make_store(url: str, clock: DatabaseClock | None = None) -> PostgresStore:
@@ -49,7 +51,7 @@ def ended(ordinal: int) -> dict[str, Any]:
     """The end of a session after this record."""
     return {
         "closed_at": at(ordinal + 1),
-        "last_heard_at": at(ordinal),
+        "last_message_at": at(ordinal),
         "received": ordinal,
         "ending": "clean",
         "cause": "stopped",

@@ -333,7 +333,7 @@ def _ended(row: Any) -> EndedSession:
     return EndedSession(
         _session(row),
         SessionClosed(
-            row.session_id, row.closed_at, row.last_heard_at, row.received, end, row.cause, row.detail
+            row.session_id, row.closed_at, row.last_message_at, row.received, end, row.cause, row.detail
         ),
     )
 

@@ -27,7 +27,7 @@ class ProcessStatus:
     key_refused: bool
     """The hub itself has answered the last attempt with 401 or 403."""
     next_attempt_in_seconds: float | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     inbox_records: int
     stopped_at: datetime | None
     seconds_since_stop: float | None

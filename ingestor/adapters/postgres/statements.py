@@ -144,7 +144,7 @@ def _begun(table: str, row: type[Any], rejection: str) -> Change:
 
 
 def _session_progress() -> Change:
-    closing = ("closed_at", "last_heard_at", "received", "ending", "cause", "detail")
+    closing = ("closed_at", "last_message_at", "received", "ending", "cause", "detail")
     update = f"""
         UPDATE ingest.session AS s
         SET committed_ordinal = given.committed_ordinal,

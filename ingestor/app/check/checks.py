@@ -62,7 +62,7 @@ def check(
     def stored() -> str:
         if database.database_session is None:
             raise NothingToTry("there is no database yet")
-        return StoredCheck(settings, database.database_session, hub.heard, clock).run(
+        return StoredCheck(settings, database.database_session, hub.items, clock).run(
             seconds - _SPARE_SECONDS
         )
 

@@ -18,7 +18,7 @@ from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.store import REGISTER_ACCOUNT
 from ingestor.app.check.findings import Problem
-from ingestor.app.check.hub import Heard
+from ingestor.app.check.hub import HubItem
 from ingestor.app.control import live_state, snapshot_now
 from ingestor.config import Settings
 from ingestor.domain.decode import Decoder
@@ -38,17 +38,21 @@ class StoredCheck:
 
     Args:
         database: the database session of the steps before.
-        heard: the items of the session with the hub, with an answer to GetPairs.
+        hub_items: the items of the session with the hub, with an answer to GetPairs.
         clock: synchronised with the database.
     """
 
     def __init__(
-        self, settings: Settings, database: DatabaseSession, heard: Sequence[Heard], clock: DatabaseClock
+        self,
+        settings: Settings,
+        database: DatabaseSession,
+        hub_items: Sequence[HubItem],
+        clock: DatabaseClock,
     ) -> None:
         self._settings = settings
         self._account = settings.account
         self._database = database
-        self._heard = heard
+        self._hub_items = hub_items
         self._clock = clock
 
     def run(self, seconds: float) -> str:
@@ -136,13 +140,13 @@ class StoredCheck:
             )
         decoder = Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact)
         items: list[Decoded | Fact] = [
-            decoder.decoded(each) if isinstance(each, Record) else each for each in self._heard
+            decoder.decoded(each) if isinstance(each, Record) else each for each in self._hub_items
         ]
         _, batch = fold(state, items, Rules(software_version=__version__))
         writing.write(connection, self._account, batch)
         request = next(
             each.request_id
-            for each in reversed(self._heard)
+            for each in reversed(self._hub_items)
             if isinstance(each, RequestSent) and each.command is Command.GET_PAIRS
         )
         reader = checking.become_reader(connection)

@@ -47,7 +47,7 @@ class ShownProcess:
     connection_error: str | None
     key_refused: bool
     next_attempt_in_seconds: float | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     inbox_records: int
     stopped_at: datetime | None
 

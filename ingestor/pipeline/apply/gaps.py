@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, heard_again, repeated
+from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, receiving_again, repeated
 from ingestor.domain.records import CommitsLost, Dropped, SessionClosed, SessionEnd, SessionOpened
 from ingestor.domain.requests import RequestEnded, RequestOutcome
 from ingestor.domain.streams import EventKey, Kind
@@ -45,7 +45,7 @@ def after_event(state: State, finding: Finding) -> tuple[Gaps, list[Change]]:
 def after_opened(state: State, opened: SessionOpened, arrival: int) -> tuple[Gaps, list[Change]]:
     """The link is up. The time before the very first session is a gap too."""
     gaps, changes = _each(
-        state.gaps, lambda gap: heard_again(gap, opened.opened_at, opened.connection_errors)
+        state.gaps, lambda gap: receiving_again(gap, opened.opened_at, opened.connection_errors)
     )
     if state.ever_connected:
         return gaps, changes
@@ -75,7 +75,7 @@ def after_closed(state: State, closed: SessionClosed, arrival: int) -> tuple[Gap
         ordinal=closed.received + 1,
         position=0,
         opened_at=closed.closed_at,
-        missed_from=min(closed.last_heard_at, closed.closed_at),
+        missed_from=min(closed.last_message_at, closed.closed_at),
         missed_until=None,
         cause=closed.cause,
         affects=_BOTH,

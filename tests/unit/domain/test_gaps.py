@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, heard_again, repeated
+from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, receiving_again, repeated
 from ingestor.domain.streams import EventKey, Kind, StreamKey
 from tests.support.items import SESSION, at
 
@@ -25,21 +25,21 @@ OPEN = Gap(
     affects=frozenset(Kind),
     arrival=10,
 )
-BOUNDED = heard_again(OPEN, at(5), ("http_503",))
+BOUNDED = receiving_again(OPEN, at(5), ("http_503",))
 UNANSWERED = replace(OPEN, kind=GapKind.UNANSWERED, affects=frozenset({Kind.BALANCES}), arrival=0)
 
 
 def test_a_link_that_is_up_again_bounds_the_interval_and_names_why_it_took_so_long() -> None:
     assert (BOUNDED.missed_until, BOUNDED.connection_errors) == (at(5), ("http_503",))
-    assert heard_again(BOUNDED, at(9), ()) is BOUNDED
+    assert receiving_again(BOUNDED, at(9), ()) is BOUNDED
 
 
 def test_a_link_that_is_up_does_not_end_what_is_unanswered() -> None:
-    assert heard_again(UNANSWERED, at(5), ()) is UNANSWERED
+    assert receiving_again(UNANSWERED, at(5), ()) is UNANSWERED
 
 
 def test_no_interval_ends_before_it_begins_although_the_clock_steps_back() -> None:
-    bounded = heard_again(OPEN, at(-3600), ())
+    bounded = receiving_again(OPEN, at(-3600), ())
     half = confirmed(bounded, BALANCES, 11, BY, at(-3500))
     whole = confirmed(half, PAIRS, 11, BY, at(-3500))
     again = repeated(bounded, at(-3500), 11)

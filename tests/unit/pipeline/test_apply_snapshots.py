@@ -611,4 +611,4 @@ def test_the_state_after_a_version_is_that_version(feed: Feed) -> None:
     watermark = feed.stream().state.watermark
     assert watermark is not None
     assert watermark.number == VersionNumber(1, 6, 0)
-    assert feed.stream().state.heard_in == SESSION
+    assert feed.stream().state.last_session == SESSION

@@ -890,7 +890,7 @@ def test_sessions_that_a_dead_process_left_open_are_closed_before_anything_else(
 
     closed, opened = sorted(second.store.rows(SessionRow), key=lambda row: row.opened_at)
     assert (closed.ending, closed.cause, closed.received) == ("unclean", "process_died", 2)
-    assert (closed.closed_at, closed.last_heard_at) == (at(100), at(3))
+    assert (closed.closed_at, closed.last_message_at) == (at(100), at(3))
     assert opened.closed_at is None
     (gap,) = [row for row in second.store.rows(GapRow) if row.kind == "unclean_end"]
     assert (gap.ordinal, gap.missed_from) == (3, at(3))
