@@ -6,7 +6,7 @@ committed, so the tables contain the account's present state. What is not known 
 
 from collections.abc import Iterator
 
-from ingestor.app.picture import Picture, in_short, not_live, span
+from ingestor.app.daemon_status import DaemonStatus, in_short, not_live, span
 
 COMMIT_PATIENCE_SECONDS = 15.0
 """Three heartbeats: if nothing was committed for this long, the database does not accept writes."""
@@ -14,12 +14,12 @@ REASONS = ("standby", "starting", "threads", "paused", "link", "snapshots", "gap
 """Reasons why a daemon is not ready."""
 
 
-def not_ready(now: Picture) -> dict[str, str]:
+def not_ready(now: DaemonStatus) -> dict[str, str]:
     """The reasons why data may not flow or not be committed, by their names in `REASONS`; empty if ready."""
     return dict(_reasons(now))
 
 
-def _reasons(now: Picture) -> Iterator[tuple[str, str]]:
+def _reasons(now: DaemonStatus) -> Iterator[tuple[str, str]]:
     if now.standby:
         yield "standby", "another process writes the account"
         return

@@ -24,8 +24,8 @@ from ingestor.adapters.postgres.queries import (
     lock_holder,
 )
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS
+from ingestor.app.daemon_status import span
 from ingestor.app.database import looking
-from ingestor.app.picture import span
 from ingestor.config import Settings
 
 __all__ = ["AccountStatus", "StreamStatus"]

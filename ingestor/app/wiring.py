@@ -21,11 +21,11 @@ from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
 from ingestor.app.control import control_server
+from ingestor.app.daemon_status import in_short, status_line
 from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
 from ingestor.app.hub import hub_link
 from ingestor.app.observer import Observer, intervals
-from ingestor.app.picture import in_short, status_line
 from ingestor.config import Settings, Snapshots
 from ingestor.domain.decision import Policy, Step
 from ingestor.domain.decode import Decoder
@@ -101,16 +101,16 @@ class Ingestor:
         self._writer.pause = lambda paused: self._link.pause(paused=paused)
         observer.watch(self._writer)
         self.dead, self.failure, self.turns = observer.dead, observer.failure, observer.turns
-        self.picture, self.activity = observer.picture, observer.activity
+        self.daemon_status, self.activity = observer.daemon_status, observer.activity
         self._started = False
         self._stopped = False
         self._servers = [
             each
             for each in (
-                metrics_server(settings.metrics.listen, self.picture, clock),
+                metrics_server(settings.metrics.listen, self.daemon_status, clock),
                 control_server(
                     settings.account,
-                    self.picture,
+                    self.daemon_status,
                     self.activity,
                     self._writer.tail,
                     self._snapshot_now,
@@ -188,7 +188,7 @@ class Ingestor:
 
     def status_line(self) -> str:
         """For `systemctl status`."""
-        return status_line(self.picture())
+        return status_line(self.daemon_status())
 
     def _snapshot_now(self) -> None:
         for command in Command:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import click
 
 from ingestor.app import gaps_and_dead_letters
+from ingestor.app.daemon_status import span
 from ingestor.app.gaps_and_dead_letters import Gap
-from ingestor.app.picture import span
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 import click
 
 from ingestor.app.control import LiveState, live_state
-from ingestor.app.picture import span
+from ingestor.app.daemon_status import span
 from ingestor.app.status import (
     AccountStatus,
     DaemonState,

@@ -304,8 +304,8 @@ def inside(hub: SimulatedHub, database: str) -> Iterator[Callable[[], str]]:
     ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
     ingestor.start(threading.Event(), lambda _: None)
     try:
-        eventually(lambda: not not_ready(ingestor.picture()), within=20)
-        yield lambda: metrics.page(ingestor.picture).decode()
+        eventually(lambda: not not_ready(ingestor.daemon_status()), within=20)
+        yield lambda: metrics.page(ingestor.daemon_status).decode()
     finally:
         ingestor.stop(5.0)
 

@@ -12,7 +12,7 @@ import pytest
 from ingestor.app.metrics import EXPOSED, PREFIX, page
 from tests.support.alerts import DIRECTORY, Look, check, history, look, needs_promtool, promtool
 from tests.support.daemon import ROOT
-from tests.support.pictures import picture
+from tests.support.daemon_status import daemon_status
 from tests.support.postgres import libpq_url
 
 RULES = (DIRECTORY / "alerts.yml").read_text()
@@ -22,7 +22,7 @@ pytestmark = needs_promtool
 
 
 def metrics(**changed: Any) -> str:
-    return page(lambda: picture(**changed)).decode()
+    return page(lambda: daemon_status(**changed)).decode()
 
 
 NO_LINK = {"link": "waiting", "open_gaps": 1, "gaps": {"disconnected": 1}, "oldest_gap_seconds": 1.0}

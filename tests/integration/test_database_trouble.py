@@ -37,7 +37,7 @@ def running(hub: SimulatedHub, url: str, inbox: Inbox | None = None) -> Iterator
     ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
     ingestor.start(threading.Event(), lambda _: None)
     try:
-        eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+        eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
         yield ingestor
     finally:
         ingestor.stop(10.0)
@@ -63,11 +63,12 @@ def test_a_server_that_goes_and_comes_back_costs_nothing(
         else:
             os.kill(server.postmaster_pid, signal.SIGKILL)
         hub.burst(500)
-        eventually(lambda: ingestor.picture().retrying is not None)
-        waiting = eventually(lambda: ingestor.picture().inbox_records)
+        eventually(lambda: ingestor.daemon_status().retrying is not None)
+        waiting = eventually(lambda: ingestor.daemon_status().inbox_records)
         server.start()
         eventually(
-            lambda: ingestor.picture().retrying is None and not ingestor.picture().inbox_records, within=30
+            lambda: ingestor.daemon_status().retrying is None and not ingestor.daemon_status().inbox_records,
+            within=30,
         )
         hub.account.change()
         hub.settle()
@@ -92,11 +93,11 @@ def test_a_server_that_goes_and_comes_back_costs_nothing(
 def test_a_row_that_the_database_rejects_costs_itself_only(hub: SimulatedHub, database: str) -> None:
     look(database, "ALTER TABLE ingest.balance ADD CHECK (asset <> 'REFUSED')")
     with running(hub, database) as ingestor:
-        before = ingestor.picture().records
+        before = ingestor.daemon_status().records
         records = [good(n) for n in range(1, 500)]
         records.insert(250, balances(10_000, asset(), asset('"USDT"'), asset('"REFUSED"')))
         hub.send_raw(END.join(records) + END)
-        eventually(lambda: ingestor.picture().records >= before + 500, within=20)
+        eventually(lambda: ingestor.daemon_status().records >= before + 500, within=20)
         eventually(lambda: look(database, "SELECT 1 FROM ingest.watermark WHERE sequence = 499"))
 
     outcomes = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE user_id = 'content' GROUP BY 1"
@@ -134,7 +135,9 @@ def test_what_the_inbox_cannot_hold_is_a_gap_with_its_ordinals(
     with running(hub, url, Inbox(max_records=100, patience_seconds=0.1)) as ingestor:
         server.stop()
         hub.burst(1_000)
-        eventually(lambda: ingestor.picture().retrying is not None and ingestor.picture().dropped > 0)
+        eventually(
+            lambda: ingestor.daemon_status().retrying is not None and ingestor.daemon_status().dropped > 0
+        )
         server.start()
         url = server.url("trouble")
         eventually(

@@ -39,7 +39,7 @@ def test_a_dead_thread_is_noticed(name: str, database: str) -> None:
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
         ingestor.start(threading.Event(), lambda _: None)
         try:
-            eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+            eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
             assert ingestor.dead() is None
             END[name](ingestor)
             assert eventually(ingestor.dead) == name

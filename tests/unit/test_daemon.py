@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from ingestor import daemon
 from ingestor.adapters.systemd import Notifier
-from ingestor.app.picture import status_line
+from ingestor.app.daemon_status import status_line
 from ingestor.domain.errors import Fatal
-from tests.support.pictures import picture
+from tests.support.daemon_status import daemon_status
 
 
 class Threads:
@@ -44,7 +44,7 @@ class Threads:
         return self.ages
 
     def status_line(self) -> str:
-        return status_line(picture(turns=self.ages))
+        return status_line(daemon_status(turns=self.ages))
 
 
 @pytest.fixture

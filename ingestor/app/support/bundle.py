@@ -230,7 +230,7 @@ def _live(settings: Settings) -> ShownLive:
         "version": found.version,
         "not_live": found.not_live,
         "not_ready": list(found.not_ready),
-        "picture": found.picture,
+        "daemon_status": found.daemon_status,
     }
     return _only(told, ShownLive)
 

@@ -91,7 +91,7 @@ class ShownStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPicture:
+class ShownDaemonStatus:
     """The daemon's counters."""
 
     link: str
@@ -129,7 +129,7 @@ class ShownLive:
     version: str
     not_live: list[str]
     not_ready: list[str]
-    picture: ShownPicture
+    daemon_status: ShownDaemonStatus
 
 
 @dataclass(frozen=True, slots=True)
