@@ -34,9 +34,9 @@ from ingestor.domain.limits import Limits
 from ingestor.domain.requests import Command, RequestCause
 from ingestor.logs import redact
 from ingestor.pipeline.apply import Rules
+from ingestor.pipeline.backoff import Backoff
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.intake import Intake
-from ingestor.pipeline.patience import Patience
 from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
 from ingestor.pipeline.state import State
 from ingestor.pipeline.writer import Writer, WriterRules
@@ -195,7 +195,7 @@ class Ingestor:
             self._scheduler.request(command, RequestCause.OPERATOR)
 
     def _open(self, stop: threading.Event, waiting: Callable[[str], object]) -> State | None:
-        patience = Patience(self._clock, _RETRY_CAP_SECONDS)
+        backoff = Backoff(self._clock, _RETRY_CAP_SECONDS)
         while not stop.is_set():
             try:
                 state = self._store.open()
@@ -208,9 +208,9 @@ class Ingestor:
                 stop.wait(_STANDBY_SECONDS)
             except Transient as error:
                 waiting(f"waiting for the database ({in_short(str(error))})")
-                if patience.is_news(str(error)):
+                if backoff.should_log(str(error)):
                     log.warning("database_awaited", error=str(error))
-                stop.wait(patience.next_pause())
+                stop.wait(backoff.next_pause())
             else:
                 self._observer.standby = False
                 return state

@@ -204,7 +204,7 @@ class Case:
 
 
 _OFTEN = {"INGESTOR_SNAPSHOTS__BALANCES_INTERVAL_SECONDS": "15"}
-_SMALL_INBOX = {"INGESTOR_INBOX__MAX_RECORDS": "50", "INGESTOR_INBOX__PATIENCE_SECONDS": "0.5"}
+_SMALL_INBOX = {"INGESTOR_INBOX__MAX_RECORDS": "50", "INGESTOR_INBOX__PUT_TIMEOUT_SECONDS": "0.5"}
 
 CASES = (
     Case("the hub is gone", hub_gone, ("NotReady", "GapOpen"), 'gaps_open{kind="disconnected"} 1.0'),

@@ -227,11 +227,11 @@ class Hub:
     def _count_answer(self, name: str, record: bytes) -> None:
         tally = self._tally
         tally.add_record(record)
-        is_news = not (self._state_told if name == "getbalances" else self._pairs_told)
-        tally.applied += is_news
-        tally.duplicates += not is_news
+        should_log = not (self._state_told if name == "getbalances" else self._pairs_told)
+        tally.applied += should_log
+        tally.duplicates += not should_log
         if name == "getbalances":
-            if is_news:
+            if should_log:
                 tally.last_sequence = max(tally.last_sequence, OPENING_SEQUENCE)
                 tally.add_rows(self._opening)
             self._state_told = True

@@ -132,7 +132,7 @@ def test_what_the_inbox_cannot_hold_is_a_gap_with_its_ordinals(
     server = durable_postgres()
     url = server.ensure_database("trouble")
     upgrade_database(url)
-    with running(hub, url, Inbox(max_records=100, patience_seconds=0.1)) as ingestor:
+    with running(hub, url, Inbox(max_records=100, put_timeout_seconds=0.1)) as ingestor:
         server.stop()
         hub.burst(1_000)
         eventually(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ingestor.app.daemon_status import not_live
-from ingestor.app.health import COMMIT_PATIENCE_SECONDS, REASONS, not_ready
+from ingestor.app.health import COMMIT_OVERDUE_SECONDS, REASONS, not_ready
 from tests.support.daemon_status import daemon_status
 
 WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
@@ -49,7 +49,7 @@ def test_every_reason_is_tested() -> None:
 
 
 def test_what_is_within_its_bound_is_well() -> None:
-    just = COMMIT_PATIENCE_SECONDS
+    just = COMMIT_OVERDUE_SECONDS
     bounds = {"balances": 120.0, "pairs": 600.0}
     now = daemon_status(seconds_uncommitted=just, seconds_since_stored=just, snapshot_seconds=bounds)
     assert not_ready(now) == {}

@@ -227,7 +227,7 @@ def test_a_delay_is_logged_at_once_when_the_reason_changes_and_once_a_minute(wri
 def test_what_the_delay_costs_is_logged_with_it() -> None:
     made = Writing()
     made.turn(made.feed.opened())
-    made.inbox._limits = InboxLimits(max_records=2, patience_seconds=0.0)
+    made.inbox._limits = InboxLimits(max_records=2, put_timeout_seconds=0.0)
     made.store.away = AWAY
 
     def at_pause(number: int) -> None:
