@@ -129,7 +129,7 @@ class Demo:
                 daemon=daemon,
                 holdings=rows(connection, _HOLDINGS),
                 known=self._known,
-                faults=self._faults.look(connection),
+                faults=self._faults.with_recoveries(connection),
             )
 
     def dead(self) -> str | None:
@@ -148,12 +148,14 @@ class Demo:
             answers = list(_answers(connection, self._started_at, self._ingestor.activity().at))
         self._ingestor.stop(drain_seconds=10.0)
         with self._database.use() as connection:
-            return Ending(account_totals(connection, ACCOUNT), self._faults.look(connection), answers)
+            return Ending(
+                account_totals(connection, ACCOUNT), self._faults.with_recoveries(connection), answers
+            )
 
     def _healed(self) -> bool:
         with self._database.use() as connection:
             open_gaps: int = value(connection, _OPEN_GAPS)
-            return not open_gaps and all(each.healed_by for each in self._faults.look(connection))
+            return not open_gaps and all(each.healed_by for each in self._faults.with_recoveries(connection))
 
 
 def _answers(connection: psycopg.Connection, since: datetime, until: datetime) -> Iterator[Answer]:

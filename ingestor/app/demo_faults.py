@@ -112,8 +112,8 @@ class DemoFaults:
         with self._lock:
             self._faults.append(InjectedFault(spec.fault, self._now(), record))
 
-    def look(self, connection: psycopg.Connection) -> list[InjectedFault]:
-        """All faults, the oldest first, each with what has healed it, if anything."""
+    def with_recoveries(self, connection: psycopg.Connection) -> list[InjectedFault]:
+        """All faults, the oldest first, each with what has repaired its effect, if anything."""
         with self._lock:
             faults = list(self._faults)
         for fault in faults:

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from ingestor.adapters.postgres.reading import rows
-from ingestor.app.database import looking, snapshot
+from ingestor.app.database import connect, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
@@ -84,7 +84,7 @@ def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: N
         Transient: the database cannot be reached.
     """
     _make(wanted.directory)
-    with looking(settings) as connection, snapshot(connection):
+    with connect(settings) as connection, snapshot(connection):
         # As text: what is pending lasts to infinity, and Python has no such time.
         connection.adapters.register_loader("tstzrange", TextLoader)
         files = [_write(connection, wanted, view, progress) for view in wanted.views]

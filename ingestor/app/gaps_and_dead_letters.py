@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ingestor.adapters.postgres import gaps_and_dead_letters
 from ingestor.adapters.postgres.gaps_and_dead_letters import DeadLetter, Gap
-from ingestor.app.database import looking
+from ingestor.app.database import connect
 from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
@@ -74,15 +74,15 @@ class DiscardDocument:
 
 
 def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
-    """The account's gaps, the newest first. Raises as `looking`."""
-    with looking(settings, reads_only=True) as connection:
+    """The account's gaps, the newest first. Raises as `connect`."""
+    with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.gaps(connection, settings.account, only_open=only_open, limit=limit)
     return GapsDocument(settings.account, found)
 
 
 def gap(settings: Settings, number: str) -> GapDocument:
-    """One gap. Raises BadConfiguration if none has this `id`, and as `looking`."""
-    with looking(settings, reads_only=True) as connection:
+    """One gap. Raises BadConfiguration if none has this `id`, and as `connect`."""
+    with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.gaps(connection, settings.account, limit=1, number=number)
     if not found:
         raise _unknown("gap", number, settings.account, "ingestor gaps list")
@@ -90,8 +90,8 @@ def gap(settings: Settings, number: str) -> GapDocument:
 
 
 def dead_letters(settings: Settings, limit: int, *, only_open: bool = False) -> DeadLettersDocument:
-    """The account's dead letters by last occurrence, the newest first. Raises as `looking`."""
-    with looking(settings, reads_only=True) as connection:
+    """The account's dead letters by last occurrence, the newest first. Raises as `connect`."""
+    with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.dead_letters(connection, settings.account, limit, only_open=only_open)
     return DeadLettersDocument(settings.account, [_shown(each) for each in found])
 
@@ -105,9 +105,9 @@ def dead_letter(settings: Settings, number: str) -> DeadLetterDocument:
 
 
 def export_of(settings: Settings, limit: int, number: str | None = None) -> Iterator[DeadLetterDocument]:
-    """The dead letters with their records, one at a time. Raises as `looking`."""
+    """The dead letters with their records, one at a time. Raises as `connect`."""
     account = settings.account
-    with looking(settings, reads_only=True) as connection:
+    with connect(settings, reads_only=True) as connection:
         for each in gaps_and_dead_letters.dead_letters(
             connection, account, limit, None if number is None else [number]
         ):
@@ -124,7 +124,7 @@ def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[Dead
     Raises as `gap`: each id must be one of the account's.
     """
     account = settings.account
-    with looking(settings, reads_only=True) as connection:
+    with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.dead_letters(connection, account, None, numbers)
     for number in sorted(set(numbers or ()) - {each.id for each in found}):
         raise _unknown("dead letter", number, account, "ingestor dead-letters list")
@@ -141,7 +141,7 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
         Transient: the database cannot be reached.
     """
     note = cleaned(reason)
-    with looking(settings) as connection, connection.transaction():
+    with connect(settings) as connection, connection.transaction():
         for each in letters:
             gaps_and_dead_letters.discard(connection, settings.account, each, by, note)
 

@@ -140,7 +140,7 @@ class Observer:
 
     def activity(self) -> Activity:
         """The present value for `ingestor top`."""
-        daemon_status, recently = self.daemon_status(), self._writer.recent.look()
+        daemon_status, recently = self.daemon_status(), self._writer.recent.sums()
         return activity(
             self._settings.account, daemon_status, self._writer.state, recently, self._clock.now()
         )

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import class_row, namedtuple_row
 
 import ingestor
-from ingestor.app.database import looking, snapshot
+from ingestor.app.database import connect, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 from ingestor.statement import page
@@ -48,7 +48,7 @@ def statement(
         BadConfiguration: the account is not in this database, or the period has not begun.
         Transient: the database cannot be reached.
     """
-    with looking(settings) as connection, snapshot(connection):
+    with connect(settings) as connection, snapshot(connection):
         return page(_figures(_Reader(connection, settings.account, since, until, zone, tuple(assets))))
 
 

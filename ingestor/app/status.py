@@ -25,7 +25,7 @@ from ingestor.adapters.postgres.queries import (
 )
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS
 from ingestor.app.daemon_status import span
-from ingestor.app.database import looking
+from ingestor.app.database import connect
 from ingestor.config import Settings
 
 __all__ = ["AccountStatus", "StreamStatus"]
@@ -64,7 +64,7 @@ def status(settings: Settings) -> AccountStatus:
         Transient: the database cannot be reached.
         SchemaMismatch: it has no ingestor schema.
     """
-    with looking(settings, reads_only=True) as connection:
+    with connect(settings, reads_only=True) as connection:
         return status_in(connection, settings.account)
 
 

@@ -93,7 +93,7 @@ def part(tail: Tail, process: str, query: str) -> TailPart:
     wanted = msgspec.json.decode(unquote(query), type=Wanted)
     known, _, number = wanted.cursor.partition(":")
     after = int(number) if known == process and number.isdecimal() else None
-    newest, missed, events = tail.look(after)
+    newest, missed, events = tail.read(after)
     most, shown = _MOST_WITH_RECORDS if wanted.with_record else _MOST_EVENTS, list[TailEvent]()
     for each in events:
         # All events of a record are in one part, because the cursor is a number of a record.

@@ -29,7 +29,7 @@ def dead_letters() -> None:
 def list_command(invocation: Invocation, *, limit: int, only_open: bool) -> None:
     """List dead letters; those that came up last come first. Read-only."""
     document = gaps_and_dead_letters.dead_letters(
-        invocation.load_to_look().settings, limit, only_open=only_open
+        invocation.load_quietly().settings, limit, only_open=only_open
     )
     none = f"no {'open ' if only_open else ''}dead letters of the account {document.account}"
     invocation.answer(document, map(_line, document.dead_letters) if document.dead_letters else [none])
@@ -51,7 +51,7 @@ def show_command(invocation: Invocation, *, number: str) -> None:
     Users and what looks like a credential are masked in the record; its size and digest are those of the
     bytes that the view ingest.record has.
     """
-    document = gaps_and_dead_letters.dead_letter(invocation.load_to_look().settings, number)
+    document = gaps_and_dead_letters.dead_letter(invocation.load_quietly().settings, number)
     invocation.answer(document, _lines(document))
 
 
@@ -79,7 +79,7 @@ def _lines(document: DeadLetterDocument) -> Iterator[str]:
 @with_invocation
 def export_command(invocation: Invocation, *, limit: int) -> None:
     """Print dead letters with their records as JSON, one a line, masked as `show` does. Read-only."""
-    for each in gaps_and_dead_letters.export_of(invocation.load_to_look().settings, limit):
+    for each in gaps_and_dead_letters.export_of(invocation.load_quietly().settings, limit):
         click.echo(msgspec.json.encode(each))
 
 
@@ -124,7 +124,7 @@ def discard_command(
     """
     if everything == bool(numbers):
         raise click.UsageError("give the ids of `ingestor dead-letters list`, or --all")
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     letters = gaps_and_dead_letters.open_letters(settings, None if everything else numbers)
     if letters and not (dry_run or yes):
         ask(f"Discard {len(letters)} as {by}?", lambda: map(_line, letters))

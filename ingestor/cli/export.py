@@ -41,7 +41,7 @@ def export_command(
 
     DIRECTORY is new or empty. The manifest also has range and coverage. Amounts are exact, as text.
     """
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     period = between(since, until, zone)
     wanted = Wanted(settings.account, views or tuple(TIMES), *period, form, directory)
     with progress_bars() as progress:

@@ -25,7 +25,7 @@ def gaps() -> None:
 def list_command(invocation: Invocation, *, only_open: bool, limit: int) -> None:
     """List gaps, the newest first. Read-only."""
     document = gaps_and_dead_letters.gaps(
-        invocation.load_to_look().settings, only_open=only_open, limit=limit
+        invocation.load_quietly().settings, only_open=only_open, limit=limit
     )
     none = f"no {'open ' if only_open else ''}gaps of the account {document.account}"
     invocation.answer(document, map(_line, document.gaps) if document.gaps else [none])
@@ -43,7 +43,7 @@ def _line(gap: Gap) -> str:
 @with_invocation
 def show_command(invocation: Invocation, *, number: str) -> None:
     """Tell all about the gap ID of `ingestor gaps list`. Read-only."""
-    document = gaps_and_dead_letters.gap(invocation.load_to_look().settings, number)
+    document = gaps_and_dead_letters.gap(invocation.load_quietly().settings, number)
     invocation.answer(document, _lines(document.gap))
 
 

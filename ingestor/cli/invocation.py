@@ -38,7 +38,7 @@ class Invocation:
 
         return load(self.config_file, self.overrides)
 
-    def load_to_look(self) -> "Loaded":
+    def load_quietly(self) -> "Loaded":
         """The settings, for a command other than the daemon: it logs errors only (everything at `debug`), on
         standard error, because its result is on standard output. Raises as `load` does."""
         from ingestor import logs  # noqa: PLC0415 - structlog, the same

@@ -33,7 +33,7 @@ def resume(invocation: Invocation) -> None:
 
 def _send(invocation: Invocation, word: Signal) -> None:
     """Store the signal for the configured account's daemon, and print a confirmation."""
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     signal(settings, word)
     said = (
         f"sent: {word} (account {settings.account}); a running daemon reads it within "

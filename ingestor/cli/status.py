@@ -31,7 +31,7 @@ def status_command(invocation: Invocation) -> int:
 
     Exits with 1 if something is wrong.
     """
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     live = live_state(settings.account)
     try:
         account = status(settings)

@@ -50,7 +50,7 @@ def tail(
     records it has missed. Users and what looks like a credential are masked. If a filter is given twice,
     events that match either are shown. Ctrl-C ends it.
     """
-    account = invocation.load_to_look().settings.account
+    account = invocation.load_quietly().settings.account
     wanted = Wanted(subjects, streams, outcomes, with_record)
     stop, left, missed, answers = invocation.stop, lines, 0, False
     with stop_on_signals(stop):

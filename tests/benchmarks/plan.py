@@ -182,7 +182,7 @@ def start(bed: Bed, sizes: Sizes, results: Results) -> None:
 
 
 def process(bed: Bed, sizes: Sizes, results: Results) -> None:
-    """What a daemon costs that has nothing to do, and a look at its account."""
+    """What a daemon costs without records to write, and `ingestor status` of its account."""
     found = idle.measure(bed, sizes.idle_seconds)
     results.add("idle_rss_mib", found.resident / MIB, "MiB")
     results.add("wakeups_per_s", found.wakeups_per_second, "1/s")

@@ -23,21 +23,21 @@ from tests.support.rows import SOME_ID, Query, account, ago, gap, insert, pendin
 pytestmark = pytest.mark.slow
 
 
-def look(database: str) -> AccountStatus:
+def read_status(database: str) -> AccountStatus:
     return status(load(overrides={"account": ACCOUNT, "database.url": database}, environ={}).settings)
 
 
 def problems(database: str) -> list[str]:
-    return found_problems(look(database))
+    return found_problems(read_status(database))
 
 
 def shown(database: str) -> str:
     """What a person reads."""
-    return "\n".join(lines(look(database)))
+    return "\n".join(lines(read_status(database)))
 
 
 def state(database: str) -> str:
-    return daemon_state(look(database)).value
+    return daemon_state(read_status(database)).value
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_the_steps_of_the_counter_are_shown(healthy: Query, database: str) -> No
     """So that an operator can tell whether a skip means that something was missed."""
     for sequence, passed_over in ((2, 0), (3, 0), (4, 0), (6, 1)):
         version(healthy, sequence, passed_over=passed_over, name=ACCOUNT)
-    assert [astuple(each) for each in look(database).sequence_steps] == [
+    assert [astuple(each) for each in read_status(database).sequence_steps] == [
         ("u", "pushed", 1, 3, 0.75),
         ("u", "pushed", 2, 1, 0.25),
     ]

@@ -13,7 +13,7 @@ from ingestor.adapters.postgres.schema import schema_state
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
 from ingestor.app.check.findings import NothingToTry, Problem
 from ingestor.app.check.steps import Step
-from ingestor.app.database import NOT_MADE_YET, database_beside, made
+from ingestor.app.database import NOT_MADE_YET, existing_database, made
 from ingestor.app.status import offset
 from ingestor.config import EmbeddedDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration
@@ -71,7 +71,7 @@ class DatabaseCheck:
         target = database_target(self._settings)
         if not made(target):
             raise Problem(f"{target.describe()}: not created yet", NOT_MADE_YET, 0)
-        url = self._held.enter_context(database_beside(self._settings))
+        url = self._held.enter_context(existing_database(self._settings))
         self.database_session = opened = DatabaseSession(url, _TIMING, self._clock)
         self._held.callback(opened.close)
         try:
