@@ -70,18 +70,18 @@ def hub() -> Iterator[SimulatedHub]:
         yield running
 
 
-def codes(env: dict[str, str], words: str) -> dict[str, object]:
+def codes(env: dict[str, str], reason: str) -> dict[str, object]:
     """Exit codes by command. Each must have told the server's own reason, in Italian."""
     found: dict[str, object] = {}
     for words in COMMANDS:
         done = command(*words, env=env)
         found[" ".join(words)] = done.returncode
-        if done.returncode and words not in done.stdout + done.stderr:
+        if done.returncode and reason not in done.stdout + done.stderr:
             found[" ".join(words)] = done.stdout + done.stderr
     with Daemon(env) as daemon:
         eventually(lambda: daemon.process.poll() is not None or daemon.events("database_awaited"), within=20)
         found["run"] = WAITS if daemon.process.poll() is None else daemon.process.returncode
-        if words not in daemon.log():
+        if reason not in daemon.log():
             found["run"] = daemon.log()
     return found
 
