@@ -17,7 +17,7 @@ from ingestor.adapters.loopback_http import ControlServer, Page, ask
 from ingestor.app.activity import Activity
 from ingestor.app.daemon_status import DaemonStatus, not_live, status_line
 from ingestor.app.health import not_ready
-from ingestor.app.tail import TailPart, Wanted, part
+from ingestor.app.tail import TailPart, TailQuery, part
 from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import Clock
 from ingestor.pipeline.tail import Tail
@@ -94,9 +94,9 @@ def live_activity(account: str) -> Activity:
     return msgspec.json.decode(_answered(account, "GET", "/activity"), type=Activity)
 
 
-def live_tail(account: str, wanted: Wanted) -> TailPart:
+def live_tail(account: str, query: TailQuery) -> TailPart:
     """The next committed events. Raises Transient if no daemon answers."""
-    answer = _answered(account, "GET", f"/tail?{wanted.query()}")
+    answer = _answered(account, "GET", f"/tail?{query.encoded()}")
     return msgspec.json.decode(answer, type=TailPart)
 
 
