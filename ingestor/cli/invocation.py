@@ -91,7 +91,7 @@ def with_invocation(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def settings_options(command: _Command) -> _Command:
-    """Adds the options that can stand before and after the command's name."""
+    """Adds the options that may be given before or after the command's name."""
     command = click.option(
         "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show the traceback of a failure."
     )(command)

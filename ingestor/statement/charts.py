@@ -1,4 +1,4 @@
-"""Charts as SVG, to stand in an HTML page. Drawn by matplotlib without a display; text stays text."""
+"""Charts as SVG for an HTML page. Drawn by matplotlib without a display; text is kept as text elements."""
 
 import io
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ REJECTIONS = {
     ),
     "a session that was closed": ("UPDATE ingest.session SET closed_at = now()", WatermarkConflict),
     "a session that is unknown": ("DELETE FROM ingest.session", WatermarkConflict),
-    "a stream elsewhere": ("UPDATE ingest.watermark SET sequence = 0", WatermarkConflict),
+    "another watermark": ("UPDATE ingest.watermark SET sequence = 0", WatermarkConflict),
     "a row": ("ALTER TABLE ingest.balance ADD CHECK (available < 3)", RowRejected),
     "a rare row": ("ALTER TABLE ingest.request ADD CHECK (account = '') NOT VALID", RowRejected),
     "a gap": ("ALTER TABLE ingest.gap ADD CHECK (account = '') NOT VALID", RowRejected),

@@ -128,7 +128,7 @@ class PostgresStore:
 
         Raises:
             RowRejected: a value is rejected; nothing was written.
-            WatermarkConflict: the position of a session or stream is not the assumed one; nothing was
+            WatermarkConflict: the position of a session or stream is not the expected one; nothing was
                 written.
             OutcomeUnknown: the connection was lost; the batch may have been committed: see `holds`.
             TooSlow: a deadline has passed, of a statement or (`DeadlineCut`) of the transaction.

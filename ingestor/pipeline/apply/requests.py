@@ -55,7 +55,7 @@ def after_answer(state: State, received: AnswerReceived) -> tuple[Requests, list
 
 
 def after_end(state: State, ended: RequestEnded) -> tuple[Requests, list[Change]]:
-    """An end without an answer; if the answer came first, that stands."""
+    """An end without an answer; ignored if the answer came first."""
     request = state.requests.get(ended.request_id)
     if request is None or request.outcome is not None:
         return state.requests, []

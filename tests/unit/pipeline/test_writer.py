@@ -522,7 +522,7 @@ def test_what_was_applied_ahead_of_halves_is_applied_again(writing: Writing) -> 
     writing.accounted()
 
 
-# --- a database that stands elsewhere ---
+# --- a database with other positions ---
 
 
 def test_a_stream_that_another_writer_has_moved_is_gone_on_from_there(writing: Writing) -> None:
@@ -569,7 +569,7 @@ def test_requests_survive_a_move(writing: Writing) -> None:
 
 def test_a_database_that_is_never_ours_to_go_on_from_ends_the_process(writing: Writing) -> None:
     def conflict(batch: Batch) -> None:
-        raise WatermarkConflict("a stream stands elsewhere")
+        raise WatermarkConflict("the stored version of a stream is not the expected one")
 
     writing.store.before_write = conflict
     with (
