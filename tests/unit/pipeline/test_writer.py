@@ -357,7 +357,7 @@ def test_a_commit_that_lands_after_it_was_looked_for_is_not_repeated(writing: Wr
     writing.accounted()
 
 
-def test_what_was_applied_ahead_of_it_stands_on_what_was_committed(writing: Writing) -> None:
+def test_what_was_applied_ahead_of_it_builds_on_what_was_committed(writing: Writing) -> None:
     writing.store.unknown = [True]
     writing.turn(*writing.receive(*range(2, 16)))
 
@@ -442,7 +442,7 @@ def test_what_was_applied_ahead_of_a_rejected_record_is_applied_again(writing: W
     assert "WatermarkConflict" not in {end for *_, end in writing.store.tried}
     assert [row.ordinal for row in writing.store.rows(DeadLetterRow)] == [11]
     (version,) = [row for row in writing.store.rows(OutcomeRow) if row.sequence == 12]
-    assert version.passed_over == 1, "it stands on what was stored, which 11 was not"
+    assert version.passed_over == 1, "relative to what was stored, which 11 was not"
     writing.accounted()
 
 
@@ -548,7 +548,7 @@ def test_what_was_applied_ahead_of_a_moved_stream_is_applied_again(writing: Writ
 
 
 def test_no_answer_from_before_the_move_is_taken_for_a_fresh_one(writing: Writing) -> None:
-    """It was requested before we knew where the stream stands now."""
+    """It was requested before we knew the position of the stream."""
     writing.turn(writing.feed.requested("before"))
     writing.store.move(BALANCES, 20)
     writing.turn(*writing.receive(30))
@@ -574,7 +574,7 @@ def test_a_database_that_is_never_ours_to_go_on_from_ends_the_process(writing: W
     writing.store.before_write = conflict
     with (
         capture_logs() as logs,
-        pytest.raises(Fatal, match="conflicts with ours again and again: a stream stands elsewh"),
+        pytest.raises(Fatal, match="conflicts with ours again and again: the stored version of"),
     ):
         writing.turn(*writing.receive(2))
 
