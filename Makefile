@@ -25,7 +25,7 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(VENV)/.ready ## private Postgres, simulated hub, daemon and a live picture; ARGS="--for 20 --json"
+demo: $(VENV)/.ready ## private Postgres, simulated hub, daemon and a live screen; ARGS="--for 20 --json"
 	@$(BIN)/ingestor demo $(ARGS)
 
 test: $(VENV)/.ready ## all tests, with a real Postgres and Microsoft's own SignalR client

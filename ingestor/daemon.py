@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from ingestor.app.picture import stuck
+from ingestor.app.daemon_status import stuck
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.domain.errors import Fatal, IngestorError
 

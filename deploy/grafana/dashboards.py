@@ -527,13 +527,13 @@ def completeness() -> Dashboard:
 def operations() -> Dashboard:
     grid = Grid()
     grid.add(
-        rows(words="is_alive", seconds="heartbeat_age,since_heard"),
+        rows(words="is_alive", seconds="heartbeat_age,since_last_message"),
         "Processes",
         "One row for each account.",
         Sql("""
         SELECT DISTINCT account, is_alive::text, link_state, stopped_at,
             extract(epoch FROM now() - heartbeat_at)::float8 AS heartbeat_age,
-            extract(epoch FROM now() - last_heard_at)::float8 AS since_heard,
+            extract(epoch FROM now() - last_message_at)::float8 AS since_last_message,
             clock_offset_seconds::float8 AS clock_offset_seconds, inbox_records
         FROM report.freshness
         WHERE account IN ($account)

@@ -38,7 +38,7 @@ class Page(NamedTuple):
 
 
 Pages = Mapping[str, Callable[[str], Page]]
-"""By method and path, `GET /metrics`; each is given what stands after `?`."""
+"""By method and path, `GET /metrics`; each is given the query string."""
 
 
 class LoopbackServer:

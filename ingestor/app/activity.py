@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ingestor import __version__
+from ingestor.app.daemon_status import DaemonStatus, status_line
 from ingestor.app.health import not_ready
-from ingestor.app.picture import Picture, status_line
 from ingestor.pipeline.recent import BOUNDS_MS, Recently
 from ingestor.pipeline.state import State
 
@@ -43,10 +43,10 @@ class GapNow:
 
     kind: str
     cause: str
-    touches: list[str]
+    affects: list[str]
     """Kinds of stream."""
     seconds_open: float
-    heard_again: bool
+    receiving_again: bool
     """The link is up again, and the state is not confirmed yet."""
 
 
@@ -72,7 +72,7 @@ class Activity:
     """The line that `systemctl status` shows."""
     not_ready: dict[str, str]
     """Reasons why data may not flow or not be committed, by name."""
-    picture: Picture
+    daemon_status: DaemonStatus
     records_per_second: float
     """Committed; mean of the last ten whole seconds."""
     records_each_ten_seconds: list[int]
@@ -86,7 +86,9 @@ class Activity:
     """Open ones, the newest first; at most 20."""
 
 
-def activity(account: str, picture: Picture, state: State, recently: Recently, at: datetime) -> Activity:
+def activity(
+    account: str, daemon_status: DaemonStatus, state: State, recently: Recently, at: datetime
+) -> Activity:
     """Build the value.
 
     Args:
@@ -97,23 +99,23 @@ def activity(account: str, picture: Picture, state: State, recently: Recently, a
         account=account,
         version=__version__,
         at=at,
-        status=status_line(picture),
-        not_ready=not_ready(picture),
-        picture=picture,
+        status=status_line(daemon_status),
+        not_ready=not_ready(daemon_status),
+        daemon_status=daemon_status,
         records_per_second=recently.records_per_second,
         records_each_ten_seconds=recently.bars,
         latency=[
             LatencyBand(bound, count)
             for bound, count in zip((*BOUNDS_MS, None), recently.latency, strict=True)
         ],
-        streams=list(_streams(state, picture.snapshot_limits, at)),
+        streams=list(_streams(state, daemon_status.snapshot_limits, at)),
         gaps=[
             GapNow(
                 gap.kind.value,
                 gap.cause,
-                sorted(gap.touches),
+                sorted(gap.affects),
                 (at - gap.opened_at).total_seconds(),
-                heard_again=gap.missed_until is not None,
+                receiving_again=gap.missed_until is not None,
             )
             for gap in sorted(state.gaps, key=lambda gap: gap.opened_at, reverse=True)[:_MOST]
         ],

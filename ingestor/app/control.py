@@ -15,9 +15,9 @@ import msgspec
 from ingestor import __version__
 from ingestor.adapters.loopback_http import ControlServer, Page, ask
 from ingestor.app.activity import Activity
+from ingestor.app.daemon_status import DaemonStatus, not_live, status_line
 from ingestor.app.health import not_ready
-from ingestor.app.picture import Picture, not_live, status_line
-from ingestor.app.tail import TailPart, Wanted, part
+from ingestor.app.tail import TailPart, TailQuery, part
 from ingestor.domain.errors import Transient
 from ingestor.pipeline.ports import Clock
 from ingestor.pipeline.tail import Tail
@@ -40,12 +40,12 @@ class LiveState:
     """The threads that make no progress."""
     not_ready: dict[str, str]
     """Reasons why data may not flow or not be committed, by name."""
-    picture: Picture
+    daemon_status: DaemonStatus
 
 
 def control_server(
     account: str,
-    picture: Callable[[], Picture],
+    daemon_status: Callable[[], DaemonStatus],
     activity: Callable[[], Activity],
     tail: Tail,
     snapshot: Callable[[], None],
@@ -63,7 +63,7 @@ def control_server(
         return None
 
     def state(_: str) -> LiveState:
-        now = picture()
+        now = daemon_status()
         return LiveState(
             account, os.getpid(), __version__, status_line(now), not_live(now), not_ready(now), now
         )
@@ -94,9 +94,9 @@ def live_activity(account: str) -> Activity:
     return msgspec.json.decode(_answered(account, "GET", "/activity"), type=Activity)
 
 
-def live_tail(account: str, wanted: Wanted) -> TailPart:
+def live_tail(account: str, query: TailQuery) -> TailPart:
     """The next committed events. Raises Transient if no daemon answers."""
-    answer = _answered(account, "GET", f"/tail?{wanted.query()}")
+    answer = _answered(account, "GET", f"/tail?{query.encoded()}")
     return msgspec.json.decode(answer, type=TailPart)
 
 
@@ -108,7 +108,7 @@ def snapshot_now(account: str) -> None:
 def reconnect_now(account: str) -> None:
     """Make the account's daemon connect to the hub again. Raises Transient if none answers, or if it is
     paused."""
-    if live_activity(account).picture.link == "paused":
+    if live_activity(account).daemon_status.link == "paused":
         raise Transient(
             f"the account {account} is paused\n"
             "why: an operator has closed its link to the hub\n"

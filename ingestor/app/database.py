@@ -1,4 +1,4 @@
-"""Finds or starts the configured database, and opens sessions with it."""
+"""Finds or starts the configured database, and opens database sessions."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,10 +8,10 @@ import psycopg
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_running, has_data
 from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.failures import ConnectionFailed
 from ingestor.adapters.postgres.roles import roles_sql
 from ingestor.adapters.postgres.schema import SchemaState, schema_state
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration, Transient
 
@@ -51,7 +51,7 @@ def made(target: ExternalDatabase | EmbeddedDatabase) -> bool:
     return isinstance(target, ExternalDatabase) or has_data(target.directory)
 
 
-def database_beside(settings: Settings) -> AbstractContextManager[str]:
+def existing_database(settings: Settings) -> AbstractContextManager[str]:
     """The URL of the configured database, without creating or upgrading anything.
 
     A private Postgres that does not run is started for the time of the block.
@@ -95,7 +95,7 @@ def _running(target: ExternalDatabase | EmbeddedDatabase, *, make: bool) -> Iter
 
 
 def database_timing(settings: Settings) -> DatabaseTiming:
-    """The settings `[database]` as a session needs them."""
+    """The settings `[database]` as a database session needs them."""
     timing = settings.database
     return DatabaseTiming(
         connect_seconds=timing.connect_deadline_seconds,
@@ -112,7 +112,7 @@ def upgrade_database(url: str) -> SchemaState:
     """Upgrade the schema at this address; returns its state before."""
     from ingestor.adapters.postgres.migrate import upgrade  # noqa: PLC0415 - with all of Alembic
 
-    with looking_at(url, _UPGRADE) as connection:
+    with connect_url(url, _UPGRADE) as connection:
         return upgrade(connection)
 
 
@@ -123,7 +123,7 @@ def apply_roles(settings: Settings) -> list[str]:
         BadConfiguration: the role may not create roles.
     """
     warnings = list[str]()
-    with looking(settings, _UPGRADE) as connection:
+    with connect(settings, _UPGRADE) as connection:
         connection.add_notice_handler(
             lambda notice: (
                 warnings.append(notice.message_primary or "") if notice.sqlstate == _WARNING else None
@@ -137,8 +137,8 @@ _WARNING = "01000"
 
 
 def schema(settings: Settings) -> SchemaState:
-    """The state of the configured database's schema. Raises as `looking`."""
-    with looking(settings, reads_only=True) as connection:
+    """The state of the configured database's schema. Raises as `connect`."""
+    with connect(settings, reads_only=True) as connection:
         return schema_state(connection)
 
 
@@ -146,35 +146,35 @@ _USUAL = DatabaseTiming()
 
 
 @contextmanager
-def looking(
+def connect(
     settings: Settings, timing: DatabaseTiming = _USUAL, *, reads_only: bool = False
 ) -> Iterator[psycopg.Connection]:
-    """The configured database, as `database_beside` gives it, in a session of `looking_at`.
+    """A connection to the configured database, which must exist: see `existing_database`.
 
     Raises:
         Transient: the database cannot be reached now.
         CredentialRefused: it refuses the role or the password.
         BadConfiguration: it cannot be used with these settings.
     """
-    with database_beside(settings) as url, looking_at(url, timing, reads_only=reads_only) as connection:
+    with existing_database(settings) as url, connect_url(url, timing, reads_only=reads_only) as connection:
         yield connection
 
 
 @contextmanager
-def looking_at(
+def connect_url(
     url: str, timing: DatabaseTiming = _USUAL, *, reads_only: bool = False
 ) -> Iterator[psycopg.Connection]:
-    """A session like the daemon's, for one block, with the daemon's errors: see `looking`.
+    """A connection to this URL for one block, with the daemon's settings and errors; raises as `connect`.
 
     Args:
         reads_only: if no host accepts writes, use one that can be read.
     """
-    session = DatabaseSession(url, timing, DatabaseClock(), reads_only=reads_only)
+    database_session = DatabaseSession(url, timing, DatabaseClock(), reads_only=reads_only)
     try:
-        with session.use() as connection:
+        with database_session.use() as connection:
             yield connection
     finally:
-        session.close()
+        database_session.close()
 
 
 @contextmanager

@@ -18,8 +18,8 @@ import psycopg
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres, remove_leftovers
 from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.reading import rows, value
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.app.activity import Activity
 from ingestor.app.database import DATABASE_NAME, upgrade_database
 from ingestor.app.demo_faults import DemoFaults, InjectedFault
@@ -109,11 +109,11 @@ class Demo:
     """A running demonstration, created by `demo()`."""
 
     def __init__(
-        self, ingestor: Ingestor, hub: SimulatedHub, session: DatabaseSession, faults: DemoFaults
+        self, ingestor: Ingestor, hub: SimulatedHub, database: DatabaseSession, faults: DemoFaults
     ) -> None:
         self._ingestor = ingestor
         self._hub = hub
-        self._session = session
+        self._database = database
         self._faults = faults
         self._started_at = ingestor.activity().at
         self._known: list[float] = []
@@ -121,7 +121,7 @@ class Demo:
     def scene(self) -> Scene:
         """Read the present state of daemon, hub and tables."""
         daemon = self._ingestor.activity()
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             settled = max(0, len(self._known) - _UNSETTLED_SECONDS)
             since = self._started_at + timedelta(seconds=settled)
             self._known[settled:] = [each.share for each in rows(connection, _KNOWN, since, daemon.at)]
@@ -129,7 +129,7 @@ class Demo:
                 daemon=daemon,
                 holdings=rows(connection, _HOLDINGS),
                 known=self._known,
-                faults=self._faults.look(connection),
+                faults=self._faults.with_recoveries(connection),
             )
 
     def dead(self) -> str | None:
@@ -144,16 +144,18 @@ class Demo:
             if self._healed():
                 break
             pause.wait(_CONFIRMATION_SECONDS / _CONFIRMATION_CHECKS)
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             answers = list(_answers(connection, self._started_at, self._ingestor.activity().at))
         self._ingestor.stop(drain_seconds=10.0)
-        with self._session.use() as connection:
-            return Ending(account_totals(connection, ACCOUNT), self._faults.look(connection), answers)
+        with self._database.use() as connection:
+            return Ending(
+                account_totals(connection, ACCOUNT), self._faults.with_recoveries(connection), answers
+            )
 
     def _healed(self) -> bool:
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             open_gaps: int = value(connection, _OPEN_GAPS)
-            return not open_gaps and all(each.healed_by for each in self._faults.look(connection))
+            return not open_gaps and all(each.healed_by for each in self._faults.with_recoveries(connection))
 
 
 def _answers(connection: psycopg.Connection, since: datetime, until: datetime) -> Iterator[Answer]:
@@ -203,8 +205,8 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
         upgrade_database(url)
         go_on()
         clock = DatabaseClock()
-        session = DatabaseSession(url, DatabaseTiming(), clock, application_name="ingestor demo")
-        stack.callback(session.close)
+        database = DatabaseSession(url, DatabaseTiming(), clock, application_name="ingestor demo")
+        stack.callback(database.close)
         faults = DemoFaults(clock.now)
         hub = stack.enter_context(SimulatedHub(config, faults.occurred))
         settings = Settings(
@@ -221,4 +223,4 @@ def demo(*, rate: float, seed: int, seconds: float | None, stop: threading.Event
         ingestor.start(stop, lambda _: None)
         stack.callback(ingestor.stop, 5.0)
         go_on()
-        yield Demo(ingestor, hub, session, faults)
+        yield Demo(ingestor, hub, database, faults)

@@ -112,8 +112,8 @@ class DemoFaults:
         with self._lock:
             self._faults.append(InjectedFault(spec.fault, self._now(), record))
 
-    def look(self, connection: psycopg.Connection) -> list[InjectedFault]:
-        """All faults, the oldest first, each with what has healed it, if anything."""
+    def with_recoveries(self, connection: psycopg.Connection) -> list[InjectedFault]:
+        """All faults, the oldest first, each with what has repaired its effect, if anything."""
         with self._lock:
             faults = list(self._faults)
         for fault in faults:
@@ -123,13 +123,13 @@ class DemoFaults:
 
 
 def _find_what_healed(connection: psycopg.Connection, fault: InjectedFault) -> None:
-    evidence = _evidence(connection, fault) or rows(connection, _RECONNECTED, fault.at)
-    for found in evidence:
+    found_rows = _rows_after(connection, fault) or rows(connection, _RECONNECTED, fault.at)
+    for found in found_rows:
         fault.healed_by = _RECOGNISED[found.outcome] if hasattr(found, "outcome") else found.by
         fault.seconds = max(0.0, (found.at - fault.at).total_seconds())
 
 
-def _evidence(connection: psycopg.Connection, fault: InjectedFault) -> list[Any]:
+def _rows_after(connection: psycopg.Connection, fault: InjectedFault) -> list[Any]:
     """For a fault of a record: the rows of the record, or of what followed it."""
     record, since = fault.record, fault.at - _CLOCKS_APART
     if record is None:

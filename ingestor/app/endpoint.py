@@ -3,17 +3,19 @@
 from collections.abc import Callable, Iterable
 
 from ingestor.adapters.loopback_http import LoopbackServer, Page
+from ingestor.app.daemon_status import DaemonStatus, not_live
 from ingestor.app.health import not_ready
-from ingestor.app.picture import Picture, not_live
 from ingestor.pipeline.ports import Clock
 
 
-def metrics_server(listen: str | None, picture: Callable[[], Picture], clock: Clock) -> LoopbackServer | None:
+def metrics_server(
+    listen: str | None, daemon_status: Callable[[], DaemonStatus], clock: Clock
+) -> LoopbackServer | None:
     """The server, not started yet; None without an address.
 
     Args:
         listen: `host:port`, as in `metrics.listen`.
-        picture: returns the present state of the daemon.
+        daemon_status: returns the present state of the daemon.
     """
     if listen is None:
         return None
@@ -22,12 +24,12 @@ def metrics_server(listen: str | None, picture: Callable[[], Picture], clock: Cl
     host, _, port = listen.rpartition(":")
 
     def ready(_: str) -> Page:
-        reasons = not_ready(picture())
+        reasons = not_ready(daemon_status())
         return _health("ready", (f"{name}: {text}" for name, text in reasons.items()))
 
     pages = {
-        "GET /metrics": lambda _: Page(200, metrics.page(picture), metrics.CONTENT_TYPE),
-        "GET /health/live": lambda _: _health("live", not_live(picture())),
+        "GET /metrics": lambda _: Page(200, metrics.page(daemon_status), metrics.CONTENT_TYPE),
+        "GET /health/live": lambda _: _health("live", not_live(daemon_status())),
         "GET /health/ready": ready,
     }
     return LoopbackServer(host.strip("[]"), int(port), pages, clock)

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from ingestor.adapters.postgres.reading import rows
-from ingestor.app.database import looking, snapshot
+from ingestor.app.database import connect, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
@@ -43,7 +43,7 @@ TIMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportSelection:
     """The rows to export: those of one account with a time in `since <= t < until`."""
 
     account: str
@@ -76,20 +76,22 @@ Progress = Callable[[str, int, int], None]
 _Rows = Sequence[tuple[Any, ...]]
 
 
-def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: None) -> list[ExportedFile]:
+def export(
+    settings: Settings, selection: ExportSelection, progress: Progress = lambda *_: None
+) -> list[ExportedFile]:
     """Write a file for each view, and `manifest.json` last: if it exists, the export is complete.
 
     Raises:
         BadConfiguration: the directory is not empty, or cannot be written.
         Transient: the database cannot be reached.
     """
-    _make(wanted.directory)
-    with looking(settings) as connection, snapshot(connection):
+    _make(selection.directory)
+    with connect(settings) as connection, snapshot(connection):
         # As text: what is pending lasts to infinity, and Python has no such time.
         connection.adapters.register_loader("tstzrange", TextLoader)
-        files = [_write(connection, wanted, view, progress) for view in wanted.views]
-        manifest = _manifest(connection, wanted, files)
-    (wanted.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        files = [_write(connection, selection, view, progress) for view in selection.views]
+        manifest = _manifest(connection, selection, files)
+    (selection.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return files
 
 
@@ -107,17 +109,19 @@ def _make(directory: Path) -> None:
         )
 
 
-def _write(connection: psycopg.Connection, wanted: Wanted, view: str, progress: Progress) -> ExportedFile:
-    time, selected = TIMES[view], (wanted.account, wanted.since, wanted.until)
+def _write(
+    connection: psycopg.Connection, selection: ExportSelection, view: str, progress: Progress
+) -> ExportedFile:
+    time, selected = TIMES[view], (selection.account, selection.since, selection.until)
     where = f"FROM report.{view} WHERE account = $1 AND {time} >= $2 AND {time} < $3"
     ((total, first, last),) = rows(
         connection, f"SELECT count(*), min({time}), max({time}) {where}", *selected
     )
     columns = _columns(connection, view)
-    path = wanted.directory / f"{view}.{wanted.form}"
+    path = selection.directory / f"{view}.{selection.form}"
     with (
         psycopg.RawServerCursor(connection, f"export_{view}") as cursor,
-        FORMATS[wanted.form](path, columns) as write,
+        FORMATS[selection.form](path, columns) as write,
     ):
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(f"SELECT * {where} ORDER BY {time}".encode(), selected)
@@ -144,15 +148,15 @@ _COLUMNS = """
 
 
 def _manifest(
-    connection: psycopg.Connection, wanted: Wanted, files: Sequence[ExportedFile]
+    connection: psycopg.Connection, selection: ExportSelection, files: Sequence[ExportedFile]
 ) -> dict[str, object]:
     query = "SELECT * FROM report.coverage($1, $2) WHERE account = $3"
-    coverage = rows(connection, query, wanted.since, wanted.until, wanted.account)
+    coverage = rows(connection, query, selection.since, selection.until, selection.account)
     ((now, server),) = rows(connection, "SELECT now(), version()")
     return {
-        "account": wanted.account,
-        "since": _text(wanted.since),
-        "until": _text(wanted.until),
+        "account": selection.account,
+        "since": _text(selection.since),
+        "until": _text(selection.until),
         "taken_at": _text(now),
         "software_version": version("hercle-ingestor"),
         "database": server.split(",")[0],

@@ -1,4 +1,4 @@
-"""The metrics of `/metrics`, each declared once: name, meaning, and how it is read from a `Picture`.
+"""The metrics of `/metrics`, each declared once: name, meaning, and how it is read from a `DaemonStatus`.
 
 Values are read when a scrape asks for them; the pipeline keeps no counters for this. Values of labels come
 from fixed sets. The table in `deploy/METRICS.md` is made from this.
@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from typing_extensions import override
 
 from ingestor import __version__
+from ingestor.app.daemon_status import DaemonStatus, not_live
 from ingestor.app.health import REASONS, not_ready
-from ingestor.app.picture import Picture, not_live
 from ingestor.domain.decision import Outcome
 from ingestor.domain.gaps import GapKind
 
@@ -38,7 +38,7 @@ class Exposed:
     name: str
     """Without `PREFIX`; a counter ends in `_total`."""
     meaning: str
-    read: Callable[[Picture], Value | Mapping[str, Value]]
+    read: Callable[[DaemonStatus], Value | Mapping[str, Value]]
     label: str | None = None
     """Its label, where it is read as a mapping by this label's values."""
 
@@ -137,21 +137,21 @@ EXPOSED = (
 )
 
 
-def page(picture: Callable[[], Picture]) -> bytes:
+def page(daemon_status: Callable[[], DaemonStatus]) -> bytes:
     """The present values in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(_Scrape(picture()))
+    registry.register(_Scrape(daemon_status()))
     return generate_latest(registry)
 
 
 class _Scrape(Collector):
-    def __init__(self, picture: Picture) -> None:
-        self._picture = picture
+    def __init__(self, daemon_status: DaemonStatus) -> None:
+        self._status = daemon_status
 
     @override
     def collect(self) -> Iterable[Metric]:
         for each in EXPOSED:
-            values = each.read(self._picture)
+            values = each.read(self._status)
             family = (CounterMetricFamily if each.kind == "counter" else GaugeMetricFamily)(
                 PREFIX + each.name, each.meaning, labels=None if each.label is None else [each.label]
             )

@@ -14,7 +14,7 @@ from ingestor.adapters.hub.link import HubLink
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.app.activity import Activity, activity
-from ingestor.app.picture import Picture
+from ingestor.app.daemon_status import DaemonStatus
 from ingestor.config import Settings
 from ingestor.config.model import Snapshots
 from ingestor.domain.errors import CredentialRefused
@@ -88,14 +88,14 @@ class Observer:
             "database deadline": now - self._store.guard_turned_at,
         }
 
-    def picture(self) -> Picture:
+    def daemon_status(self) -> DaemonStatus:
         """The present state of the daemon."""
         link, progress, level = self._link.state, self._writer.progress, self._inbox.level
         state, committed_at, oldest_at = self._writer.state, progress.committed_at, progress.oldest_at
         now, at = self._clock.monotonic(), self._clock.now()
         settings, newest = self._settings, {kind: state.newest(kind) for kind in Kind}
         balances = newest[Kind.BALANCES]
-        return Picture(
+        return DaemonStatus(
             link=link.name,
             connection_error=link.connection_error,
             key_refused=link.failure is not None and link.failure.refuses_key,
@@ -140,8 +140,10 @@ class Observer:
 
     def activity(self) -> Activity:
         """The present value for `ingestor top`."""
-        picture, recently = self.picture(), self._writer.recent.look()
-        return activity(self._settings.account, picture, self._writer.state, recently, self._clock.now())
+        daemon_status, recently = self.daemon_status(), self._writer.recent.sums()
+        return activity(
+            self._settings.account, daemon_status, self._writer.state, recently, self._clock.now()
+        )
 
     def _refusal(self) -> CredentialRefused | None:
         """The error if the hub refuses the key at the first start of this account, when the key has never
@@ -171,7 +173,7 @@ class Observer:
             connection_error_detail=None if failure is None else failure.detail or None,
             key_refused=failure is not None and failure.refuses_key,
             next_attempt_at=None if due is None else self._clock.now() + timedelta(seconds=due),
-            last_heard_at=link.last_heard_at,
+            last_message_at=link.last_message_at,
             inbox_records=level.records,
             inbox_bytes=level.bytes,
             dropped_records=level.dropped,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.partitioning import WholeTable, add_months, analyze, partition, whole_tables
-from ingestor.app.database import looking
+from ingestor.app.database import connect
 from ingestor.config import Settings
 
 __all__ = ["WholeTable"]
@@ -25,7 +25,7 @@ class PartitionDocument:
 
 def partitioning_plan(settings: Settings) -> list[WholeTable]:
     """The tables that `partition_tables` would partition. Each is read once."""
-    with looking(settings, _TIMING, reads_only=True) as connection:
+    with connect(settings, _TIMING, reads_only=True) as connection:
         return whole_tables(connection)
 
 
@@ -37,7 +37,7 @@ def partition_tables(settings: Settings) -> list[str]:
             to the new table.
         Transient: a table is locked by others.
     """
-    with looking(settings, _TIMING) as connection:
+    with connect(settings, _TIMING) as connection:
         connection.autocommit = True
         months = []
         for whole in whole_tables(connection):

@@ -13,10 +13,10 @@ from ingestor.adapters.postgres.partitioning import add_months
 from ingestor.adapters.postgres.pruning import counted, emptied, months, removed
 from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.retention_rules import TARGETS, Cuts
-from ingestor.app.database import database_beside, looking, looking_at, snapshot
+from ingestor.app.database import connect, connect_url, existing_database, snapshot
 from ingestor.config import Settings
 
-_LOOKING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
+_READING = DatabaseTiming(statement_seconds=600, transaction_seconds=3_600)
 _DELETING = DatabaseTiming(lock_seconds=1, statement_seconds=600, transaction_seconds=3_600)
 """`lock_seconds` is short, because others queue behind a lock that we wait for."""
 
@@ -40,28 +40,28 @@ def prune(
         BadConfiguration: the role may not delete.
     """
     with (
-        database_beside(settings) as url,
-        looking_at(url, _LOOKING) as looking,
-        looking_at(url, _DELETING) as deleting,
+        existing_database(settings) as url,
+        connect_url(url, _READING) as reading,
+        connect_url(url, _DELETING) as deleting,
     ):
         deleting.autocommit = True
         if not dry_run:
             add_months(deleting)
-        with snapshot(looking):
-            cuts = _cuts(looking, settings)
+        with snapshot(reading):
+            cuts = _cuts(reading, settings)
             wanted = [each for each in TARGETS if any(cuts[name] for name in each.settings)]
-            plan = [(each, counted(looking, settings.account, cuts, each)) for each in wanted]
+            plan = [(each, counted(reading, settings.account, cuts, each)) for each in wanted]
             rows = Counter[str]()
             if dry_run:
                 for target, parts in plan:
                     rows[target.table] += parts.total()
                 return cuts, rows
-            at_once = months(looking, settings.account, cuts, plan)
+            at_once = months(reading, settings.account, cuts, plan)
             for target, parts in plan:
                 show = partial(progress, target.table, parts.total())
                 but = {each.part for each in at_once}
                 rows[target.table] += removed(
-                    looking, deleting, settings.account, cuts, target, show, but=but
+                    reading, deleting, settings.account, cuts, target, show, but=but
                 )
         # After the snapshot, which has read the months, so that they could not be emptied during it.
         for each in at_once:
@@ -102,7 +102,7 @@ _TIMES = {
 
 def sizes(settings: Settings) -> list[TableSize]:
     """The sizes of the tables that grow, largest first. Rows are counted, so each table is read once."""
-    with looking(settings, _LOOKING) as connection, snapshot(connection):
+    with connect(settings, _READING) as connection, snapshot(connection):
         found = [_size(connection, table, column) for table, column in _TIMES.items()]
     return sorted(found, key=lambda each: each.table_bytes + each.index_bytes, reverse=True)
 

@@ -2,13 +2,13 @@
 
 from ingestor.adapters.postgres.reading import rows
 from ingestor.adapters.postgres.signals import Signal, send
-from ingestor.app.database import looking
+from ingestor.app.database import connect
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
-__all__ = ["HEARD_WITHIN_SECONDS", "Signal", "signal"]
+__all__ = ["READ_WITHIN_SECONDS", "Signal", "signal"]
 
-HEARD_WITHIN_SECONDS = 5
+READ_WITHIN_SECONDS = 5
 """A daemon whose database answers reads the newest row within this time."""
 
 
@@ -19,7 +19,7 @@ def signal(settings: Settings, word: Signal) -> None:
         Transient: the database cannot be reached.
         BadConfiguration: the database has no such account, or the role may not do this.
     """
-    with looking(settings) as connection:
+    with connect(settings) as connection:
         if send(connection, settings.account, word):
             return
         known = ", ".join(

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import class_row, namedtuple_row
 
 import ingestor
-from ingestor.app.database import looking, snapshot
+from ingestor.app.database import connect, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 from ingestor.statement import page
@@ -48,7 +48,7 @@ def statement(
         BadConfiguration: the account is not in this database, or the period has not begun.
         Transient: the database cannot be reached.
     """
-    with looking(settings) as connection, snapshot(connection):
+    with connect(settings) as connection, snapshot(connection):
         return page(_figures(_Reader(connection, settings.account, since, until, zone, tuple(assets))))
 
 
@@ -138,7 +138,7 @@ class _Reader:
         return self.read(
             GapShown,
             """
-            SELECT kind, cause, missed_from, ended_at AS until, touches FROM report.gap
+            SELECT kind, cause, missed_from, ended_at AS until, affects FROM report.gap
             WHERE account = %(account)s AND missed_from < %(until)s
               AND coalesce(ended_at, 'infinity') > %(since)s
             ORDER BY missed_from

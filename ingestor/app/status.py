@@ -24,8 +24,8 @@ from ingestor.adapters.postgres.queries import (
     lock_holder,
 )
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS
-from ingestor.app.database import looking
-from ingestor.app.picture import span
+from ingestor.app.daemon_status import span
+from ingestor.app.database import connect
 from ingestor.config import Settings
 
 __all__ = ["AccountStatus", "StreamStatus"]
@@ -35,8 +35,9 @@ _SILENT_AFTER_SECONDS = 15.0
 _FROZEN_AFTER_SECONDS = 10.0
 """A daemon that cannot write tries again every two seconds."""
 _HOLDER_SECONDS = 3.0
-"""A daemon whose writes fail opens a new session for each attempt, so within this time there is one."""
-_LOOK_SECONDS = 0.005
+"""A daemon whose writes fail opens a new database session for each attempt, so within this time there is
+one."""
+_POLL_SECONDS = 0.005
 _MANY_LOST_LINKS = 5
 
 
@@ -63,7 +64,7 @@ def status(settings: Settings) -> AccountStatus:
         Transient: the database cannot be reached.
         SchemaMismatch: it has no ingestor schema.
     """
-    with looking(settings, reads_only=True) as connection:
+    with connect(settings, reads_only=True) as connection:
         return status_in(connection, settings.account)
 
 
@@ -81,7 +82,7 @@ def _expected_holder(connection: psycopg.Connection, account: str) -> LockHolder
     until = clock.monotonic() + _HOLDER_SECONDS
     holder = None
     while holder is None and clock.monotonic() < until:
-        pause.wait(_LOOK_SECONDS)
+        pause.wait(_POLL_SECONDS)
         holder = lock_holder(connection, account)
     return holder
 
@@ -129,11 +130,12 @@ def _of_the_daemon(account: AccountStatus) -> Iterator[str]:
             yield f"the daemon is not running: it was stopped {span(process.seconds_since_stop or 0)} ago"
         case DaemonState.SILENT:
             yield (
-                f"the daemon has died or cannot reach the database: no session, and its last heartbeat was "
-                f"{since} ago; see `systemctl status hercle-ingestor@{account.account}` and its log"
+                f"the daemon has died or cannot reach the database: it has no database session, and its "
+                f"last heartbeat was {since} ago; see "
+                f"`systemctl status hercle-ingestor@{account.account}` and its log"
             )
         case DaemonState.FROZEN:
-            yield f"the daemon is frozen: it has its session and has not used it for {since}; restart it"
+            yield f"the daemon is frozen: it has not used its database session for {since}; restart it"
         case DaemonState.NOT_WRITING:
             yield (
                 f"the daemon runs and has written nothing for {since}: see commit_delayed in its log, and "

@@ -60,7 +60,7 @@ class TailPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class TailQuery:
     """The filters: an event passes one if it matches any of its words, or if the filter is empty."""
 
     subjects: Sequence[str] = ()
@@ -70,11 +70,11 @@ class Wanted:
     cursor: str = ""
     """The cursor of the part before; empty: from now on."""
 
-    def query(self) -> str:
+    def encoded(self) -> str:
         """As a query string, for the socket."""
         return quote(msgspec.json.encode(self))
 
-    def takes(self, each: Committed) -> bool:
+    def matches(self, each: Committed) -> bool:
         """Whether this event passes all filters."""
         return (
             (not self.outcomes or each.outcome in self.outcomes)
@@ -83,24 +83,24 @@ class Wanted:
         )
 
 
-def part(tail: Tail, process: str, query: str) -> TailPart:
+def part(tail: Tail, process: str, encoded: str) -> TailPart:
     """The next events for a reader.
 
     Args:
         process: identifies this process; cursors of an earlier one are not valid here.
-        query: a `Wanted` as a query string.
+        encoded: a `TailQuery` as a query string.
     """
-    wanted = msgspec.json.decode(unquote(query), type=Wanted)
-    known, _, number = wanted.cursor.partition(":")
+    query = msgspec.json.decode(unquote(encoded), type=TailQuery)
+    known, _, number = query.cursor.partition(":")
     after = int(number) if known == process and number.isdecimal() else None
-    newest, missed, events = tail.look(after)
-    most, shown = _MOST_WITH_RECORDS if wanted.with_record else _MOST_EVENTS, list[TailEvent]()
+    newest, missed, events = tail.read(after)
+    most, shown = _MOST_WITH_RECORDS if query.with_record else _MOST_EVENTS, list[TailEvent]()
     for each in events:
         # All events of a record are in one part, because the cursor is a number of a record.
         if len(shown) >= most and each.number != shown[-1].number:
             return TailPart(f"{process}:{each.number - 1}", missed, more=True, events=shown)
-        if wanted.takes(each):
-            shown.append(_shown(each, with_record=wanted.with_record))
+        if query.matches(each):
+            shown.append(_shown(each, with_record=query.with_record))
     return TailPart(f"{process}:{newest}", missed, more=False, events=shown)
 
 

@@ -3,7 +3,7 @@
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.upgrade_plan import Blocks, UpgradePlan
-from ingestor.app.database import looking
+from ingestor.app.database import connect
 from ingestor.config import Settings
 from ingestor.domain.errors import DeadlineCut
 
@@ -24,7 +24,7 @@ def plan_upgrade(settings: Settings) -> UpgradePlan:
     from ingestor.adapters.postgres.upgrade_locks import measured_plan, not_measured  # noqa: PLC0415 - Alembic
 
     try:
-        with looking(settings, _MEASURING) as connection:
+        with connect(settings, _MEASURING) as connection:
             return measured_plan(connection, DatabaseClock())
     except DeadlineCut:
         raise not_measured("a step takes too long") from None

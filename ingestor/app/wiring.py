@@ -15,17 +15,17 @@ from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.account_lock import AccountLockedElsewhere
 from ingestor.adapters.postgres.connecting import Address
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.schema import REVISION
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.adapters.systemd import Notifier
 from ingestor.app.control import control_server
+from ingestor.app.daemon_status import in_short, status_line
 from ingestor.app.database import database_timing
 from ingestor.app.endpoint import metrics_server
 from ingestor.app.hub import hub_link
 from ingestor.app.observer import Observer, intervals
-from ingestor.app.picture import in_short, status_line
 from ingestor.config import Settings, Snapshots
 from ingestor.domain.decision import Policy, Step
 from ingestor.domain.decode import Decoder
@@ -34,9 +34,9 @@ from ingestor.domain.limits import Limits
 from ingestor.domain.requests import Command, RequestCause
 from ingestor.logs import redact
 from ingestor.pipeline.apply import Rules
+from ingestor.pipeline.backoff import Backoff
 from ingestor.pipeline.inbox import Inbox, InboxLimits
 from ingestor.pipeline.intake import Intake
-from ingestor.pipeline.patience import Patience
 from ingestor.pipeline.request_scheduler import RequestRules, RequestScheduler
 from ingestor.pipeline.state import State
 from ingestor.pipeline.writer import Writer, WriterRules
@@ -101,16 +101,16 @@ class Ingestor:
         self._writer.pause = lambda paused: self._link.pause(paused=paused)
         observer.watch(self._writer)
         self.dead, self.failure, self.turns = observer.dead, observer.failure, observer.turns
-        self.picture, self.activity = observer.picture, observer.activity
+        self.daemon_status, self.activity = observer.daemon_status, observer.activity
         self._started = False
         self._stopped = False
         self._servers = [
             each
             for each in (
-                metrics_server(settings.metrics.listen, self.picture, clock),
+                metrics_server(settings.metrics.listen, self.daemon_status, clock),
                 control_server(
                     settings.account,
-                    self.picture,
+                    self.daemon_status,
                     self.activity,
                     self._writer.tail,
                     self._snapshot_now,
@@ -188,14 +188,14 @@ class Ingestor:
 
     def status_line(self) -> str:
         """For `systemctl status`."""
-        return status_line(self.picture())
+        return status_line(self.daemon_status())
 
     def _snapshot_now(self) -> None:
         for command in Command:
             self._scheduler.request(command, RequestCause.OPERATOR)
 
     def _open(self, stop: threading.Event, waiting: Callable[[str], object]) -> State | None:
-        patience = Patience(self._clock, _RETRY_CAP_SECONDS)
+        backoff = Backoff(self._clock, _RETRY_CAP_SECONDS)
         while not stop.is_set():
             try:
                 state = self._store.open()
@@ -208,9 +208,9 @@ class Ingestor:
                 stop.wait(_STANDBY_SECONDS)
             except Transient as error:
                 waiting(f"waiting for the database ({in_short(str(error))})")
-                if patience.is_news(str(error)):
+                if backoff.should_log(str(error)):
                     log.warning("database_awaited", error=str(error))
-                stop.wait(patience.next_pause())
+                stop.wait(backoff.next_pause())
             else:
                 self._observer.standby = False
                 return state

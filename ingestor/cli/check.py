@@ -58,7 +58,7 @@ def check_command(invocation: Invocation, *, config_only: bool, nagios: bool, in
 
 def _here(invocation: Invocation, *, config_only: bool, nagios: bool) -> int:
     findings: list[Finding] = []
-    for finding in check(invocation.load_to_look, config_only=config_only):
+    for finding in check(invocation.load_quietly, config_only=config_only):
         findings.append(finding)
         if not (invocation.as_json or nagios):
             _print_finding(finding)

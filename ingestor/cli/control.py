@@ -15,7 +15,7 @@ def snapshot(invocation: Invocation) -> None:
 
     It uses the daemon's local socket. Repeated requests are spaced as those for gaps are.
     """
-    account = invocation.load_to_look().settings.account
+    account = invocation.load_quietly().settings.account
     snapshot_now(account)
     said = f"planned: GetBalances, GetPairs (account {account}); see the view report.request"
     invocation.answer(SnapshotDocument(account, ["GetBalances", "GetPairs"]), [said])
@@ -30,7 +30,7 @@ def reconnect(invocation: Invocation) -> None:
     It uses the daemon's local socket. A session that is up ends, which is a gap until the next snapshots have
     confirmed the state; a pause before the next attempt ends too.
     """
-    account = invocation.load_to_look().settings.account
+    account = invocation.load_quietly().settings.account
     reconnect_now(account)
     said = f"asked: the daemon of the account {account} connects again; see `ingestor status`"
     invocation.answer(ReconnectDocument(account, asked=True), [said])

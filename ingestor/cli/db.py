@@ -27,7 +27,7 @@ def upgrade_command(invocation: Invocation) -> None:
 
     It may be run again, or twice at the same time.
     """
-    before = upgrade_configured(invocation.load_to_look().settings)
+    before = upgrade_configured(invocation.load_quietly().settings)
     done = list(before.pending)
     lines = [f"schema: {step}" for step in done or [f"at {before.found}, nothing to do"]]
     invocation.answer(UpgradeDocument(before.found, done), lines)
@@ -42,7 +42,7 @@ def plan_command(invocation: Invocation) -> None:
     It runs the steps and rolls them back, so it needs the migrator's role, and holds the same locks for at
     most 15 seconds. If it does not get one of them within a second, it exits with 69.
     """
-    plan = plan_upgrade(invocation.load_to_look().settings)
+    plan = plan_upgrade(invocation.load_quietly().settings)
     invocation.answer(plan, _plan_lines(plan))
 
 
@@ -64,7 +64,7 @@ def _plan_lines(plan: UpgradePlan) -> Iterator[str]:
 def status_command(invocation: Invocation) -> int:
     """Show the schema's revision and the steps of an upgrade. Exits with 78 unless the revision is this
     software's."""
-    state = schema(invocation.load_to_look().settings)
+    state = schema(invocation.load_quietly().settings)
     lines = [f"database: {state.found or 'no schema'}", f"software: {state.wanted}"]
     lines += [f"pending:  {step}" for step in state.pending]
     if state.newer:
@@ -86,7 +86,7 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
     if not apply:
         click.echo(ROLES_SQL, nl=False)
         return
-    for warning in apply_roles(invocation.load_to_look().settings):
+    for warning in apply_roles(invocation.load_quietly().settings):
         click.echo(f"warning: {warning}", err=True)
 
 
@@ -98,9 +98,9 @@ def roles_command(invocation: Invocation, *, apply: bool) -> None:
 def prune_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> None:
     """Remove the account's rows that are older than [retention] allows.
 
-    The current state, the state at that age, and their evidence are kept. On a terminal, it asks first.
+    The current state, the state at that age, and their records are kept. On a terminal, it asks first.
     """
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     if not (dry_run or yes):
         ask("Remove them?", lambda: _pruned_lines(prune(settings, dry_run=True)[1], "would be removed"))
     with progress_bars() as progress:
@@ -124,7 +124,7 @@ def partition_command(invocation: Invocation, *, dry_run: bool, yes: bool) -> No
 
     Then `db prune` can empty a month at once. Run it as the tables' owner. On a terminal, it asks first.
     """
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     plan = partitioning_plan(settings)
     if plan and not (dry_run or yes):
         ask("Partition them?", lambda: _partition_lines(plan))
@@ -144,7 +144,7 @@ def _partition_lines(plan: list[WholeTable]) -> Iterator[str]:
 @with_invocation
 def size_command(invocation: Invocation) -> None:
     """Show the rows and bytes of each table that grows, its oldest row, and its bytes a day."""
-    found = sizes(invocation.load_to_look().settings)
+    found = sizes(invocation.load_quietly().settings)
     head = f"{'table':<15}{'rows':>14}{'table bytes':>17}{'index bytes':>17}{'bytes a day':>15}  oldest"
     rows = (
         f"{each.table:<15}{each.rows:>14,}{each.table_bytes:>17,}{each.index_bytes:>17,}"

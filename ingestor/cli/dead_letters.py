@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import click
 import msgspec
 
-from ingestor.app import evidence
-from ingestor.app.evidence import DeadLetter, DeadLetterDocument
+from ingestor.app import gaps_and_dead_letters
+from ingestor.app.gaps_and_dead_letters import DeadLetter, DeadLetterDocument
 from ingestor.cli.invocation import Invocation, ask, json_option, with_invocation
 
 _LONGEST_TEXT = 500
@@ -28,7 +28,9 @@ def dead_letters() -> None:
 @with_invocation
 def list_command(invocation: Invocation, *, limit: int, only_open: bool) -> None:
     """List dead letters; those that came up last come first. Read-only."""
-    document = evidence.dead_letters(invocation.load_to_look().settings, limit, only_open=only_open)
+    document = gaps_and_dead_letters.dead_letters(
+        invocation.load_quietly().settings, limit, only_open=only_open
+    )
     none = f"no {'open ' if only_open else ''}dead letters of the account {document.account}"
     invocation.answer(document, map(_line, document.dead_letters) if document.dead_letters else [none])
 
@@ -49,7 +51,7 @@ def show_command(invocation: Invocation, *, number: str) -> None:
     Users and what looks like a credential are masked in the record; its size and digest are those of the
     bytes that the view ingest.record has.
     """
-    document = evidence.dead_letter(invocation.load_to_look().settings, number)
+    document = gaps_and_dead_letters.dead_letter(invocation.load_quietly().settings, number)
     invocation.answer(document, _lines(document))
 
 
@@ -58,7 +60,7 @@ def _lines(document: DeadLetterDocument) -> Iterator[str]:
     yield f"letter     {letter.id}, {letter.stage}: {letter.reason}, {letter.occurrences} times"
     yield f"detail     {letter.detail}"
     yield f"received   {letter.received_at.isoformat()}, last {letter.last_received_at.isoformat()}"
-    yield f"evidence   session {letter.session_id}, ordinal {letter.ordinal}, position {letter.position}"
+    yield f"event      session {letter.session_id}, ordinal {letter.ordinal}, position {letter.position}"
     if letter.discarded_at is not None:
         yield f"discarded  {letter.discarded_at.isoformat()} by {letter.discarded_by}"
         yield f"           {letter.discard_reason}"
@@ -77,7 +79,7 @@ def _lines(document: DeadLetterDocument) -> Iterator[str]:
 @with_invocation
 def export_command(invocation: Invocation, *, limit: int) -> None:
     """Print dead letters with their records as JSON, one a line, masked as `show` does. Read-only."""
-    for each in evidence.export_of(invocation.load_to_look().settings, limit):
+    for each in gaps_and_dead_letters.export_of(invocation.load_quietly().settings, limit):
         click.echo(msgspec.json.encode(each))
 
 
@@ -122,13 +124,13 @@ def discard_command(
     """
     if everything == bool(numbers):
         raise click.UsageError("give the ids of `ingestor dead-letters list`, or --all")
-    settings = invocation.load_to_look().settings
-    letters = evidence.open_letters(settings, None if everything else numbers)
+    settings = invocation.load_quietly().settings
+    letters = gaps_and_dead_letters.open_letters(settings, None if everything else numbers)
     if letters and not (dry_run or yes):
         ask(f"Discard {len(letters)} as {by}?", lambda: map(_line, letters))
     if not dry_run:
-        evidence.discard(settings, letters, by, reason)
+        gaps_and_dead_letters.discard(settings, letters, by, reason)
     done = "would be discarded" if dry_run else "discarded"
     lines = [f"{_line(each)}, {done}" for each in letters]
-    document = evidence.DiscardDocument(settings.account, dry_run, by, reason, letters)
+    document = gaps_and_dead_letters.DiscardDocument(settings.account, dry_run, by, reason, letters)
     invocation.answer(document, lines or ["nothing: all of these are discarded already"])

@@ -68,9 +68,9 @@ def _draw_scenes(scenes: Iterator[Scene]) -> None:
     from ingestor.cli.demo_screen import DemoScreen  # noqa: PLC0415 - the same
 
     with Live(screen=True, auto_refresh=False) as live:
-        picture = DemoScreen()
+        screen = DemoScreen()
         for scene in scenes:
-            live.update(picture.draw(scene, live.console.height), refresh=True)
+            live.update(screen.draw(scene, live.console.height), refresh=True)
 
 
 def _print_scenes(scenes: Iterator[Scene], echo: Callable[[str], object]) -> None:

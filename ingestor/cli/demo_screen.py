@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.text import Text
 
+from ingestor.app.daemon_status import span
 from ingestor.app.demo import Ending, InjectedFault, Scene
-from ingestor.app.picture import span
 from ingestor.cli.screen import BAD, BARS, GOOD, QUIET, Part, Section, screen
 
 _STRIP = 60

@@ -7,14 +7,14 @@ from typing import Any
 from ingestor.app.activity import Activity
 from ingestor.app.check.findings import Finding
 from ingestor.app.control import LiveState
-from ingestor.app.evidence import (
+from ingestor.app.export import ExportedFile
+from ingestor.app.gaps_and_dead_letters import (
     DeadLetterDocument,
     DeadLettersDocument,
     DiscardDocument,
     GapDocument,
     GapsDocument,
 )
-from ingestor.app.export import ExportedFile
 from ingestor.app.install.installation import Plan
 from ingestor.app.partitioning import PartitionDocument
 from ingestor.app.retention import TableSize
@@ -64,7 +64,7 @@ class SignalDocument:
 
     account: str
     signal: Signal
-    heard_within_seconds: int
+    read_within_seconds: int
     """A running daemon whose database answers reads the signal within this time; others at their start."""
 
 

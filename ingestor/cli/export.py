@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from ingestor.app.export import FORMATS, TIMES, Wanted, export
+from ingestor.app.export import FORMATS, TIMES, ExportSelection, export
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.period import MOMENT, ZONE, between
 from ingestor.cli.progress import progress_bars
@@ -41,10 +41,10 @@ def export_command(
 
     DIRECTORY is new or empty. The manifest also has range and coverage. Amounts are exact, as text.
     """
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     period = between(since, until, zone)
-    wanted = Wanted(settings.account, views or tuple(TIMES), *period, form, directory)
+    selection = ExportSelection(settings.account, views or tuple(TIMES), *period, form, directory)
     with progress_bars() as progress:
-        files = export(settings, wanted, progress)
+        files = export(settings, selection, progress)
     written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]
     invocation.answer(files, (f"{rows:>10}  {directory / name}" for rows, name in written))

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import click
 
-from ingestor.app import evidence
-from ingestor.app.evidence import Gap
-from ingestor.app.picture import span
+from ingestor.app import gaps_and_dead_letters
+from ingestor.app.daemon_status import span
+from ingestor.app.gaps_and_dead_letters import Gap
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
 
@@ -24,7 +24,9 @@ def gaps() -> None:
 @with_invocation
 def list_command(invocation: Invocation, *, only_open: bool, limit: int) -> None:
     """List gaps, the newest first. Read-only."""
-    document = evidence.gaps(invocation.load_to_look().settings, only_open=only_open, limit=limit)
+    document = gaps_and_dead_letters.gaps(
+        invocation.load_quietly().settings, only_open=only_open, limit=limit
+    )
     none = f"no {'open ' if only_open else ''}gaps of the account {document.account}"
     invocation.answer(document, map(_line, document.gaps) if document.gaps else [none])
 
@@ -41,7 +43,7 @@ def _line(gap: Gap) -> str:
 @with_invocation
 def show_command(invocation: Invocation, *, number: str) -> None:
     """Tell all about the gap ID of `ingestor gaps list`. Read-only."""
-    document = evidence.gap(invocation.load_to_look().settings, number)
+    document = gaps_and_dead_letters.gap(invocation.load_quietly().settings, number)
     invocation.answer(document, _lines(document.gap))
 
 
@@ -50,11 +52,12 @@ def _lines(gap: Gap) -> Iterator[str]:
     yield f"missed     from {gap.missed_from.isoformat()}"
     yield f"           until {gap.missed_until.isoformat() if gap.missed_until else 'now'}"
     if gap.ended_at is None:
-        yield f"state      unknown for {span(gap.seconds_unknown)}, awaits {', '.join(gap.awaits)}"
+        unconfirmed = ", ".join(gap.unconfirmed)
+        yield f"state      unknown for {span(gap.seconds_unknown)}, not confirmed: {unconfirmed}"
     else:
         yield f"state      known again at {gap.ended_at.isoformat()}, after {span(gap.seconds_unknown)}"
     if gap.first_missing is not None:
         yield f"missing    {gap.first_missing} to {gap.last_missing}"
     if gap.connection_errors:
         yield f"attempts   failed with {', '.join(gap.connection_errors)}"
-    yield f"evidence   session {gap.session_id}, ordinal {gap.ordinal}, seen {gap.occurrences} times"
+    yield f"event      session {gap.session_id}, ordinal {gap.ordinal}, seen {gap.occurrences} times"

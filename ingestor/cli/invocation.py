@@ -38,7 +38,7 @@ class Invocation:
 
         return load(self.config_file, self.overrides)
 
-    def load_to_look(self) -> "Loaded":
+    def load_quietly(self) -> "Loaded":
         """The settings, for a command other than the daemon: it logs errors only (everything at `debug`), on
         standard error, because its result is on standard output. Raises as `load` does."""
         from ingestor import logs  # noqa: PLC0415 - structlog, the same
@@ -91,7 +91,7 @@ def with_invocation(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def settings_options(command: _Command) -> _Command:
-    """Adds the options that can stand before and after the command's name."""
+    """Adds the options that may be given before or after the command's name."""
     command = click.option(
         "--debug", is_flag=True, expose_value=False, callback=_keep, help="Show the traceback of a failure."
     )(command)

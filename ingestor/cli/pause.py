@@ -2,7 +2,7 @@
 
 import click
 
-from ingestor.app.signals import HEARD_WITHIN_SECONDS, Signal, signal
+from ingestor.app.signals import READ_WITHIN_SECONDS, Signal, signal
 from ingestor.cli.documents import SignalDocument
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 
@@ -33,10 +33,10 @@ def resume(invocation: Invocation) -> None:
 
 def _send(invocation: Invocation, word: Signal) -> None:
     """Store the signal for the configured account's daemon, and print a confirmation."""
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     signal(settings, word)
     said = (
         f"sent: {word} (account {settings.account}); a running daemon reads it within "
-        f"{HEARD_WITHIN_SECONDS} s: see `ingestor status`"
+        f"{READ_WITHIN_SECONDS} s: see `ingestor status`"
     )
-    invocation.answer(SignalDocument(settings.account, word, HEARD_WITHIN_SECONDS), [said])
+    invocation.answer(SignalDocument(settings.account, word, READ_WITHIN_SECONDS), [said])

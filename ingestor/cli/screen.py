@@ -10,7 +10,7 @@ from itertools import accumulate, chain, islice
 from rich.text import Text
 
 from ingestor.app.activity import Activity, GapNow, LatencyBand, RequestNow, StreamNow
-from ingestor.app.picture import span
+from ingestor.app.daemon_status import span
 from ingestor.pipeline.recent import BAR_SECONDS
 
 WIDTH = 80
@@ -50,21 +50,21 @@ def bars(counts: Sequence[int]) -> str:
 
 
 def _lines(now: Activity, *, brief: bool) -> Iterator[Text]:
-    picture = now.picture
+    status = now.daemon_status
     at = now.at.strftime("%Y-%m-%d %H:%M:%S UTC")
     title = f"ingestor {now.version}  account {now.account}"
     yield Text.assemble((title, "bold"), at.rjust(WIDTH - len(title)))
     yield _line("", (now.status, BAD if now.not_ready else ""))
     if not brief:
         yield from _readiness(now)
-    total = f"{picture.records} committed since the start"
+    total = f"{status.records} committed since the start"
     yield _line("rate", f"{now.records_per_second:.1f} records/s   {total}")
-    outcomes = ", ".join(f"{name} {count}" for name, count in sorted(picture.outcomes.items()))
+    outcomes = ", ".join(f"{name} {count}" for name, count in sorted(status.outcomes.items()))
     yield _line("outcomes", outcomes or "none")
     history, latency = _history(now.records_each_ten_seconds), _latency(now.latency)
     yield from [next(history), _latency_in_short(now.latency)] if brief else [*history, *latency]
-    waiting, most = picture.inbox_records, picture.inbox_max_records
-    dropped = (f"   {picture.dropped} dropped", BAD) if picture.dropped else ""
+    waiting, most = status.inbox_records, status.inbox_max_records
+    dropped = (f"   {status.dropped} dropped", BAD) if status.dropped else ""
     yield _line("inbox", f"{_meter(waiting, most)} {waiting} of {most} records waiting", dropped)
     yield from _labelled("streams", map(_stream, now.streams), "none known yet")
     gaps, requests = map(_gap, now.gaps), map(_request, now.requests)
@@ -72,18 +72,18 @@ def _lines(now: Activity, *, brief: bool) -> Iterator[Text]:
         yield from _labelled("gaps", islice(gaps, 1), "none open")
         yield from _labelled("requests", islice(requests, 1), "none open")
     else:
-        yield from _labelled("gaps", islice(gaps, _MOST_GAPS), "none open", picture.open_gaps)
+        yield from _labelled("gaps", islice(gaps, _MOST_GAPS), "none open", status.open_gaps)
         yield from _labelled("requests", islice(requests, _MOST_REQUESTS), "none open", len(now.requests))
 
 
 def _readiness(now: Activity) -> Iterator[Text]:
-    picture = now.picture
+    status = now.daemon_status
     yield _line("ready", ("no", BAD) if now.not_ready else ("yes", GOOD))
     for name, why in now.not_ready.items():
         yield _line("", (f"{name}: {why}", BAD))
-    up = picture.link == "up"
-    lost = f", {picture.links_lost_last_hour} lost in the last hour" if picture.links_lost_last_hour else ""
-    yield _line("link", (picture.link, GOOD if up else BAD), lost)
+    up = status.link == "up"
+    lost = f", {status.links_lost_last_hour} lost in the last hour" if status.links_lost_last_hour else ""
+    yield _line("link", (status.link, GOOD if up else BAD), lost)
 
 
 def _history(counts: Sequence[int]) -> Iterator[Text]:
@@ -147,10 +147,10 @@ def _stream(stream: StreamNow) -> list[Part]:
 
 
 def _gap(gap: GapNow) -> list[Part]:
-    stage = "awaits confirmation" if gap.heard_again else "still missing"
+    stage = "not confirmed yet" if gap.receiving_again else "still missing"
     return [
         (f"{gap.kind}, {gap.cause}", BAD),
-        f", open for {span(gap.seconds_open)}, {stage} ({' and '.join(gap.touches)})",
+        f", open for {span(gap.seconds_open)}, {stage} ({' and '.join(gap.affects)})",
     ]
 
 

@@ -32,7 +32,7 @@ def statement_command(
     """
     from ingestor.app.statement import statement  # noqa: PLC0415 - matplotlib, once the options are right
 
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     document = statement(settings, *of_month(month, zone), zone, assets)
     if output == Path("-"):
         sys.stdout.write(document)

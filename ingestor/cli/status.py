@@ -6,7 +6,7 @@ from dataclasses import fields
 import click
 
 from ingestor.app.control import LiveState, live_state
-from ingestor.app.picture import span
+from ingestor.app.daemon_status import span
 from ingestor.app.status import (
     AccountStatus,
     DaemonState,
@@ -31,7 +31,7 @@ def status_command(invocation: Invocation) -> int:
 
     Exits with 1 if something is wrong.
     """
-    settings = invocation.load_to_look().settings
+    settings = invocation.load_quietly().settings
     live = live_state(settings.account)
     try:
         account = status(settings)

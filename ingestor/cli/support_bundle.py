@@ -50,7 +50,7 @@ def support_bundle_command(
     of_unit = instance or (None if log_file else only_instance(invocation))
     if of_unit is not None:
         return _as_the_unit(of_unit, output, as_json=invocation.as_json)
-    content, report = make_bundle(invocation.load_to_look(), log_file)
+    content, report = make_bundle(invocation.load_quietly(), log_file)
     path = output or Path(report.path)
     to_stdout = path == _STDOUT
     if to_stdout:

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ingestor.app.control import live_tail
-from ingestor.app.tail import TailEvent, Wanted
+from ingestor.app.tail import TailEvent, TailQuery
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.cli.signals import stop_on_signals
 from ingestor.domain.decision import Outcome
@@ -50,22 +50,22 @@ def tail(
     records it has missed. Users and what looks like a credential are masked. If a filter is given twice,
     events that match either are shown. Ctrl-C ends it.
     """
-    account = invocation.load_to_look().settings.account
-    wanted = Wanted(subjects, streams, outcomes, with_record)
+    account = invocation.load_quietly().settings.account
+    query = TailQuery(subjects, streams, outcomes, with_record)
     stop, left, missed, answers = invocation.stop, lines, 0, False
     with stop_on_signals(stop):
         while not stop.is_set():
             try:
-                part = live_tail(account, wanted)
+                part = live_tail(account, query)
             except Transient:
-                if not wanted.cursor:
+                if not query.cursor:
                     raise
                 if answers:
                     click.echo("no answer from the daemon; trying again", err=True)
                 answers = False
                 stop.wait(1.0)
                 continue
-            answers, wanted = True, replace(wanted, cursor=part.cursor)
+            answers, query = True, replace(query, cursor=part.cursor)
             missed += part.missed
             for event in part.events[:left]:
                 _show(replace(event, missed=missed), as_json=invocation.as_json)

@@ -27,7 +27,7 @@ def top(invocation: Invocation, *, once: bool, seconds: float) -> None:
 
     It uses the daemon's local socket, so it needs no database. Ctrl-C ends it.
     """
-    account = invocation.load_to_look().settings.account
+    account = invocation.load_quietly().settings.account
     if invocation.as_json:
         say(live_activity(account))
         return

@@ -22,7 +22,7 @@ from ingestor.config.values import (
     HubUrl,
     LoopbackAddress,
     Observations,
-    Patience,
+    PutTimeout,
     Records,
     Seconds,
     Share,
@@ -130,7 +130,7 @@ class Inbox:
     """Most records in the queue, which fills only while the database is slow or away."""
     max_bytes: Bytes = 32 * MIB
     """Most bytes of records in the queue."""
-    patience_seconds: Patience = 5.0
+    put_timeout_seconds: PutTimeout = 5.0
     """How long a full queue stops reading from the hub before the oldest records are dropped, which is
     recorded as a gap."""
 
@@ -185,7 +185,7 @@ class Retention:
     duplicates_days: Annotated[Days, 30] = None
     """Age at which records that repeated the stored state are removed, with their outcomes."""
     records_days: Annotated[Days, 400] = None
-    """Age at which all other records and their outcomes are removed; evidence of the current state is
+    """Age at which all other records and their outcomes are removed; the records of the current state are
     kept."""
     requests_days: Annotated[Days, 400] = None
     """Age at which requests are removed; the last answered one of each kind is kept."""

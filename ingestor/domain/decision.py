@@ -89,9 +89,9 @@ class EpochOpened(Struct, frozen=True, gc=False):
     previous_sequence: int | None
     evidence: tuple[EventKey, ...]
     """The answers that prove it, oldest first; for a first epoch its first event."""
-    passed_over: int
+    stale_snapshots: int
     """Snapshots of the new counter that were stored and not applied before it was confirmed."""
-    passed_over_from: datetime | None
+    first_stale_at: datetime | None
 
 
 class ConfirmationRaised(Struct, frozen=True, gc=False):

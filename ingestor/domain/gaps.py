@@ -55,7 +55,7 @@ class Gap(Struct, frozen=True, gc=False):
     """When records were received again; None until then."""
     cause: str
     """A link cause, a limit, a quarantine reason, or how a request ended."""
-    touches: frozenset[Kind]
+    affects: frozenset[Kind]
     """Kinds of stream whose state is unknown since then."""
     arrival: int
     """Only an answer to a request that was sent after this arrival number confirms the state."""
@@ -73,9 +73,9 @@ class Gap(Struct, frozen=True, gc=False):
     pairs: Confirmed | None = None
     ended_at: datetime | None = None
 
-    def awaits(self, kind: Kind) -> bool:
+    def is_unconfirmed(self, kind: Kind) -> bool:
         """Whether the state of this kind has not been confirmed yet."""
-        if kind not in self.touches:
+        if kind not in self.affects:
             return False
         return (self.balances if kind is Kind.BALANCES else self.pairs) is None
 
@@ -86,7 +86,7 @@ def confirmed(gap: Gap, stream: StreamKey, requested: int | None, by: EventKey, 
     Args:
         requested: arrival number of the request that the snapshot answers; None for a push.
     """
-    if not gap.awaits(stream.kind) or gap.user_id not in {None, stream.user_id}:
+    if not gap.is_unconfirmed(stream.kind) or gap.user_id not in {None, stream.user_id}:
         return gap
     if gap.kind is GapKind.UNANSWERED:  # any snapshot of this kind confirms
         gap = replace(gap, missed_until=max(at, gap.missed_from))
@@ -94,10 +94,10 @@ def confirmed(gap: Gap, stream: StreamKey, requested: int | None, by: EventKey, 
         return gap
     end = Confirmed(max(at, gap.opened_at), by)
     gap = replace(gap, balances=end) if stream.kind is Kind.BALANCES else replace(gap, pairs=end)
-    return gap if any(map(gap.awaits, gap.touches)) else replace(gap, ended_at=end.at)
+    return gap if any(map(gap.is_unconfirmed, gap.affects)) else replace(gap, ended_at=end.at)
 
 
-def heard_again(gap: Gap, at: datetime, connection_errors: tuple[str, ...]) -> Gap:
+def receiving_again(gap: Gap, at: datetime, connection_errors: tuple[str, ...]) -> Gap:
     """The gap after the link came up: records are received again, the state is not confirmed yet."""
     if gap.missed_until is not None or gap.kind is GapKind.UNANSWERED:
         return gap

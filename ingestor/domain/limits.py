@@ -29,7 +29,7 @@ class Limits:
     digits: int = 40
     """Significant digits of an amount, trailing zeros included, which are stored too."""
     exponent: int = 40
-    """An amount's first digit stands for at most 10^exponent and at least 10^-exponent."""
+    """The place value of an amount's first digit is at least 10^-exponent and at most 10^exponent."""
 
 
 DEFAULT_LIMITS = Limits()

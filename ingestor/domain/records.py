@@ -67,7 +67,7 @@ class SessionEnd(StrEnum):
 class SessionClosed(Struct, frozen=True, gc=False):
     session: UUID
     closed_at: datetime
-    last_heard_at: datetime
+    last_message_at: datetime
     """Receipt of the last whole hub message, pings included: from then on something may be missing."""
     received: int
     """Records received in the session, which is its last ordinal."""

@@ -55,9 +55,9 @@ _HOUR = timedelta(hours=1)
 def decide(state: StreamState, incoming: Incoming, policy: Policy) -> Decision:
     """The decision for a snapshot that carries the source's sequence (balances)."""
     session = incoming.key.session
-    first_of_session = state.heard_in is not session and state.heard_in != session  # by value is slow
+    first_of_session = state.last_session is not session and state.last_session != session  # by value is slow
     if first_of_session:
-        state = replace(state, heard_in=incoming.key.session)
+        state = replace(state, last_session=incoming.key.session)
     watermark = state.watermark
     if watermark is None:  # rule 1
         return _begin(state, incoming, incoming.sequence)
@@ -175,15 +175,15 @@ def _reset(
     """Rule 8: a new epoch, with its evidence and the number of lower snapshots not applied before."""
     lower = state.lower
     assert lower is not None  # noqa: S101 - this snapshot is one of them
-    passed_over = lower.count - 1
+    stale_snapshots = lower.count - 1
     opened = EpochOpened(
         EpochCause.SUSPECTED_SERVER_RESET,
         number.epoch + 1,
         incoming.sequence,
         number.sequence,
         pending.evidence,
-        passed_over,
-        lower.since if passed_over else None,
+        stale_snapshots,
+        lower.since if stale_snapshots else None,
     )
     agreed = Resolution.CONFIRMED if incoming.shrinks else Resolution.SUPERSEDED
     state, reset = _resolve(state, ConfirmationReason.RESET, Resolution.CONFIRMED)
@@ -298,6 +298,6 @@ def _apply(
         incoming.deleted,
         incoming.arrival,
     )
-    state = StreamState(watermark, state.pending, state.lower, state.epochs, state.heard_in)
+    state = StreamState(watermark, state.pending, state.lower, state.epochs, state.last_session)
     request = RequestCause.GAP if missed else None
     return Decision(Outcome.APPLIED, state, facts, request, passed_over, missed)

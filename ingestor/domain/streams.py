@@ -118,7 +118,7 @@ class StreamState(Struct, frozen=True, gc=False):
     lower: LowerSnapshots | None = None
     epochs: tuple[datetime, ...] = ()
     """When the most recent epochs were opened, the first one not counted."""
-    heard_in: UUID | None = None
+    last_session: UUID | None = None
     """The session of the stream's last snapshot, whatever its outcome; None after a start."""
 
     def pending_for(self, reason: ConfirmationReason) -> PendingConfirmation | None:

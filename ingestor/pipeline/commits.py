@@ -19,9 +19,9 @@ from ingestor.domain.errors import Fatal, OutcomeUnknown, RowRejected, TooSlow, 
 from ingestor.domain.events import BalanceSnapshot, PairList, Reason, Undecodable
 from ingestor.domain.records import Decoded, Fact
 from ingestor.pipeline.apply import Rules, fold
+from ingestor.pipeline.backoff import Backoff
 from ingestor.pipeline.batch import Batch
 from ingestor.pipeline.inbox import Inbox
-from ingestor.pipeline.patience import Patience
 from ingestor.pipeline.ports import Clock, Store
 from ingestor.pipeline.resume import resumed
 from ingestor.pipeline.rows import RawEventRow
@@ -104,7 +104,7 @@ class Commits:
             ours: the state as of our last commit, if that is not `self.state`.
         """
         ours, items = ours or self.state, applied.items
-        patience = Patience(self._clock, self._retry_cap_seconds)
+        backoff = Backoff(self._clock, self._retry_cap_seconds)
         conflicts = 0
         unknown = False
         slow: TooSlow | None = None
@@ -141,7 +141,7 @@ class Commits:
                 unknown = unknown or isinstance(error, OutcomeUnknown)
                 slow = error if isinstance(error, TooSlow) else slow
                 if slow is None or unknown or len(applied.items) == 1:
-                    self._wait(patience, error)
+                    self._wait(backoff, error)
         self.state = applied.state
         self._after_commit(applied)
 
@@ -166,23 +166,23 @@ class Commits:
 
         If a connection is cut during a commit, the server may continue the commit for a while.
         """
-        patience = Patience(self._clock, self._retry_cap_seconds)
+        backoff = Backoff(self._clock, self._retry_cap_seconds)
         while True:
             try:
                 if self._store.holds(batch):
                     return None
                 self.state, facts = resumed(ours, self._store.open())
             except Transient as error:
-                self._wait(patience, error)
+                self._wait(backoff, error)
             else:
                 return self.apply(self.state, [*facts, *items])
 
-    def _wait(self, patience: Patience, error: Transient) -> None:
+    def _wait(self, backoff: Backoff, error: Transient) -> None:
         """Pause. Logs at once, when the reason changes, and once a minute."""
         reason, level = str(error), self._inbox.level
-        if level.half_full and patience.is_first("inbox_half_full"):
+        if level.half_full and backoff.is_first("inbox_half_full"):
             log.warning("inbox_half_full", waiting_records=level.records, waiting_bytes=level.bytes)
-        if patience.is_news(reason):
+        if backoff.should_log(reason):
             log.warning(
                 "commit_delayed", error=reason, waiting_records=level.records, dropped_records=level.dropped
             )
@@ -190,7 +190,7 @@ class Commits:
             self.progress.retrying_since = self._clock.monotonic()
         self.progress.retrying = reason
         self.progress.turned_at = self._clock.monotonic()
-        if self.abandon.wait(patience.next_pause()):
+        if self.abandon.wait(backoff.next_pause()):
             raise Fatal(f"ended while the database was away: {error}") from error
 
     def _after_commit(self, applied: Applied) -> None:

@@ -2,7 +2,7 @@
 
 The receive thread puts records, the writer takes them. When they arrive faster than they are written,
 `put_records` first waits, which slows the hub down through TCP and loses nothing. Only if the writer takes
-nothing for `patience_seconds` (the database is away), the inbox drops the oldest records, because a newer
+nothing for `put_timeout_seconds` (the database is away), the inbox drops the oldest records, because a newer
 snapshot contains the newer state. A `Dropped` item replaces them and becomes a gap row.
 
 Facts (sessions, requests) are few and never dropped. They have a queue of their own beside that of the
@@ -30,7 +30,7 @@ class InboxLimits:
 
     max_records: int = 10_000
     max_bytes: int = 32 * 1024 * 1024
-    patience_seconds: float = 5.0
+    put_timeout_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Inbox:
         self._dropped_total = 0
         self._dropped_before = 0
         """`_dropped_total` when dropping last started."""
-        self._out_of_patience = False
+        self._dropping = False
         self._closed = False
         lock = threading.Lock()
         self._something = threading.Condition(lock)
@@ -113,7 +113,7 @@ class Inbox:
     def level(self) -> InboxLevel:
         """How full it is now."""
         with self._something:
-            dropping = self._dropped_total - self._dropped_before if self._out_of_patience else 0
+            dropping = self._dropped_total - self._dropped_before if self._dropping else 0
             records, limits = len(self._records), self._limits
             half_full = 2 * records >= limits.max_records or 2 * self._bytes >= limits.max_bytes
             return InboxLevel(records, self._bytes, self._dropped_total, dropping, half_full)
@@ -136,13 +136,13 @@ class Inbox:
 
     def _make_room(self, record: Record) -> None:
         limit = "inbox_records" if len(self._records) >= self._limits.max_records else "inbox_bytes"
-        if not self._out_of_patience:
+        if not self._dropping:
             waited = self._room.wait_for(
-                lambda: self._closed or self._fits(record), self._limits.patience_seconds
+                lambda: self._closed or self._fits(record), self._limits.put_timeout_seconds
             )
             if waited and self._fits(record):
                 return
-            self._out_of_patience = True
+            self._dropping = True
             self._dropped_before = self._dropped_total
             log.error("dropping_started", limit=limit, waiting_records=len(self._records))
         while not self._fits(record):
@@ -168,6 +168,6 @@ class Inbox:
         self._dropped.append((number, run))
 
     def _dropping_ended(self) -> None:
-        if self._out_of_patience:
-            self._out_of_patience = False
+        if self._dropping:
+            self._dropping = False
             log.warning("dropping_ended", dropped=self._dropped_total - self._dropped_before)

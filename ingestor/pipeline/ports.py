@@ -82,7 +82,7 @@ class Heartbeat:
     started_at: datetime
     link_state: str
     connection_error: str | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     inbox_records: int
     inbox_bytes: int
     dropped_records: int

@@ -55,7 +55,7 @@ class Recent:
                     self._seconds.popleft()
             self._seconds[-1][1][band] += records
 
-    def look(self) -> Recently:
+    def sums(self) -> Recently:
         """The sums as of now."""
         now = int(self._clock.monotonic())
         last = now // BAR_SECONDS

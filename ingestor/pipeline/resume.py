@@ -74,7 +74,7 @@ def _resumed(stored: Stream, ours: Stream | None, arrivals: int) -> Stream:
     state = replace(
         stored.state,
         watermark=replace(watermark, arrival=arrivals),
-        heard_in=known.heard_in if none_lost else None,
+        last_session=known.last_session if none_lost else None,
     )
     return replace(stored, state=state)
 
@@ -110,7 +110,7 @@ def _closed(session: OpenSession, at: datetime, cause: str) -> SessionClosed:
     return SessionClosed(
         session=session.opened.session,
         closed_at=at,
-        last_heard_at=session.last_received_at or session.opened.opened_at,
+        last_message_at=session.last_received_at or session.opened.opened_at,
         received=session.committed_ordinal,
         end=SessionEnd.UNCLEAN,
         cause=cause,

@@ -132,7 +132,7 @@ class _SessionPart(Row, frozen=True, gc=False):
     dropped_records: int
     last_received_at: datetime | None
     closed_at: datetime | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     received: int | None
     ending: str | None
     cause: str | None
@@ -192,9 +192,9 @@ class EpochRow(Row, frozen=True, gc=False):
     first_evidence_ordinal: int
     last_evidence_session_id: UUID
     last_evidence_ordinal: int
-    passed_over: int
+    stale_snapshots: int
     """Snapshots with a lower sequence that were stored and not applied before the epoch was opened."""
-    passed_over_from: datetime | None
+    first_stale_at: datetime | None
     """Receipt of the first of them."""
 
 
@@ -264,7 +264,7 @@ class GapRow(Row, frozen=True, gc=False):
     missed_from: datetime
     missed_until: datetime | None
     connection_errors: tuple[str, ...]
-    touches: tuple[str, ...]
+    affects: tuple[str, ...]
     """Kinds of stream."""
     user_id: str | None
     first_missing: int | None

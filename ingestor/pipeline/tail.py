@@ -22,7 +22,7 @@ MOST_RECORDS = 5_000
 MOST_BYTES = 16 * 1024 * 1024
 """Most bytes of records kept; at least one batch is kept, which has limits of its own."""
 WATCHED_SECONDS = 10.0
-"""Records are kept for this long after the last call of `look`."""
+"""Records are kept for this long after the last call of `read`."""
 
 
 class Committed(NamedTuple):
@@ -86,7 +86,7 @@ class Tail:
                 self._records -= len(oldest.records)
                 self._bytes -= oldest.size
 
-    def look(self, after: int | None) -> tuple[int, int, Iterator[Committed]]:
+    def read(self, after: int | None) -> tuple[int, int, Iterator[Committed]]:
         """The events after a record, as far as they are kept; starts or continues keeping records.
 
         Args:

@@ -139,7 +139,7 @@ class FaultQueue:
         self._on_fault = on_fault
         self._waiting: list[_Waiting] = []
         self.api_key = api_key
-        """The bearer key that opens the hub from now on; `{key}` in an error text stands for it."""
+        """The bearer key that opens the hub from now on; `{key}` in an error text is replaced by it."""
         self.counts: Counter[Fault] = Counter()
         """How often each fault occurred."""
 

@@ -1,4 +1,4 @@
-"""Charts as SVG, to stand in an HTML page. Drawn by matplotlib without a display; text stays text."""
+"""Charts as SVG for an HTML page. Drawn by matplotlib without a display; text is kept as text elements."""
 
 import io
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def balance_chart(
             linewidth=0,
         )
         if series.points:
-            # A picture may round; the amounts stand in the table.
+            # A chart may be rounded; the table has the exact amounts.
             times = [each.at for each in series.points] + [until]
             totals = [float(each.total) for each in series.points]
             axes.step(times, [*totals, totals[-1]], where="post", color=_LINE, linewidth=1.1)  # type: ignore[arg-type]

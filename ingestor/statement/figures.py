@@ -52,7 +52,7 @@ class GapShown:
     missed_from: datetime
     until: datetime | None
     """When the state was confirmed; None: not yet."""
-    touches: Sequence[str]
+    affects: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

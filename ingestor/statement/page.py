@@ -31,7 +31,7 @@ def page(figures: Figures) -> str:
         "percent": _percent,
     }
     environment.filters.update(filters)
-    balance_gaps = [gap for gap in figures.gaps if "balances" in gap.touches]
+    balance_gaps = [gap for gap in figures.gaps if "balances" in gap.affects]
     charts = [
         (each, Markup(balance_chart(each, balance_gaps, figures.since, figures.until, figures.zone)))  # noqa: S704
         for each in figures.series

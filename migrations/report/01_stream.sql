@@ -8,7 +8,7 @@ SELECT
     CASE
         WHEN EXISTS (
             SELECT FROM ingest.gap AS g
-            WHERE g.account = known.account AND g.ended_at IS NULL AND known.kind = ANY (g.touches)
+            WHERE g.account = known.account AND g.ended_at IS NULL AND known.kind = ANY (g.affects)
               AND CASE known.kind WHEN 'balances' THEN g.balances_confirmed_at ELSE g.pairs_confirmed_at END IS NULL
               AND coalesce(g.user_id, known.user_id) = known.user_id
         ) THEN 'in_gap'

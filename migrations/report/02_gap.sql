@@ -10,20 +10,20 @@ SELECT
     opened_at,
     ended_at,
     ended_at IS NULL AS is_open,
-    touches,
+    affects,
     array_remove(
         ARRAY[
-            CASE WHEN 'balances' = ANY (touches) AND balances_confirmed_at IS NULL THEN 'balances' END,
-            CASE WHEN 'pairs' = ANY (touches) AND pairs_confirmed_at IS NULL THEN 'pairs' END
+            CASE WHEN 'balances' = ANY (affects) AND balances_confirmed_at IS NULL THEN 'balances' END,
+            CASE WHEN 'pairs' = ANY (affects) AND pairs_confirmed_at IS NULL THEN 'pairs' END
         ],
         NULL
-    ) AS awaits,
-    CASE WHEN 'balances' = ANY (touches) THEN coalesce(balances_confirmed_at, statement_timestamp()) - missed_from END
+    ) AS unconfirmed,
+    CASE WHEN 'balances' = ANY (affects) THEN coalesce(balances_confirmed_at, statement_timestamp()) - missed_from END
         AS balances_unknown_for,
     balances_confirmed_at,
     balances_confirmed_by_session_id,
     balances_confirmed_by_ordinal,
-    CASE WHEN 'pairs' = ANY (touches) THEN coalesce(pairs_confirmed_at, statement_timestamp()) - missed_from END
+    CASE WHEN 'pairs' = ANY (affects) THEN coalesce(pairs_confirmed_at, statement_timestamp()) - missed_from END
         AS pairs_unknown_for,
     pairs_confirmed_at,
     pairs_confirmed_by_session_id,
@@ -54,8 +54,8 @@ COMMENT ON COLUMN report.gap.duration IS 'From missed_from to missed_until, so f
 COMMENT ON COLUMN report.gap.opened_at IS 'When it was detected.';
 COMMENT ON COLUMN report.gap.ended_at IS 'When snapshots had confirmed every kind that it affects; null while it is open.';
 COMMENT ON COLUMN report.gap.is_open IS 'No end yet.';
-COMMENT ON COLUMN report.gap.touches IS 'Kinds of stream that the gap affects, whose state was unknown from missed_from on: balances, pairs.';
-COMMENT ON COLUMN report.gap.awaits IS 'Those of them that no snapshot has confirmed yet.';
+COMMENT ON COLUMN report.gap.affects IS 'Kinds of stream that the gap affects, whose state was unknown from missed_from on: balances, pairs.';
+COMMENT ON COLUMN report.gap.unconfirmed IS 'Those of them that no snapshot has confirmed yet.';
 COMMENT ON COLUMN report.gap.balances_unknown_for IS 'From missed_from until a snapshot confirmed the balances, so far; null if the gap does not affect them.';
 COMMENT ON COLUMN report.gap.balances_confirmed_at IS 'Receipt of the snapshot that confirmed the balances; null until then, or if the gap does not affect them.';
 COMMENT ON COLUMN report.gap.balances_confirmed_by_session_id IS 'Session of that snapshot.';
@@ -91,7 +91,7 @@ SELECT
             ELSE greatest(missed_from, balances_confirmed_at, balances_confirmation_recorded_at) END
     ) AS open_during
 FROM ingest.gap
-WHERE 'balances' = ANY (touches)
+WHERE 'balances' = ANY (affects)
 UNION ALL
 SELECT
     account, 'pairs', user_id, kind, cause, missed_from, pairs_confirmed_at,
@@ -103,7 +103,7 @@ SELECT
             ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
     )
 FROM ingest.gap
-WHERE 'pairs' = ANY (touches)
+WHERE 'pairs' = ANY (affects)
 UNION ALL
 -- For a process that has died there is no gap row until its next start, so its heartbeat is used.
 SELECT

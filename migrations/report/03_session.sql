@@ -1,7 +1,7 @@
 CREATE VIEW report.session AS
 SELECT
     account, session_id, opened_at, closed_at, coalesce(closed_at, statement_timestamp()) - opened_at AS duration,
-    ending, cause, detail, attempts, connection_errors, url, software_version, clock_offset_seconds, last_heard_at,
+    ending, cause, detail, attempts, connection_errors, url, software_version, clock_offset_seconds, last_message_at,
     received, committed_records, dropped_records, last_received_at
 FROM ingest.session;
 
@@ -19,7 +19,7 @@ COMMENT ON COLUMN report.session.connection_errors IS 'Causes of the attempts th
 COMMENT ON COLUMN report.session.url IS 'Address of the hub.';
 COMMENT ON COLUMN report.session.software_version IS 'Version of the software.';
 COMMENT ON COLUMN report.session.clock_offset_seconds IS 'Wall clock of the ingestor''s host minus the database''s clock, when it was opened. Stamps are the database''s.';
-COMMENT ON COLUMN report.session.last_heard_at IS 'Receipt of the last whole message of the hub; set at the end.';
+COMMENT ON COLUMN report.session.last_message_at IS 'Receipt of the last whole message of the hub; set at the end.';
 COMMENT ON COLUMN report.session.received IS 'Records received; set at the end.';
 COMMENT ON COLUMN report.session.committed_records IS 'Records stored.';
 COMMENT ON COLUMN report.session.dropped_records IS 'Records dropped at a limit.';

@@ -88,7 +88,7 @@ FROM (
                 -- Pushed in a gap: as in the index.
                 WHEN EXISTS (
                     SELECT FROM ingest.gap AS g
-                    WHERE g.account = b.account AND 'balances' = ANY (g.touches)
+                    WHERE g.account = b.account AND 'balances' = ANY (g.affects)
                       AND coalesce(g.user_id, b.user_id) = b.user_id
                       AND coalesce(g.balances_confirmed_at, 'infinity') > b.valid_from
                       AND tstzrange(
@@ -101,7 +101,7 @@ FROM (
                 ) THEN b.valid_from
                 ELSE (
                     SELECT g.missed_from FROM ingest.gap AS g
-                    WHERE g.account = b.account AND 'balances' = ANY (g.touches)
+                    WHERE g.account = b.account AND 'balances' = ANY (g.affects)
                       AND coalesce(g.user_id, b.user_id) = b.user_id
                       AND g.missed_from >= b.valid_from
                     ORDER BY g.missed_from LIMIT 1

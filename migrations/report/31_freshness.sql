@@ -18,7 +18,7 @@ SELECT
     END AS is_fresh,
     pending.confirmations AS pending_confirmations,
     h.link_state,
-    h.last_heard_at,
+    h.last_message_at,
     h.heartbeat_at,
     coalesce(h.stopped_at IS NULL AND h.heartbeat_at > clock_timestamp() - interval '30 seconds', false) AS is_alive,
     h.stopped_at,
@@ -27,7 +27,7 @@ SELECT
     (
         SELECT count(*)
         FROM ingest.gap AS g
-        WHERE g.account = a.account AND g.ended_at IS NULL AND kinds.kind = ANY (g.touches)
+        WHERE g.account = a.account AND g.ended_at IS NULL AND kinds.kind = ANY (g.affects)
           AND CASE kinds.kind WHEN 'balances' THEN g.balances_confirmed_at ELSE g.pairs_confirmed_at END IS NULL
           AND (g.user_id IS NULL OR w.user_id IS NULL OR g.user_id = w.user_id)
     ) AS open_gaps
@@ -61,7 +61,7 @@ COMMENT ON COLUMN report.freshness.expected_every IS 'How often a snapshot is re
 COMMENT ON COLUMN report.freshness.is_fresh IS 'Confirmed within two intervals, and no confirmation is pending. Null for a former user: for two intervals the hub has confirmed another one only.';
 COMMENT ON COLUMN report.freshness.pending_confirmations IS 'Snapshots that contradict the newest version and wait for confirmation.';
 COMMENT ON COLUMN report.freshness.link_state IS 'State of the link at the last heartbeat.';
-COMMENT ON COLUMN report.freshness.last_heard_at IS 'Receipt of the last whole message of the hub, as of the last heartbeat.';
+COMMENT ON COLUMN report.freshness.last_message_at IS 'Receipt of the last whole message of the hub, as of the last heartbeat.';
 COMMENT ON COLUMN report.freshness.heartbeat_at IS 'When the process last wrote its heartbeat, by the database''s clock.';
 COMMENT ON COLUMN report.freshness.is_alive IS 'The last heartbeat is less than 30 seconds old, and the process has not stopped.';
 COMMENT ON COLUMN report.freshness.stopped_at IS 'When the process stopped in good order; null while it runs, or if it died.';

@@ -79,7 +79,7 @@ JOIN ingest.heartbeat AS h ON h.account = g.account AND h.stopped_at IS NULL
 WHERE g.ended_at IS NULL AND g.opened_at < statement_timestamp() - interval '5 minutes'
   AND NOT EXISTS (
       SELECT FROM report.stream AS s
-      WHERE s.account = g.account AND s.user_id = g.user_id AND s.kind = ANY (g.touches) AND s.is_former
+      WHERE s.account = g.account AND s.user_id = g.user_id AND s.kind = ANY (g.affects) AND s.is_former
   )
 UNION ALL
 SELECT c.account, 'confirmation_pending', c.reason || ' of ' || c.kind || ' since ' || c.raised_at

@@ -37,7 +37,7 @@ CREATE TABLE ingest.session (
     software_version text NOT NULL,
     clock_offset_seconds double precision,
     closed_at timestamptz,
-    last_heard_at timestamptz,
+    last_message_at timestamptz,
     received bigint,
     ending text,
     cause text,
@@ -59,7 +59,7 @@ COMMENT ON COLUMN ingest.session.connection_errors IS 'Causes of the attempts th
 COMMENT ON COLUMN ingest.session.software_version IS 'Version of the software that opened it.';
 COMMENT ON COLUMN ingest.session.clock_offset_seconds IS 'Wall clock of the ingestor''s host minus the database''s clock, when the session was opened.';
 COMMENT ON COLUMN ingest.session.closed_at IS 'When it ended; null while it is open.';
-COMMENT ON COLUMN ingest.session.last_heard_at IS 'Receipt of the last whole message of the hub, pings included; set at the end.';
+COMMENT ON COLUMN ingest.session.last_message_at IS 'Receipt of the last whole message of the hub, pings included; set at the end.';
 COMMENT ON COLUMN ingest.session.received IS 'Records received; set at the end.';
 COMMENT ON COLUMN ingest.session.ending IS 'clean, link_lost or unclean; null while it is open.';
 COMMENT ON COLUMN ingest.session.cause IS 'What ended it, e.g. silent, reset, closed_by_hub.';
@@ -365,8 +365,8 @@ CREATE TABLE ingest.epoch (
     first_evidence_ordinal bigint NOT NULL,
     last_evidence_session_id uuid NOT NULL,
     last_evidence_ordinal bigint NOT NULL,
-    passed_over bigint NOT NULL,
-    passed_over_from timestamptz,
+    stale_snapshots bigint NOT NULL,
+    first_stale_at timestamptz,
     PRIMARY KEY (account, kind, user_id, epoch)
 );
 COMMENT ON TABLE ingest.epoch IS 'Every beginning of the hub''s counter, with its evidence.';
@@ -383,8 +383,8 @@ COMMENT ON COLUMN ingest.epoch.first_evidence_session_id IS 'Session of the firs
 COMMENT ON COLUMN ingest.epoch.first_evidence_ordinal IS 'Ordinal of that event.';
 COMMENT ON COLUMN ingest.epoch.last_evidence_session_id IS 'Session of the answer that confirmed it.';
 COMMENT ON COLUMN ingest.epoch.last_evidence_ordinal IS 'Ordinal of that answer.';
-COMMENT ON COLUMN ingest.epoch.passed_over IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened, since the last restart of the daemon.';
-COMMENT ON COLUMN ingest.epoch.passed_over_from IS 'Receipt of the first of them.';
+COMMENT ON COLUMN ingest.epoch.stale_snapshots IS 'Snapshots with a lower sequence that were stored and not applied before the epoch was opened, since the last restart of the daemon.';
+COMMENT ON COLUMN ingest.epoch.first_stale_at IS 'Receipt of the first of them.';
 
 CREATE TABLE ingest.watermark (
     account text NOT NULL,
@@ -457,7 +457,7 @@ CREATE TABLE ingest.gap (
     missed_from timestamptz NOT NULL,
     missed_until timestamptz,
     connection_errors text[] NOT NULL,
-    touches text[] NOT NULL,
+    affects text[] NOT NULL,
     user_id text,
     first_missing bigint,
     last_missing bigint,
@@ -481,12 +481,12 @@ CREATE INDEX gap_balances_during_idx ON ingest.gap USING gist (tstzrange(
     missed_from,
     CASE WHEN balances_confirmed_at IS NULL THEN 'infinity'
         ELSE greatest(missed_from, balances_confirmed_at, balances_confirmation_recorded_at) END
-)) WHERE 'balances' = ANY (touches);
+)) WHERE 'balances' = ANY (affects);
 CREATE INDEX gap_pairs_during_idx ON ingest.gap USING gist (tstzrange(
     missed_from,
     CASE WHEN pairs_confirmed_at IS NULL THEN 'infinity'
         ELSE greatest(missed_from, pairs_confirmed_at, pairs_confirmation_recorded_at) END
-)) WHERE 'pairs' = ANY (touches);
+)) WHERE 'pairs' = ANY (affects);
 CREATE INDEX gap_open_idx ON ingest.gap (account) WHERE ended_at IS NULL;
 COMMENT ON TABLE ingest.gap IS 'Every interval in which something may have been missed, and how it ended.';
 COMMENT ON COLUMN ingest.gap.account IS 'Name of the account, from the configuration.';
@@ -499,7 +499,7 @@ COMMENT ON COLUMN ingest.gap.cause IS 'Cause of the gap.';
 COMMENT ON COLUMN ingest.gap.missed_from IS 'Start of the interval in which something may have been missed.';
 COMMENT ON COLUMN ingest.gap.missed_until IS 'When a message of the hub was received again; null until then.';
 COMMENT ON COLUMN ingest.gap.connection_errors IS 'Causes of the failed attempts to connect again.';
-COMMENT ON COLUMN ingest.gap.touches IS 'Kinds of stream whose state is unknown until a fresh snapshot confirms it: balances, pairs.';
+COMMENT ON COLUMN ingest.gap.affects IS 'Kinds of stream whose state is unknown until a fresh snapshot confirms it: balances, pairs.';
 COMMENT ON COLUMN ingest.gap.user_id IS 'The hub''s user, if the gap affects only one.';
 COMMENT ON COLUMN ingest.gap.first_missing IS 'First missing sequence (sequence_skip) or ordinal (dropped, commits_lost).';
 COMMENT ON COLUMN ingest.gap.last_missing IS 'Last missing sequence or ordinal.';
@@ -655,7 +655,7 @@ CREATE TABLE ingest.heartbeat (
     connection_error_detail text,
     key_refused boolean NOT NULL,
     next_attempt_at timestamptz,
-    last_heard_at timestamptz,
+    last_message_at timestamptz,
     inbox_records bigint NOT NULL,
     inbox_bytes bigint NOT NULL,
     dropped_records bigint NOT NULL,
@@ -678,7 +678,7 @@ COMMENT ON COLUMN ingest.heartbeat.connection_error IS 'Cause of the last failed
 COMMENT ON COLUMN ingest.heartbeat.connection_error_detail IS 'Details of it, as text without credentials.';
 COMMENT ON COLUMN ingest.heartbeat.key_refused IS 'The hub itself has answered the last attempt with 401 or 403.';
 COMMENT ON COLUMN ingest.heartbeat.next_attempt_at IS 'When the next attempt to connect is due, while it waits for that.';
-COMMENT ON COLUMN ingest.heartbeat.last_heard_at IS 'Receipt of the last whole message of the hub, pings included.';
+COMMENT ON COLUMN ingest.heartbeat.last_message_at IS 'Receipt of the last whole message of the hub, pings included.';
 COMMENT ON COLUMN ingest.heartbeat.inbox_records IS 'Records waiting to be written.';
 COMMENT ON COLUMN ingest.heartbeat.inbox_bytes IS 'Bytes waiting to be written.';
 COMMENT ON COLUMN ingest.heartbeat.dropped_records IS 'Records dropped at a limit since it started.';

@@ -117,7 +117,7 @@ def ingestor(quiet_hub: SimulatedHub, database: str) -> Iterator[Ingestor]:
     settings = Settings(account="content", hub=Hub(environment=Environment.CUSTOM, url=quiet_hub.url))
     made = Ingestor(settings, database, lambda: quiet_hub.config.api_key)
     made.start(threading.Event(), lambda _: None)
-    eventually(lambda: made.picture().outcomes.get("applied", 0) >= 2)
+    eventually(lambda: made.daemon_status().outcomes.get("applied", 0) >= 2)
     yield made
     made.stop(10.0)
 
@@ -131,12 +131,12 @@ def test_one_bad_event_among_a_thousand(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     record, outcome, reason = CASES[name]
-    before = ingestor.picture().records
+    before = ingestor.daemon_status().records
     quiet_hub.send_raw(END.join(good(n) for n in range(1, GOOD // 2 + 1)) + END)
     # In the middle of good ones, in the same frame: it must cost itself only.
     quiet_hub.send_raw(good(GOOD // 2 + 1) + END + record + END + good(GOOD // 2 + 2) + END)
     quiet_hub.send_raw(END.join(good(n) for n in range(GOOD // 2 + 3, GOOD + 1)) + END)
-    eventually(lambda: ingestor.picture().records >= before + GOOD + 1, within=20)
+    eventually(lambda: ingestor.daemon_status().records >= before + GOOD + 1, within=20)
 
     assert sql(
         "SELECT count(*) FROM ingest.event_outcome WHERE user_id = 'content' AND outcome = 'applied'"

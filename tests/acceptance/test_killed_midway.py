@@ -32,7 +32,7 @@ SETTINGS = {
     "INGESTOR_SNAPSHOTS__PAIRS_INTERVAL_SECONDS": "5",
     "INGESTOR_SEQUENCE__STEP": "contiguous",
     "INGESTOR_INBOX__MAX_RECORDS": "100",
-    "INGESTOR_INBOX__PATIENCE_SECONDS": "0.2",
+    "INGESTOR_INBOX__PUT_TIMEOUT_SECONDS": "0.2",
 }
 
 
@@ -221,7 +221,7 @@ SAID = {
     "changes": "SELECT epoch, sequence, revision, asset, available, allocated, reported FROM ingest.balance "
     "ORDER BY 1, 2, 3, 4",
     "confirmations": "SELECT DISTINCT reason, kind FROM report.confirmation ORDER BY 1, 2",
-    "gaps": "SELECT kind, cause, touches, first_missing, last_missing FROM ingest.gap "
+    "gaps": "SELECT kind, cause, affects, first_missing, last_missing FROM ingest.gap "
     "WHERE kind NOT IN ('unclean_end', 'dropped', 'unanswered') AND cause <> 'stopped' ORDER BY opened_at",
     "dropped": "SELECT DISTINCT kind FROM ingest.gap WHERE kind = 'dropped'",
     "unaccounted": "SELECT * FROM report.unaccounted",

@@ -43,7 +43,7 @@ def running(hub: SimulatedHub, database: str, runtime: str) -> Iterator[dict[str
 def test_top_tells_what_the_tables_have(running: dict[str, str], sql: Query) -> None:
     now = document("top", "top", env=running, code=0)
 
-    assert (now["account"], now["picture"]["link"], now["not_ready"]) == (ACCOUNT, "up", {})
+    assert (now["account"], now["daemon_status"]["link"], now["not_ready"]) == (ACCOUNT, "up", {})
     assert {each["kind"] for each in now["streams"]} == {"balances", "pairs"}
     recent = sum(now["records_each_ten_seconds"])
     assert sum(each["records"] for each in now["latency"]) == recent

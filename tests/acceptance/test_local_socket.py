@@ -44,7 +44,11 @@ def test_status_and_snapshot_ask_the_daemon(
         eventually(lambda: command("status", env=env).returncode == 0, within=40)
 
         live = document("status", "status", env=env, code=0)["live"]
-        assert (live["account"], live["pid"], live["picture"]["link"]) == (ACCOUNT, daemon.process.pid, "up")
+        assert (live["account"], live["pid"], live["daemon_status"]["link"]) == (
+            ACCOUNT,
+            daemon.process.pid,
+            "up",
+        )
 
         seen = document("status without-database", "status", env=blind, code=1)
         assert seen["live"]["pid"] == daemon.process.pid

@@ -34,13 +34,13 @@ class Told:
     def __init__(self, address: str, listener: socket.socket) -> None:
         self.address = address
         self._listener = listener
-        self._heard: list[str] = []
+        self._received: list[str] = []
 
     def __call__(self) -> list[str]:
         with suppress(BlockingIOError):
             while True:
-                self._heard.append(self._listener.recv(4096).decode())
-        return self._heard
+                self._received.append(self._listener.recv(4096).decode())
+        return self._received
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def gaps(sql: Query) -> list[tuple[Any, ...]]:
 
 
 def open_gaps(sql: Query) -> list[tuple[Any, ...]]:
-    return sql("SELECT kind, cause, touches FROM ingest.gap WHERE ended_at IS NULL ORDER BY touches")
+    return sql("SELECT kind, cause, affects FROM ingest.gap WHERE ended_at IS NULL ORDER BY affects")
 
 
 def requests(sql: Query) -> list[tuple[Any, ...]]:
@@ -116,10 +116,10 @@ def test_a_counter_that_restarts_lower_while_pushes_go_on_costs_one_epoch(databa
         hub.inject(Fault.SEQUENCE_RESET, sequence=624_086)
         eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE epoch = 2"), within=15)
         eventually(lambda: both_known(sql))
-        ((lower, passed_over),) = sql("SELECT first_sequence, passed_over FROM ingest.epoch WHERE epoch = 2")
+        ((lower, stale),) = sql("SELECT first_sequence, stale_snapshots FROM ingest.epoch WHERE epoch = 2")
         assert 624_086 <= lower < 625_000
         lower_and_stale = "SELECT count(*) FROM ingest.outcome WHERE outcome = 'stale' AND sequence <= %s"
-        assert sql(lower_and_stale, lower) == [(passed_over,)]
+        assert sql(lower_and_stale, lower) == [(stale,)]
         assert not sql("SELECT 1 FROM report.confirmation WHERE is_pending")
         assert len([one for one in requests(sql) if one[0] == "GetBalances"]) <= 5
         assert command("status", env=env).returncode == 0
@@ -195,8 +195,8 @@ def test_null_is_an_empty_list_however_often_it_is_polled(
         hub.account.change()
         eventually(lambda: sql(answered, name)[0][0] >= 5, within=15)
         assert sql("SELECT * FROM ingest.dead_letter WHERE subject LIKE %s", f"%{kind}%") == []
-        touching = f"SELECT cause, {kind}_confirmed_at IS NULL FROM ingest.gap WHERE %s = ANY (touches)"
-        assert sql(touching, kind) == [("before_first_session", False)]
+        affecting = f"SELECT cause, {kind}_confirmed_at IS NULL FROM ingest.gap WHERE %s = ANY (affects)"
+        assert sql(affecting, kind) == [("before_first_session", False)]
 
 
 # --- hubs in trouble -------------------------------------------------------------------------------------
@@ -215,8 +215,8 @@ def test_an_answer_above_the_size_limit_settles_its_request_and_is_requested_a_f
             assert 2 <= hub.targets_seen[name] <= 10
         assert {outcome for _, _, outcome in requests(sql)} == {"unreadable"}
         lasting = sql(
-            "SELECT touches, count(*), min(occurrences), bool_and(ended_at IS NULL) FROM ingest.gap "
-            "WHERE kind = 'undecodable' GROUP BY touches"
+            "SELECT affects, count(*), min(occurrences), bool_and(ended_at IS NULL) FROM ingest.gap "
+            "WHERE kind = 'undecodable' GROUP BY affects"
         )
         assert 1 <= len(lasting) <= 2, "one for each kind of stream, or one for both"
         assert all(rows == 1 and times > 1 and is_open for _, rows, times, is_open in lasting)
@@ -275,7 +275,7 @@ def test_requests_without_an_answer_on_a_live_link_are_a_gap_since_the_last_conf
         hub.inject(Fault.COMMAND_SILENCE, count=None)
         unanswered = (
             "SELECT g.missed_from = w.confirmed_until, g.missed_until, g.ended_at, g.cause "
-            "FROM ingest.gap AS g JOIN ingest.watermark AS w ON ARRAY[w.kind] = g.touches "
+            "FROM ingest.gap AS g JOIN ingest.watermark AS w ON ARRAY[w.kind] = g.affects "
             "WHERE g.kind = 'unanswered' ORDER BY w.kind"
         )
         repeated = "SELECT min(occurrences) > 1 FROM ingest.gap WHERE kind = 'unanswered'"
@@ -288,7 +288,7 @@ def test_requests_without_an_answer_on_a_live_link_are_a_gap_since_the_last_conf
         assert command("status", env=env).returncode == 1
 
         hub.burst(1)  # a push is the next word of the balances
-        ended = "SELECT ended_at IS NOT NULL FROM ingest.gap WHERE kind = 'unanswered' ORDER BY touches"
+        ended = "SELECT ended_at IS NOT NULL FROM ingest.gap WHERE kind = 'unanswered' ORDER BY affects"
         eventually(lambda: sql(ended) == [(True,), (False,)], within=5)
         hub.clear_faults()
         eventually(lambda: both_known(sql), within=10)

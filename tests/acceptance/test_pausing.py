@@ -40,7 +40,7 @@ def test_a_pause_is_said_everywhere_and_remembered_and_its_gap_ends_by_proof(
     with Daemon(env) as daemon:
         eventually(lambda: command("status", env=env).returncode == 0, within=40)
         sent = document("pause", "pause", env=env, code=0)
-        assert sent == {"account": ACCOUNT, "signal": "pause", "heard_within_seconds": 5}
+        assert sent == {"account": ACCOUNT, "signal": "pause", "read_within_seconds": 5}
         eventually(lambda: sql(STATE) == [("paused",)], within=10)
         assert sql(GAPS) == [("disconnected", "paused", True)]
         assert sql("SELECT ending, cause FROM ingest.session") == [("clean", "paused")]

@@ -30,7 +30,7 @@ from ingestor.domain.records import Record
 from ingestor.pipeline.inbox import Inbox
 from ingestor.simulator import Fault, HubConfig, SimulatedHub
 from tests.acceptance.conftest import Query
-from tests.support.alerts import PROMTOOL, check, history, look, scraped
+from tests.support.alerts import PROMTOOL, check, firing_at, history, scraped
 from tests.support.daemon import QUICK, ROOT, Daemon, environment
 from tests.support.postgres import postgres_directory, server_under_test
 from tests.support.waiting import eventually
@@ -204,7 +204,7 @@ class Case:
 
 
 _OFTEN = {"INGESTOR_SNAPSHOTS__BALANCES_INTERVAL_SECONDS": "15"}
-_SMALL_INBOX = {"INGESTOR_INBOX__MAX_RECORDS": "50", "INGESTOR_INBOX__PATIENCE_SECONDS": "0.5"}
+_SMALL_INBOX = {"INGESTOR_INBOX__MAX_RECORDS": "50", "INGESTOR_INBOX__PUT_TIMEOUT_SECONDS": "0.5"}
 
 CASES = (
     Case("the hub is gone", hub_gone, ("NotReady", "GapOpen"), 'gaps_open{kind="disconnected"} 1.0'),
@@ -281,7 +281,7 @@ def test_readiness_is_wrong_for_no_longer_than_published_and_the_alerts_fire(
         print(f"\n{case.documented}: ready for {wrong:.1f} s; published {published()[case.documented]:g} s")
     assert wrong <= published()[case.documented]
     if case.firing is not None and PROMTOOL is not None:
-        check(tmp_path, history(well, during, 12), [look(1.75), look(12, *case.firing)])
+        check(tmp_path, history(well, during, 12), [firing_at(1.75), firing_at(12, *case.firing)])
 
 
 def _scrapes(here: World, case: Case) -> tuple[str, str] | None:
@@ -304,8 +304,8 @@ def inside(hub: SimulatedHub, database: str) -> Iterator[Callable[[], str]]:
     ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
     ingestor.start(threading.Event(), lambda _: None)
     try:
-        eventually(lambda: not not_ready(ingestor.picture()), within=20)
-        yield lambda: metrics.page(ingestor.picture).decode()
+        eventually(lambda: not not_ready(ingestor.daemon_status()), within=20)
+        yield lambda: metrics.page(ingestor.daemon_status).decode()
     finally:
         ingestor.stop(5.0)
 
@@ -327,7 +327,7 @@ def test_a_host_whose_clock_is_wrong_sets_off_its_alert(
         wrong = scrape()
     assert _value(well, "clock_offset_seconds") < 1
     if PROMTOOL is not None:
-        check(tmp_path, history(well, (wrong, wrong), 12), [look(1.75), look(12, "ClockOffset")])
+        check(tmp_path, history(well, (wrong, wrong), 12), [firing_at(1.75), firing_at(12, "ClockOffset")])
 
 
 def test_a_record_that_is_lost_inside_sets_off_its_alert(
@@ -350,7 +350,7 @@ def test_a_record_that_is_lost_inside_sets_off_its_alert(
     assert _value(well, "unaccounted_records") == 0
     assert sql("SELECT records FROM report.unaccounted") == [(_value(wrong, "unaccounted_records"),)]
     if PROMTOOL is not None:
-        check(tmp_path, history(well, (wrong, wrong), 12), [look(1.75), look(12, "Unaccounted")])
+        check(tmp_path, history(well, (wrong, wrong), 12), [firing_at(1.75), firing_at(12, "Unaccounted")])
 
 
 def test_a_start_that_waits_for_its_database_is_live_and_not_ready(

@@ -112,7 +112,7 @@ LONG = {"away for 10 s": (away(10), "refused"), "away for 60 s": (away(60), "ref
 
 
 def _recovers(name: str, harm: Harm, cause: str, hub: SimulatedHub, ingestor: Ingestor, sql: Query) -> None:
-    eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+    eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
     sessions = sql("SELECT count(*) FROM ingest.session")[0][0]
     well_again = time.monotonic() + harm(hub)
     eventually(
@@ -152,9 +152,9 @@ def test_a_websocket_ping_with_a_payload_costs_nothing(
     hub: SimulatedHub, ingestor: Ingestor, sql: Query
 ) -> None:
     """uvicorn and proxies send them; signalrcore alone would lose the link."""
-    eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+    eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
     hub.inject(Fault.WEBSOCKET_PING, payload=b"\xff\x00payload")
-    before = ingestor.picture().records
-    eventually(lambda: ingestor.picture().records > before + 10)
+    before = ingestor.daemon_status().records
+    eventually(lambda: ingestor.daemon_status().records > before + 10)
 
     assert sql("SELECT count(*) FROM ingest.session")[0][0] == 1

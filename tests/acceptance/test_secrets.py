@@ -83,7 +83,7 @@ def test_nothing_shows_the_key_or_the_password(
         cmdline = Path(f"/proc/{daemon.process.pid}/cmdline")
         if cmdline.exists():
             outputs.append(cmdline.read_text())
-        assert _found(KEY, journal.read_bytes()) == set(), "the hub has heard it where it should not"
+        assert _found(KEY, journal.read_bytes()) == set(), "the hub has received it where it should not"
         echo = f"permission denied for {KEY}"
         faults = (Fault.COMMAND_COMPLETION_ERROR, Fault.COMMAND_PRECHECKS_ERROR)
         for refusals, fault in enumerate(faults, 1):

@@ -175,7 +175,7 @@ def test_no_secret_no_amount_and_no_person_is_in_it(
         done = command(*words, "--json", env=env)
         assert done.returncode == 0, done.stderr
         live = contents(archive)["live"]
-        assert (live["picture"]["link"], live["not_live"]) == ("up", [])
+        assert (live["daemon_status"]["link"], live["not_live"]) == ("up", [])
         assert daemon.terminate() == 0
     first = archive.read_bytes()
     assert command(*words, env=env).returncode == 73, "an archive is never overwritten"

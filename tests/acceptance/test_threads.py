@@ -57,5 +57,5 @@ def test_a_daemon_has_exactly_the_threads_that_are_documented(
 
     hub.inject(Fault.NEGOTIATE_HANG, count=None)
     hub.inject(Fault.RESTART, seconds=0.0)
-    eventually(lambda: ingestor.picture().link == "negotiating" and "hub connector" in running())
+    eventually(lambda: ingestor.daemon_status().link == "negotiating" and "hub connector" in running())
     assert running() == documented("while connecting", "from the first scheduled snapshot on", LISTENING)

@@ -1,7 +1,7 @@
 """What the daemon is compared with. Each runs in a process of its own.
 
 * SCRIPT: what users write: signalrcore's handler, psycopg, a statement for each row, a commit for each event.
-* NOOP: stock signalrcore whose handler does nothing: what the client library can hear.
+* NOOP: stock signalrcore whose handler does nothing: what the client library can receive.
 * RAW: a bare socket: what the generator can offer.
 * FLOOR: one prepared statement in autocommit for each event, no hub: what one commit takes.
 * COPY: binary COPY of rows that are there already: what one connection can store.
@@ -57,29 +57,29 @@ def script(pipe: Pipe, url: str, dsn: str) -> None:
             connection.commit()
 
     _listen(url, handle)
-    pipe.say(True)
-    pipe.hear()
+    pipe.send(True)
+    pipe.receive()
 
 
 def noop(pipe: Pipe, url: str) -> None:
-    """Asked with a number, says (monotonic ns) when so many events have been heard."""
-    heard = 0
+    """Asked with a number, says (monotonic ns) when so many events have been received."""
+    received = 0
     enough = threading.Event()
     wanted = 0
 
     def handle(_: object) -> None:
-        nonlocal heard
-        heard += 1
-        if heard == wanted:
+        nonlocal received
+        received += 1
+        if received == wanted:
             enough.set()
 
     _listen(url, handle)
-    pipe.say(True)
+    pipe.send(True)
     while True:
-        wanted = pipe.hear()
-        pipe.say(True)
+        wanted = pipe.receive()
+        pipe.send(True)
         enough.wait()
-        pipe.say(time.monotonic_ns())
+        pipe.send(time.monotonic_ns())
         enough.clear()
 
 
@@ -102,28 +102,28 @@ def raw_reader(pipe: Pipe, url: str) -> None:
     sock.sendall(bytes((0x81, 0x80 | len(hello), 0, 0, 0, 0)) + hello)
     while not sock.recv(65536).endswith(RECORD_END):
         pass
-    pipe.say(True)
+    pipe.send(True)
     space = bytearray(1 << 20)
     while True:
-        left: int = pipe.hear()
-        pipe.say(True)
+        left: int = pipe.receive()
+        pipe.send(True)
         while left > 0:
             left -= sock.recv_into(space)
-        pipe.say(time.monotonic_ns())
+        pipe.send(time.monotonic_ns())
 
 
 def floor(pipe: Pipe, dsn: str, seed: int) -> None:
     """Asked with (events, per second, burst), says when it handed each event to the database."""
     connection = psycopg.connect(dsn, autocommit=True, prepare_threshold=0)
     account = Account(seed, ASSETS)
-    pipe.say(True)
+    pipe.send(True)
     while True:
-        events, per_second, burst = pipe.hear()
+        events, per_second, burst = pipe.receive()
         rows = []
         for raw in account.records(Load(events), Tally()):
             envelope = json.loads(raw)["arguments"][0]
             rows.append((account.user, json.loads(envelope["data"])["sequence"], Jsonb(envelope)))
-        pipe.say(True)
+        pipe.send(True)
         stamps: list[int] = []
         start = time.monotonic()
         due = start
@@ -134,4 +134,4 @@ def floor(pipe: Pipe, dsn: str, seed: int) -> None:
             # In a burst all have arrived when it begins; the later ones wait for the earlier.
             stamps.append(time.monotonic_ns() if number % burst == 0 else stamps[-1])
             connection.execute(_EVENT, row)
-        pipe.say(stamps)
+        pipe.send(stamps)

@@ -49,12 +49,12 @@ def copier(pipe: Pipe) -> None:
     """Main of the process."""
     held: list[_Table] = []
     while True:
-        match pipe.hear():
+        match pipe.receive():
             case CopyFrom(dsn, size):
                 held = _read(dsn, size)
-                pipe.say(sum(len(rows) for table in held for rows in table.batches.values()))
+                pipe.send(sum(len(rows) for table in held for rows in table.batches.values()))
             case CopyInto(dsn):
-                pipe.say(_write(dsn, held))
+                pipe.send(_write(dsn, held))
             case other:
                 raise TypeError(other)
 

@@ -15,7 +15,7 @@ import psycopg
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.config import Snapshots
 from ingestor.domain.decode import Decoder
@@ -122,7 +122,7 @@ def _heartbeat(number: int) -> Heartbeat:
         started_at=BEGIN,
         link_state="up",
         connection_error=None,
-        last_heard_at=BEGIN + timedelta(seconds=number),
+        last_message_at=BEGIN + timedelta(seconds=number),
         inbox_records=0,
         inbox_bytes=0,
         dropped_records=0,

@@ -227,11 +227,11 @@ class Hub:
     def _count_answer(self, name: str, record: bytes) -> None:
         tally = self._tally
         tally.add_record(record)
-        is_news = not (self._state_told if name == "getbalances" else self._pairs_told)
-        tally.applied += is_news
-        tally.duplicates += not is_news
+        should_log = not (self._state_told if name == "getbalances" else self._pairs_told)
+        tally.applied += should_log
+        tally.duplicates += not should_log
         if name == "getbalances":
-            if is_news:
+            if should_log:
                 tally.last_sequence = max(tally.last_sequence, OPENING_SEQUENCE)
                 tally.add_rows(self._opening)
             self._state_told = True
@@ -306,21 +306,21 @@ def _merge(tally: Tally, planned: Tally) -> None:
 def generate(pipe: Pipe) -> None:
     """Main of the process: first says its port, then does as told."""
     hub = Hub()
-    pipe.say(hub.port)
+    pipe.send(hub.port)
     while True:
-        request = pipe.hear()
+        request = pipe.receive()
         match request:
             case Reset():
                 hub.reset(request)
-                pipe.say(None)
+                pipe.send(None)
             case AwaitLink():
-                pipe.say(hub.await_link(request))
+                pipe.send(hub.await_link(request))
             case Prepare(load):
-                pipe.say(hub.prepare(load))
+                pipe.send(hub.prepare(load))
             case Stream():
-                pipe.say(hub.stream(request))
+                pipe.send(hub.stream(request))
             case Tell():
-                pipe.say(hub.tally())
+                pipe.send(hub.tally())
             case _:
                 raise TypeError(request)
 

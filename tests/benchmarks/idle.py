@@ -28,7 +28,7 @@ class Idle:
 
 
 def measure(bed: Bed, seconds: float) -> Idle:
-    """Let the daemon alone for so long, then look at it; afterwards, ask for the account's status."""
+    """Let the daemon alone for so long, then measure it; afterwards, ask for the account's status."""
     with fresh(bed) as database, SimulatedHub(HubConfig(api_key=KEY)) as hub:
         url = bed.server.url(database)
         with Daemon(hub.url, url, bed.home, bed.program) as daemon:
@@ -40,8 +40,8 @@ def measure(bed: Bed, seconds: float) -> Idle:
             after, ended = wakeups(daemon.pid), time.monotonic()
             woken = sum(count - before.get(thread, 0) for thread, count in after.items())
             resident = _number(f"/proc/{daemon.pid}/status", "VmRSS") * 1024
-            looks = [_status_seconds(bed, url) for _ in range(STATUS_RUNS)]
-    status = [each for each in looks if each is not None]
+            runs = [_status_seconds(bed, url) for _ in range(STATUS_RUNS)]
+    status = [each for each in runs if each is not None]
     if not status:
         raise DaemonFailed("`ingestor status` finds a problem with an idle daemon")
     return Idle(resident, woken / (ended - began), status)
@@ -54,7 +54,7 @@ def wakeups(pid: int) -> dict[str, int]:
 
 
 def _status_seconds(bed: Bed, url: str) -> float | None:
-    """Wall time of one look; None if it finds a problem."""
+    """Wall time of one `status`; None if it finds a problem."""
     start = time.monotonic()
     done = subprocess.run(
         [*(bed.program or PROGRAM), "status"],

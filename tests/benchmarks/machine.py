@@ -33,7 +33,7 @@ def machine() -> dict[str, object]:
 
 
 class Steal:
-    """Share of the CPU time that the hypervisor gave to others, since the last look."""
+    """Share of the CPU time that the hypervisor gave to others, since the last call."""
 
     def __init__(self) -> None:
         self._before = psutil.cpu_times()

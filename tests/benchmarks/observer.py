@@ -49,7 +49,7 @@ class Seen:
 def observe(pipe: Pipe) -> None:
     """Main of the process: says True once it watches, then what it saw."""
     while True:
-        watch: Watch = pipe.hear()
+        watch: Watch = pipe.receive()
         with psycopg.connect(watch.dsn, autocommit=True, prepare_threshold=0) as connection:
             _watch(pipe, connection, watch)
 
@@ -73,12 +73,12 @@ def _watch(pipe: Pipe, connection: psycopg.Connection, watch: Watch) -> None:
                 moments.append(now)
                 values.append(number)
             if not reported:
-                pipe.say(True)
+                pipe.send(True)
                 reported = True
             time.sleep(watch.pause)
     after = backend.cpu_times()
     cpu = after.user + after.system - before.user - before.system
-    pipe.say(Seen(moments, values, float(cpu), newest >= watch.until))
+    pipe.send(Seen(moments, values, float(cpu), newest >= watch.until))
 
 
 class Observer(Peer):

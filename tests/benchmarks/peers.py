@@ -13,7 +13,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 class PeerFailed(Exception):
-    """The other process ended with a traceback, or said nothing for too long."""
+    """The other process ended with a traceback, or did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class _Failure:
 
 
 class Pipe:
-    """The end in the child: `hear` requests, `say` answers."""
+    """The end in the child: `receive` requests, `send` answers."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """The next request. Raises EOFError when the parent has gone."""
         return self._connection.recv()
 
@@ -35,7 +35,7 @@ class Pipe:
         """Whether a request waits."""
         return self._connection.poll(0)
 
-    def say(self, answer: object) -> None:
+    def send(self, answer: object) -> None:
         self._connection.send(answer)
 
 

@@ -59,7 +59,7 @@ def ceiling(bed: Bed, sizes: Sizes, results: Results) -> None:
     most = runs.ceiling(bed, Load(sizes.flat), ASSETS).per_second
     results.add("raw.events_per_s", most, "1/s")
     if results.has("noop.events_per_s") and most < 2 * results.now("noop.events_per_s"):
-        results.problems.append("the generator offers less than twice of what NOOP hears")
+        results.problems.append("the generator offers less than twice of what NOOP receives")
 
 
 def throughput(bed: Bed, sizes: Sizes, results: Results) -> None:
@@ -174,7 +174,7 @@ def backlog(bed: Bed, sizes: Sizes, results: Results) -> None:
 
 
 def start(bed: Bed, sizes: Sizes, results: Results) -> None:
-    """What a restart costs before anything is heard."""
+    """What a restart costs before anything is received."""
     for number in range(sizes.rounds):
         results.round = -number  # not of a round, but several values
         results.add("daemon.version_s", runs.version_seconds(), "s")
@@ -182,7 +182,7 @@ def start(bed: Bed, sizes: Sizes, results: Results) -> None:
 
 
 def process(bed: Bed, sizes: Sizes, results: Results) -> None:
-    """What a daemon costs that has nothing to do, and a look at its account."""
+    """What a daemon costs without records to write, and `ingestor status` of its account."""
     found = idle.measure(bed, sizes.idle_seconds)
     results.add("idle_rss_mib", found.resident / MIB, "MiB")
     results.add("wakeups_per_s", found.wakeups_per_second, "1/s")

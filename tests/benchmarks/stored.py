@@ -42,13 +42,13 @@ _RAW = (
 _SMALL = f"""
     INSERT INTO ingest.account VALUES ('main', 'custom', '2026-01-01');
     INSERT INTO ingest.session (account, session_id, opened_at, url, attempts, connection_errors,
-        software_version, closed_at, last_heard_at, received, ending, cause,
+        software_version, closed_at, last_message_at, received, ending, cause,
         committed_ordinal, committed_records, dropped_records)
     VALUES ('main', {_SESSION}, '2026-01-01', 'http://127.0.0.1/', 1, '{{}}', '0', '2026-02-01',
         '2026-02-01', {{events}}, 'clean', 'stopped', {{events}}, {{events}}, 0);
     INSERT INTO ingest.epoch (account, kind, user_id, epoch, opened_at, cause, first_sequence,
         first_evidence_session_id, first_evidence_ordinal, last_evidence_session_id, last_evidence_ordinal,
-        evidence, passed_over)
+        evidence, stale_snapshots)
     VALUES ('main', 'balances', {_USER}, 1, '2026-01-01', 'first_seen', 1, {_SESSION}, 1, {_SESSION}, 1,
         1, 0);
     INSERT INTO ingest.watermark (account, kind, user_id, epoch, sequence, revision, content, session_id,

@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from ingestor.app.metrics import EXPOSED, PREFIX, page
-from tests.support.alerts import DIRECTORY, Look, check, history, look, needs_promtool, promtool
+from tests.support.alerts import DIRECTORY, Firing, check, firing_at, history, needs_promtool, promtool
 from tests.support.daemon import ROOT
-from tests.support.pictures import picture
+from tests.support.daemon_status import daemon_status
 from tests.support.postgres import libpq_url
 
 RULES = (DIRECTORY / "alerts.yml").read_text()
@@ -22,41 +22,47 @@ pytestmark = needs_promtool
 
 
 def metrics(**changed: Any) -> str:
-    return page(lambda: picture(**changed)).decode()
+    return page(lambda: daemon_status(**changed)).decode()
 
 
 NO_LINK = {"link": "waiting", "open_gaps": 1, "gaps": {"disconnected": 1}, "oldest_gap_seconds": 1.0}
-CASES: list[tuple[dict[str, Any], list[Look]]] = [
-    ({}, [look(60)]),
-    (NO_LINK, [look(3.5), look(5, "NotReady")]),
-    ({"started": False}, [look(3.5), look(5, "NotReady")]),
-    ({"started": False, "standby": True}, [look(60)]),
-    ({**NO_LINK, "oldest_gap_seconds": 299.0}, [look(60, "NotReady")]),
-    ({**NO_LINK, "oldest_gap_seconds": 301.0}, [look(3.5), look(5, "NotReady", "GapOpen")]),
-    ({"seconds_uncommitted": 59.0}, [look(60, "NotReady")]),
-    ({"seconds_uncommitted": 61.0}, [look(2.25, "NotCommitting"), look(60, "NotCommitting", "NotReady")]),
-    ({"dropped": 7}, [look(2.25, "Dropped"), look(58, "Dropped"), look(63)]),
-    ({"key_refused": True}, [look(2.25), look(3.5, "KeyRefused")]),
-    ({"clock_offset_seconds": -4.9}, [look(60)]),
-    ({"clock_offset_seconds": -5.1}, [look(2.25), look(3.5, "ClockOffset")]),
-    ({"clock_offset_seconds": 5.1}, [look(3.5, "ClockOffset")]),
-    ({"unaccounted": 1}, [look(3.5), look(5, "Unaccounted")]),
-    ({**NO_LINK, "link": "paused", "oldest_gap_seconds": 301.0}, [look(58), look(65, "Paused")]),
-    ({"link": "paused", "turns": {"writer": 60.0}}, [look(58, "NotReady"), look(65, "NotReady", "Paused")]),
+CASES: list[tuple[dict[str, Any], list[Firing]]] = [
+    ({}, [firing_at(60)]),
+    (NO_LINK, [firing_at(3.5), firing_at(5, "NotReady")]),
+    ({"started": False}, [firing_at(3.5), firing_at(5, "NotReady")]),
+    ({"started": False, "standby": True}, [firing_at(60)]),
+    ({**NO_LINK, "oldest_gap_seconds": 299.0}, [firing_at(60, "NotReady")]),
+    ({**NO_LINK, "oldest_gap_seconds": 301.0}, [firing_at(3.5), firing_at(5, "NotReady", "GapOpen")]),
+    ({"seconds_uncommitted": 59.0}, [firing_at(60, "NotReady")]),
+    (
+        {"seconds_uncommitted": 61.0},
+        [firing_at(2.25, "NotCommitting"), firing_at(60, "NotCommitting", "NotReady")],
+    ),
+    ({"dropped": 7}, [firing_at(2.25, "Dropped"), firing_at(58, "Dropped"), firing_at(63)]),
+    ({"key_refused": True}, [firing_at(2.25), firing_at(3.5, "KeyRefused")]),
+    ({"clock_offset_seconds": -4.9}, [firing_at(60)]),
+    ({"clock_offset_seconds": -5.1}, [firing_at(2.25), firing_at(3.5, "ClockOffset")]),
+    ({"clock_offset_seconds": 5.1}, [firing_at(3.5, "ClockOffset")]),
+    ({"unaccounted": 1}, [firing_at(3.5), firing_at(5, "Unaccounted")]),
+    ({**NO_LINK, "link": "paused", "oldest_gap_seconds": 301.0}, [firing_at(58), firing_at(65, "Paused")]),
+    (
+        {"link": "paused", "turns": {"writer": 60.0}},
+        [firing_at(58, "NotReady"), firing_at(65, "NotReady", "Paused")],
+    ),
 ]
 
 
-@pytest.mark.parametrize(("changed", "looks"), CASES)
-def test_what_fires(tmp_path: Path, changed: dict[str, Any], looks: list[Look]) -> None:
-    check(tmp_path, history(metrics(), (metrics(**changed),) * 2, 90), [look(1.75), *looks])
+@pytest.mark.parametrize(("changed", "expected"), CASES)
+def test_what_fires(tmp_path: Path, changed: dict[str, Any], expected: list[Firing]) -> None:
+    check(tmp_path, history(metrics(), (metrics(**changed),) * 2, 90), [firing_at(1.75), *expected])
 
 
 def test_a_daemon_that_does_not_answer(tmp_path: Path) -> None:
-    check(tmp_path, history(metrics(), None, 30), [look(1.75), look(3.5), look(5, "Down")])
+    check(tmp_path, history(metrics(), None, 30), [firing_at(1.75), firing_at(3.5), firing_at(5, "Down")])
 
 
 def test_a_target_that_is_not_there(tmp_path: Path) -> None:
-    check(tmp_path, {}, [look(1), look(3, "Down")])
+    check(tmp_path, {}, [firing_at(1), firing_at(3, "Down")])
 
 
 @pytest.mark.slow
@@ -84,14 +90,14 @@ def test_the_vendors_maintenance_quietens_what_it_explains(
         name: f"_x{(nine - 60) // 5} {values}"
         for name, values in history(metrics(), (metrics(**changed),) * 2, 90, step=300).items()
     }
-    looks = [
-        look(nine - 5, *after),
-        look(nine + 5, *within),
-        look(ten - 5, *within),
-        look(ten, *within),
-        look(ten + 5, *after),
+    expected = [
+        firing_at(nine - 5, *after),
+        firing_at(nine + 5, *within),
+        firing_at(ten - 5, *within),
+        firing_at(ten, *within),
+        firing_at(ten + 5, *after),
     ]
-    check(tmp_path, series, looks, step=300)
+    check(tmp_path, series, expected, step=300)
 
 
 def test_promtool_finds_nothing_wrong() -> None:
@@ -115,7 +121,7 @@ def test_each_alert_has_an_entry_in_the_runbook_and_a_link_to_it() -> None:
 
 
 def test_each_alert_is_fired_by_a_test() -> None:
-    fired = {name for _, looks in CASES for each in looks for name in each.firing}
+    fired = {name for _, expected in CASES for each in expected for name in each.firing}
     assert fired | {"HercleIngestorDown"} == set(ALERTS)
 
 

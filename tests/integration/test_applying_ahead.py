@@ -20,7 +20,7 @@ from typing_extensions import override
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.app.database import upgrade_database
 from ingestor.domain.decode import Decoder
@@ -293,7 +293,7 @@ def test_what_no_reload_can_cure_ends_the_process(database: str) -> None:
     """Another process took our session for one that a dead process had left, and ended it."""
     with first_record(database) as (ours, feed):
         ours.sql(
-            "UPDATE ingest.session SET closed_at = opened_at, last_heard_at = opened_at, received = 1, "
+            "UPDATE ingest.session SET closed_at = opened_at, last_message_at = opened_at, received = 1, "
             "ending = 'unclean', cause = 'process_died' RETURNING 1"
         )
         ours.inbox.put_records([feed.received(balances(30))])

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.app.database import upgrade_database
 from ingestor.domain.errors import RowRejected, TooSlow, WatermarkConflict

@@ -16,8 +16,8 @@ import pytest
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming, backend_pid
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.deadline import DeadlineGuard
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.domain.errors import OutcomeUnknown, Transient
 from tests.support.fake_server import FakeServer, logged_in

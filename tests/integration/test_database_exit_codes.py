@@ -1,4 +1,4 @@
-"""Why there is no session decides the exit code, of every command alike, in any language."""
+"""Why there is no database session decides the exit code, of every command alike, in any language."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ from tests.support.fake_server import FakeServer, refusal
 pytestmark = pytest.mark.slow
 
 NOBODY_LISTENS = "http://127.0.0.1:1/hub"
-LOOKS = [("status",), ("db", "upgrade"), ("check",)]
+COMMANDS = [("status",), ("db", "upgrade"), ("check",)]
 
 REFUSALS = {
     "28P01": ("autenticazione con password fallita per l'utente «a»", 77),
@@ -38,17 +38,17 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(
-    ("look", "sqlstate"),
+    ("words", "sqlstate"),
     [
         *(((("db", "status")), sqlstate) for sqlstate in REFUSALS),
-        *((look, sqlstate) for look in LOOKS for sqlstate in ("28P01", "3D000")),
+        *((words, sqlstate) for words in COMMANDS for sqlstate in ("28P01", "3D000")),
     ],
     ids=str,
 )
-def test_the_code_is_the_servers_sqlstate_in_any_language(look: tuple[str, ...], sqlstate: str) -> None:
+def test_the_code_is_the_servers_sqlstate_in_any_language(words: tuple[str, ...], sqlstate: str) -> None:
     text, code = REFUSALS[sqlstate]
     with FakeServer(refusal(sqlstate, text, "FATALE")) as url:
-        done = command(*look, env=environment(NOBODY_LISTENS, url, "a-key"))
+        done = command(*words, env=environment(NOBODY_LISTENS, url, "a-key"))
 
     assert done.returncode == code, done.stdout + done.stderr
     assert text in done.stdout + done.stderr
@@ -112,13 +112,13 @@ sys.exit(run(sys.argv[1:]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
-@pytest.mark.parametrize("look", [("run",), ("db", "upgrade"), ("status",)], ids=" ".join)
-def test_a_user_without_a_name_is_one_code_and_one_fix(look: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("run",), ("db", "upgrade"), ("status",)], ids=" ".join)
+def test_a_user_without_a_name_is_one_code_and_one_fix(words: tuple[str, ...], tmp_path: Path) -> None:
     """As a unit's dynamic user where libnss-systemd is missing. Nor may it look into root's home."""
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     env = environment(NOBODY_LISTENS, "postgresql:///b?host=/tmp", "a-key", HOME=str(home))
-    program = [sys.executable, "-c", NAMELESS, *look]
+    program = [sys.executable, "-c", NAMELESS, *words]
     done = subprocess.run(program, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 78, done.stderr
     assert "install libnss-systemd" in done.stderr
@@ -163,11 +163,11 @@ def test_a_server_that_takes_no_writes_can_be_looked_at(
         admin.execute("SELECT pg_reload_conf()")
     env = environment(NOBODY_LISTENS, url, "a-key")
 
-    looks = {words: command(*words, env=env) for words in (("status",), ("db", "status"), ("check",))}
+    done = {words: command(*words, env=env) for words in (("status",), ("db", "status"), ("check",))}
 
-    assert [each.returncode for each in looks.values()] == [1, 0, 69]
-    assert "problem   the database accepts no writes" in looks["status",].stdout
-    assert "database accepts no writes (this host is read-only)" in looks["check",].stdout
+    assert [each.returncode for each in done.values()] == [1, 0, 69]
+    assert "problem   the database accepts no writes" in done["status",].stdout
+    assert "database accepts no writes (this host is read-only)" in done["check",].stdout
     assert command("db", "upgrade", env=env).returncode == 69
 
 

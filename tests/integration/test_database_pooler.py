@@ -29,7 +29,7 @@ def test_session_pooling_works_as_installed(database: str) -> None:
         ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
         ingestor.start(threading.Event(), lambda _: None)
         try:
-            eventually(lambda: ingestor.picture().records > 20, within=20)
+            eventually(lambda: ingestor.daemon_status().records > 20, within=20)
             with psycopg.connect(libpq_url(database)) as direct:
                 locks = direct.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
                 assert locks.fetchone() == (1,)

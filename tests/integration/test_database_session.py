@@ -1,4 +1,4 @@
-"""A session is ours whatever its surroundings are, and is replaced when it is of no more use."""
+"""A database session is ours whatever its surroundings are, and is replaced when it is of no more use."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,8 +11,8 @@ from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres import connecting
 from ingestor.adapters.postgres.connecting import Address, DatabaseTiming, backend_pid
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.reading import value
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.domain.errors import BadConfiguration, Fatal, IngestorError, RowRejected, TooSlow, Transient
 from tests.support.postgres import drop_database, libpq_url
 

@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.slow
 
 LOCALE = "it_IT.utf8"
-LOOKS = (("check",), ("status",), ("db", "status"), ("db", "upgrade"))
+COMMANDS = (("check",), ("status",), ("db", "status"), ("db", "upgrade"))
 WAITS = "waits"
 """What `run` does where it does not exit."""
 
@@ -70,24 +70,27 @@ def hub() -> Iterator[SimulatedHub]:
         yield running
 
 
-def codes(env: dict[str, str], words: str) -> dict[str, object]:
+def codes(env: dict[str, str], reason: str) -> dict[str, object]:
     """Exit codes by command. Each must have told the server's own reason, in Italian."""
     found: dict[str, object] = {}
-    for look in LOOKS:
-        done = command(*look, env=env)
-        found[" ".join(look)] = done.returncode
-        if done.returncode and words not in done.stdout + done.stderr:
-            found[" ".join(look)] = done.stdout + done.stderr
+    for words in COMMANDS:
+        done = command(*words, env=env)
+        found[" ".join(words)] = done.returncode
+        if done.returncode and reason not in done.stdout + done.stderr:
+            found[" ".join(words)] = done.stdout + done.stderr
     with Daemon(env) as daemon:
         eventually(lambda: daemon.process.poll() is not None or daemon.events("database_awaited"), within=20)
         found["run"] = WAITS if daemon.process.poll() is None else daemon.process.returncode
-        if words not in daemon.log():
+        if reason not in daemon.log():
             found["run"] = daemon.log()
     return found
 
 
 def everywhere(code: int) -> dict[str, object]:
-    return {**{" ".join(look): code for look in LOOKS}, "run": WAITS if code == 69 else code}
+    return {
+        **{" ".join(words): code for words in COMMANDS},
+        "run": WAITS if code == 69 else code,
+    }
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_a_database_without_our_schema(server: EmbeddedPostgres, hub: SimulatedH
     env = environment(hub.url, server.url("empty"), hub.config.api_key)
 
     assert command("run", env=env).returncode == 78
-    assert [command(*look, env=env).returncode for look in LOOKS] == [78, 78, 78, 0]
+    assert [command(*words, env=env).returncode for words in COMMANDS] == [78, 78, 78, 0]
 
 
 def test_a_server_that_is_read_only(server: EmbeddedPostgres, hub: SimulatedHub) -> None:

@@ -37,13 +37,13 @@ def running(hub: SimulatedHub, url: str, inbox: Inbox | None = None) -> Iterator
     ingestor = Ingestor(settings, url, lambda: hub.config.api_key)
     ingestor.start(threading.Event(), lambda _: None)
     try:
-        eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+        eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
         yield ingestor
     finally:
         ingestor.stop(10.0)
 
 
-def look(url: str, query: str) -> list[tuple[object, ...]]:
+def select(url: str, query: str) -> list[tuple[object, ...]]:
     with psycopg.connect(libpq_url(url), autocommit=True) as connection:
         cursor = connection.execute(query)
         return cursor.fetchall() if cursor.description else []
@@ -63,45 +63,46 @@ def test_a_server_that_goes_and_comes_back_costs_nothing(
         else:
             os.kill(server.postmaster_pid, signal.SIGKILL)
         hub.burst(500)
-        eventually(lambda: ingestor.picture().retrying is not None)
-        waiting = eventually(lambda: ingestor.picture().inbox_records)
+        eventually(lambda: ingestor.daemon_status().retrying is not None)
+        waiting = eventually(lambda: ingestor.daemon_status().inbox_records)
         server.start()
         eventually(
-            lambda: ingestor.picture().retrying is None and not ingestor.picture().inbox_records, within=30
+            lambda: ingestor.daemon_status().retrying is None and not ingestor.daemon_status().inbox_records,
+            within=30,
         )
         hub.account.change()
         hub.settle()
         wanted = hub.account.sequence
         url = server.url("trouble")
         eventually(
-            lambda: look(
+            lambda: select(
                 url, f"SELECT 1 FROM ingest.watermark WHERE kind = 'balances' AND sequence >= {wanted}"
             )
         )
 
     assert waiting > 0
-    assert look(url, "SELECT sum(dropped_records) FROM ingest.session") == [(0,)]
-    assert look(url, "SELECT * FROM report.unaccounted") == []
-    assert look(
+    assert select(url, "SELECT sum(dropped_records) FROM ingest.session") == [(0,)]
+    assert select(url, "SELECT * FROM report.unaccounted") == []
+    assert select(
         url, "SELECT count(*) - count(DISTINCT sequence) FROM ingest.version WHERE kind = 'balances'"
     ) == [(0,)]
     holes = "SELECT 1 FROM ingest.gap WHERE kind IN ('dropped', 'unclean_end', 'undecodable')"
-    assert look(url, holes) == []
+    assert select(url, holes) == []
 
 
 def test_a_row_that_the_database_rejects_costs_itself_only(hub: SimulatedHub, database: str) -> None:
-    look(database, "ALTER TABLE ingest.balance ADD CHECK (asset <> 'REFUSED')")
+    select(database, "ALTER TABLE ingest.balance ADD CHECK (asset <> 'REFUSED')")
     with running(hub, database) as ingestor:
-        before = ingestor.picture().records
+        before = ingestor.daemon_status().records
         records = [good(n) for n in range(1, 500)]
         records.insert(250, balances(10_000, asset(), asset('"USDT"'), asset('"REFUSED"')))
         hub.send_raw(END.join(records) + END)
-        eventually(lambda: ingestor.picture().records >= before + 500, within=20)
-        eventually(lambda: look(database, "SELECT 1 FROM ingest.watermark WHERE sequence = 499"))
+        eventually(lambda: ingestor.daemon_status().records >= before + 500, within=20)
+        eventually(lambda: select(database, "SELECT 1 FROM ingest.watermark WHERE sequence = 499"))
 
     outcomes = "SELECT outcome, count(*) FROM ingest.event_outcome WHERE user_id = 'content' GROUP BY 1"
-    assert look(database, outcomes) == [("applied", 499)]
-    assert look(database, "SELECT reason, stage FROM ingest.dead_letter") == [
+    assert select(database, outcomes) == [("applied", 499)]
+    assert select(database, "SELECT reason, stage FROM ingest.dead_letter") == [
         ("rejected_by_database", "store")
     ]
 
@@ -110,9 +111,9 @@ def test_a_connection_that_dies_is_told_once_and_by_its_own_error(hub: Simulated
     """psycopg warns besides of everything that it could then not do with the connection."""
     with Daemon(environment(hub.url, database, hub.config.api_key)) as daemon:
         for times in range(1, 6):
-            eventually(lambda: look(database, "SELECT 1 FROM report.freshness WHERE is_fresh"), within=20)
+            eventually(lambda: select(database, "SELECT 1 FROM report.freshness WHERE is_fresh"), within=20)
             hub.burst(200)
-            look(
+            select(
                 database,
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'hercle-ingestor' AND datname = current_database()",
@@ -131,22 +132,24 @@ def test_what_the_inbox_cannot_hold_is_a_gap_with_its_ordinals(
     server = durable_postgres()
     url = server.ensure_database("trouble")
     upgrade_database(url)
-    with running(hub, url, Inbox(max_records=100, patience_seconds=0.1)) as ingestor:
+    with running(hub, url, Inbox(max_records=100, put_timeout_seconds=0.1)) as ingestor:
         server.stop()
         hub.burst(1_000)
-        eventually(lambda: ingestor.picture().retrying is not None and ingestor.picture().dropped > 0)
+        eventually(
+            lambda: ingestor.daemon_status().retrying is not None and ingestor.daemon_status().dropped > 0
+        )
         server.start()
         url = server.url("trouble")
         eventually(
-            lambda: look(url, "SELECT 1 FROM ingest.gap WHERE kind = 'dropped' AND ended_at IS NOT NULL"),
+            lambda: select(url, "SELECT 1 FROM ingest.gap WHERE kind = 'dropped' AND ended_at IS NOT NULL"),
             within=30,
         )
 
-    ((missing, dropped),) = look(
+    ((missing, dropped),) = select(
         url,
         "SELECT (SELECT sum(last_missing - first_missing + 1) FROM ingest.gap WHERE kind = 'dropped'), "
         "(SELECT sum(dropped_records) FROM ingest.session)",
     )
     assert missing == dropped
     assert dropped is not None
-    assert look(url, "SELECT * FROM report.unaccounted") == []
+    assert select(url, "SELECT * FROM report.unaccounted") == []

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres.schema import REVISION, require_schema, schema_state
-from ingestor.app.database import looking_at, upgrade_database
+from ingestor.app.database import connect_url, upgrade_database
 from ingestor.domain.errors import BadConfiguration, SchemaMismatch
 from tests.integration.test_database_session import pid, session_at
 from tests.support.daemon import command, environment
@@ -43,7 +43,7 @@ def test_schemas_that_a_dba_has_made_need_no_right_to_make_schemas(owner: str, e
             admin.execute(sql.SQL("CREATE SCHEMA {} AUTHORIZATION modest").format(sql.Identifier(schema)))
     upgrade_database(owner)
 
-    with looking_at(owner) as connection:
+    with connect_url(owner) as connection:
         assert schema_state(connection).fits
 
 
@@ -60,7 +60,7 @@ def test_a_missing_schema_names_the_grant_that_helps(
         assert grant.startswith("GRANT CREATE ON DATABASE ")
         admin.execute(grant.encode())
         upgrade_database(owner)
-    with looking_at(owner) as connection:
+    with connect_url(owner) as connection:
         assert schema_state(connection).fits
 
 

@@ -19,7 +19,7 @@ END: dict[str, Callable[[Ingestor], object]] = {
     "writer": lambda ingestor: ingestor._inbox.put(NOTHING_KNOWN),
     "committer": lambda ingestor: ingestor._writer._committer._batches.put(NOTHING_KNOWN),
     "scheduler": lambda ingestor: _break(ingestor._schedule._scheduler),
-    "database deadline": lambda ingestor: ingestor._store._session._guard.close(),
+    "database deadline": lambda ingestor: ingestor._store._database._guard.close(),
 }
 """What ends each thread from within. Not an exception sent from outside: while one waits for a thread that
 sleeps, Python 3.11 under a tracer (coverage) gets nowhere in any other."""
@@ -39,7 +39,7 @@ def test_a_dead_thread_is_noticed(name: str, database: str) -> None:
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
         ingestor.start(threading.Event(), lambda _: None)
         try:
-            eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+            eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
             assert ingestor.dead() is None
             END[name](ingestor)
             assert eventually(ingestor.dead) == name

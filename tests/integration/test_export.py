@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from ingestor.app.export import TIMES, Wanted
+from ingestor.app.export import TIMES, ExportSelection
 from ingestor.app.export import export as export_files
 from ingestor.config import Settings, load
 from tests.support.daemon import command, surroundings
@@ -59,7 +59,9 @@ def test_a_contradiction_that_is_pending_lasts_to_infinity(
     form: str, story: Query, database: str, tmp_path: Path
 ) -> None:
     story("UPDATE ingest.confirmation SET resolution = NULL, resolved_at = NULL WHERE reason = 'conflict'")
-    export_files(settings_of(database), Wanted("main", ["confirmation"], *RANGE, form, tmp_path / "x"))
+    export_files(
+        settings_of(database), ExportSelection("main", ["confirmation"], *RANGE, form, tmp_path / "x")
+    )
 
     path = tmp_path / "x" / f"confirmation.{form}"
     rows = read(path) if form == "csv" else pyarrow.parquet.read_table(path).to_pylist()
@@ -122,10 +124,10 @@ def test_a_text_that_a_spreadsheet_would_run_is_defused_in_csv(
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
 def test_whatever_begins_a_formula_is_defused(sign: str, story: Query, database: str, tmp_path: Path) -> None:
     story("UPDATE ingest.gap SET cause = %s WHERE kind = 'undecodable'", f"{sign}1")
-    wanted = Wanted("main", ["gap"], *RANGE, "csv", tmp_path / "x")
+    selection = ExportSelection("main", ["gap"], *RANGE, "csv", tmp_path / "x")
 
     told: list[tuple[str, int, int]] = []
-    (file,) = export_files(settings_of(database), wanted, lambda *each: told.append(each))
+    (file,) = export_files(settings_of(database), selection, lambda *each: told.append(each))
 
     rows = read(tmp_path / "x" / "gap.csv")
     assert f"'{sign}1" in {row["cause"] for row in rows}
@@ -138,7 +140,7 @@ def test_flags_and_lists_are_as_in_json(story: Query, database: str, tmp_path: P
 
     rows = read(tmp_path / "x" / "gap.csv")
     assert {row["is_open"] for row in rows} == {"true", "false"}
-    assert {row["touches"] for row in rows} == {'["balances", "pairs"]'}
+    assert {row["affects"] for row in rows} == {'["balances", "pairs"]'}
 
 
 def test_a_negative_amount_is_a_number_and_no_formula(story: Query, database: str, tmp_path: Path) -> None:

@@ -98,12 +98,12 @@ def test_a_host_whose_clock_differs_stores_the_databases_time_and_says_by_how_mu
     wall.ahead = timedelta(seconds=ahead)
     with SimulatedHub(HubConfig(seed=3, changes_per_second=0)) as hub, ingesting(hub, database):
         eventually(lambda: sql("SELECT 1 FROM report.freshness WHERE is_alive AND is_fresh"), within=20)
-        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat WHERE last_heard_at IS NOT NULL"))
+        eventually(lambda: sql("SELECT 1 FROM ingest.heartbeat WHERE last_message_at IS NOT NULL"))
         assert sql("SELECT round(clock_offset_seconds) FROM report.session") == [(ahead,)]
         assert sql("SELECT DISTINCT round(clock_offset_seconds) FROM report.freshness") == [(ahead,)]
         recent = "BETWEEN clock_timestamp() - interval '20 s' AND clock_timestamp()"
         assert sql(
-            f"SELECT h.started_at {recent}, h.heartbeat_at {recent}, h.last_heard_at {recent}, "
+            f"SELECT h.started_at {recent}, h.heartbeat_at {recent}, h.last_message_at {recent}, "
             f"s.opened_at {recent} FROM ingest.heartbeat AS h JOIN ingest.session AS s USING (account)"
         ) == [(True, True, True, True)]
         env = environment(hub.url, database, hub.config.api_key, INGESTOR_ACCOUNT="main")

@@ -54,10 +54,10 @@ def test_the_state_after_a_restart_is_that_before_it(database: str, connection: 
         settings = Settings(account="main", hub=Hub(environment=Environment.CUSTOM, url=hub.url))
         ingestor = Ingestor(settings, database, lambda: hub.config.api_key)
         ingestor.start(threading.Event(), lambda _: None)
-        eventually(lambda: ingestor.picture().records > 40)
+        eventually(lambda: ingestor.daemon_status().records > 40)
         hub.account.change_pairs()
         hub.settle()
-        eventually(lambda: ingestor.picture().outcomes.get("applied", 0) >= 2)
+        eventually(lambda: ingestor.daemon_status().outcomes.get("applied", 0) >= 2)
         ingestor.stop(10.0)
         before = ingestor._writer.state
     loaded, environment = load_state(connection, "main")
@@ -110,7 +110,7 @@ def test_an_open_gap_is_found_as_it_was(database: str, connection: psycopg.Conne
         missed_from=at(2),
         missed_until=at(4),
         cause="pushed",
-        touches=frozenset(Kind),
+        affects=frozenset(Kind),
         arrival=0,
         connection_errors=("dns", "tls"),
         user_id=USER,
@@ -129,7 +129,7 @@ def test_an_open_gap_is_found_as_it_was(database: str, connection: psycopg.Conne
         missed_from=at(1),
         missed_until=None,
         cause="process_died",
-        touches=frozenset({Kind.PAIRS}),
+        affects=frozenset({Kind.PAIRS}),
         arrival=0,
         last_occurred_at=at(4),
     )

@@ -34,7 +34,7 @@ def test_without_any_gap_a_fresh_balance_is_confirmed_and_an_old_one_last_known(
 
 
 @pytest.mark.parametrize(
-    ("touches", "confirmed", "said"),
+    ("affects", "confirmed", "said"),
     [
         # Until a fresh snapshot has come, nobody knows.
         ("{balances,pairs}", {}, "in_gap"),
@@ -47,11 +47,11 @@ def test_without_any_gap_a_fresh_balance_is_confirmed_and_an_old_one_last_known(
     ],
 )
 def test_a_balance_is_only_as_certain_as_its_gaps_allow(
-    touches: str, confirmed: dict[str, Any], said: str, sql: Query
+    affects: str, confirmed: dict[str, Any], said: str, sql: Query
 ) -> None:
     account(sql)
     stream(sql)
-    gap(sql, touches, **confirmed)
+    gap(sql, affects, **confirmed)
 
     assert certainty(sql) == said
 
@@ -169,22 +169,23 @@ def test_a_gap_names_what_it_still_awaits_and_when_each_kind_was_confirmed(sql: 
     gap(sql, "{balances,pairs}", balances="30 seconds")
 
     assert sql(
-        "SELECT is_open, touches, awaits, extract(epoch FROM duration)::int, "
+        "SELECT is_open, affects, unconfirmed, extract(epoch FROM duration)::int, "
         "extract(epoch FROM balances_unknown_for)::int, extract(epoch FROM pairs_unknown_for)::int "
         "FROM report.gap"
     ) == [(True, ["balances", "pairs"], ["pairs"], 10, 30, 60)]
 
     sql("UPDATE ingest.gap SET pairs_confirmed_at = now(), ended_at = now()")
-    assert sql("SELECT is_open, awaits FROM report.gap") == [(False, [])]
+    assert sql("SELECT is_open, unconfirmed FROM report.gap") == [(False, [])]
 
 
-@pytest.mark.parametrize("touches", ["{balances}", "{pairs}"])
-def test_what_a_gap_does_not_touch_was_never_unknown(touches: str, sql: Query) -> None:
+@pytest.mark.parametrize("affects", ["{balances}", "{pairs}"])
+def test_what_a_gap_does_not_affect_was_never_unknown(affects: str, sql: Query) -> None:
     account(sql)
-    gap(sql, touches)
+    gap(sql, affects)
     assert sql(
-        "SELECT awaits = touches, balances_unknown_for IS NULL, pairs_unknown_for IS NULL FROM report.gap"
-    ) == [(True, touches == "{pairs}", touches == "{balances}")]
+        "SELECT unconfirmed = affects, balances_unknown_for IS NULL, pairs_unknown_for IS NULL "
+        "FROM report.gap"
+    ) == [(True, affects == "{pairs}", affects == "{balances}")]
 
 
 @contextmanager
@@ -220,8 +221,8 @@ def test_balances_that_the_hub_does_not_tell_are_uncertain_until_it_does(
         hub.inject(fault, target="GetBalances", count=None)
         if cut:
             hub.inject(Fault.RST)
-        awaiting = "SELECT 1 FROM report.gap WHERE kind = %s AND awaits = '{balances}'"
-        eventually(lambda: sql(awaiting, kind), within=20)
+        half_confirmed = "SELECT 1 FROM report.gap WHERE kind = %s AND unconfirmed = '{balances}'"
+        eventually(lambda: sql(half_confirmed, kind), within=20)
         assert sql(certain, "in_gap")
         assert sql("SELECT open_gaps FROM report.freshness ORDER BY kind") == [(1,), (0,)]
 

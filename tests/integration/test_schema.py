@@ -21,7 +21,7 @@ import ingestor
 from ingestor.adapters.postgres.schema import REVISION, schema_state, scripts
 from ingestor.adapters.postgres.statements import CHANGES, columns
 from ingestor.adapters.postgres.store import HEARTBEAT_VALUES
-from ingestor.app.database import looking_at, upgrade_database
+from ingestor.app.database import connect_url, upgrade_database
 from ingestor.pipeline.rows import SessionProgressRow
 from tests.support.daemon import ROOT, surroundings
 from tests.support.dictionary import dictionary
@@ -65,7 +65,7 @@ def test_upgrades_at_the_same_time_all_succeed(empty_database: str) -> None:
     said = [process.communicate(timeout=60) for process in running]
 
     assert [process.returncode for process in running] == [0, 0, 0], said
-    with looking_at(empty_database) as connection:
+    with connect_url(empty_database) as connection:
         assert schema_state(connection).fits
 
 

@@ -23,21 +23,21 @@ from tests.support.rows import SOME_ID, Query, account, ago, gap, insert, pendin
 pytestmark = pytest.mark.slow
 
 
-def look(database: str) -> AccountStatus:
+def read_status(database: str) -> AccountStatus:
     return status(load(overrides={"account": ACCOUNT, "database.url": database}, environ={}).settings)
 
 
 def problems(database: str) -> list[str]:
-    return found_problems(look(database))
+    return found_problems(read_status(database))
 
 
 def shown(database: str) -> str:
     """What a person reads."""
-    return "\n".join(lines(look(database)))
+    return "\n".join(lines(read_status(database)))
 
 
 def state(database: str) -> str:
-    return daemon_state(look(database)).value
+    return daemon_state(read_status(database)).value
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_the_steps_of_the_counter_are_shown(healthy: Query, database: str) -> No
     """So that an operator can tell whether a skip means that something was missed."""
     for sequence, passed_over in ((2, 0), (3, 0), (4, 0), (6, 1)):
         version(healthy, sequence, passed_over=passed_over, name=ACCOUNT)
-    assert [astuple(each) for each in look(database).sequence_steps] == [
+    assert [astuple(each) for each in read_status(database).sequence_steps] == [
         ("u", "pushed", 1, 3, 0.75),
         ("u", "pushed", 2, 1, 0.25),
     ]
@@ -169,13 +169,13 @@ def test_a_daemon_that_died_is_not_shown_as_if_it_ran(healthy: Query, database: 
 
     assert state(database) == "silent"
     (problem,) = problems(database)
-    assert problem.startswith("the daemon has died or cannot reach the database: no session")
+    assert problem.startswith("the daemon has died or cannot reach the database: it has no database session")
     assert re.search(r"link      was up [\d.]+ s ago", shown(database))
     assert re.search(r"inbox     2 records were waiting [\d.]+ s ago", shown(database))
 
 
 def test_a_daemon_that_is_tried_and_not_written_by_is_not_dead(healthy: Query, database: str) -> None:
-    """This connection uses its session, as one does that tries again and again."""
+    """This connection uses its database session, as one does that tries again and again."""
     healthy(OLD)
 
     assert state(database) == "not_writing"
@@ -184,8 +184,10 @@ def test_a_daemon_that_is_tried_and_not_written_by_is_not_dead(healthy: Query, d
     assert re.match(r"the daemon runs and has written nothing for \d+ s: see commit_delayed", problem)
 
 
-def test_a_session_that_is_made_anew_for_each_attempt_is_found(healthy: Query, database: str) -> None:
-    """A full disk: each failed write costs the session, and the lock is there for moments only."""
+def test_a_database_session_that_is_made_anew_for_each_attempt_is_found(
+    healthy: Query, database: str
+) -> None:
+    """A full disk: each failed write costs the database session, and the lock is there for moments only."""
     healthy(OLD)
     healthy("SELECT pg_advisory_unlock_all()")
     on, off = f"PERFORM pg_advisory_lock({lock_key(ACCOUNT)})", "PERFORM pg_advisory_unlock_all()"

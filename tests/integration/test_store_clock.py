@@ -55,7 +55,7 @@ def heartbeat(store: PostgresStore, host: Host) -> None:
             started_at=host.clock.now(),
             link_state="up",
             connection_error=None,
-            last_heard_at=None,
+            last_message_at=None,
             inbox_records=0,
             inbox_bytes=0,
             dropped_records=0,

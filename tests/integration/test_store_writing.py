@@ -44,7 +44,7 @@ REJECTIONS = {
     ),
     "a session that was closed": ("UPDATE ingest.session SET closed_at = now()", WatermarkConflict),
     "a session that is unknown": ("DELETE FROM ingest.session", WatermarkConflict),
-    "a stream elsewhere": ("UPDATE ingest.watermark SET sequence = 0", WatermarkConflict),
+    "another watermark": ("UPDATE ingest.watermark SET sequence = 0", WatermarkConflict),
     "a row": ("ALTER TABLE ingest.balance ADD CHECK (available < 3)", RowRejected),
     "a rare row": ("ALTER TABLE ingest.request ADD CHECK (account = '') NOT VALID", RowRejected),
     "a gap": ("ALTER TABLE ingest.gap ADD CHECK (account = '') NOT VALID", RowRejected),
@@ -191,7 +191,7 @@ def test_a_gap_is_written_when_it_opens_and_again_until_it_ends(store: PostgresS
         store.write(batch(each))
 
     ((found, recorded),) = sql("SELECT to_json(g), recorded_at FROM ingest.gap AS g")
-    assert [found[name] for name in ("occurrences", "touches", "connection_errors")] == [
+    assert [found[name] for name in ("occurrences", "affects", "connection_errors")] == [
         1,
         ["balances", "pairs"],
         list(gap().connection_errors),
@@ -320,7 +320,7 @@ def heartbeat(store: PostgresStore) -> None:
             started_at=START,
             link_state="up",
             connection_error=None,
-            last_heard_at=None,
+            last_message_at=None,
             inbox_records=0,
             inbox_bytes=0,
             dropped_records=0,

@@ -52,7 +52,7 @@ def later(first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(schema.scripts(), scripts)
     for revision, before, title, sql in (
         ("0003", "0002", "Notes on gaps.", first),
-        ("0004", "0003", "Notes that say something.", "UPDATE ingest.gap SET touches = touches"),
+        ("0004", "0003", "Notes that say something.", "UPDATE ingest.gap SET affects = affects"),
     ):
         text = STEP.format(revision=revision, before=before, title=title, sql=sql)
         (scripts / "versions" / f"{revision}_later.py").write_text(text.lstrip())

@@ -17,7 +17,7 @@ import psycopg
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.embedded_postgres import EmbeddedPostgres
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.domain.errors import IngestorError
 from tests.support.postgres import libpq_url, postgres_directory
 from tests.support.waiting import eventually

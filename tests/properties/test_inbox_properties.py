@@ -24,7 +24,7 @@ STEPS = st.lists(
 def test_whatever_is_put_comes_out_once_in_its_order_or_is_admitted_to_be_dropped(
     steps: list[tuple[str, list[int]]], max_records: int, max_bytes: int
 ) -> None:
-    box = Inbox(InboxLimits(max_records, max_bytes, patience_seconds=0.0))
+    box = Inbox(InboxLimits(max_records, max_bytes, put_timeout_seconds=0.0))
     put: list[Item] = []
     taken: list[Item] = []
     session, ordinal = 1, 0

@@ -139,7 +139,7 @@ def _passed_over(
         decision.passed_over > 0
         and policy.step is Step.CONTIGUOUS
         and incoming.requested is None
-        and before.heard_in == incoming.key.session
+        and before.last_session == incoming.key.session
     )
     assert decision.missed == (decision.request is RequestCause.GAP)
 
@@ -155,7 +155,7 @@ def _only_through_an_epoch(
     assert len(opened.evidence) == policy.reset_confirmations
     assert opened.evidence[-1] == incoming.key
     assert len(set(opened.evidence)) == len(opened.evidence)
-    assert opened.passed_over >= policy.reset_confirmations - 1
+    assert opened.stale_snapshots >= policy.reset_confirmations - 1
     pending = before.pending_for(ConfirmationReason.RESET)
     assert incoming.requested is not None
     assert incoming.requested > max(old.arrival, 0 if pending is None else pending.arrival)

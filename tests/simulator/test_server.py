@@ -104,7 +104,7 @@ def test_a_handshake_that_does_not_come_is_canceled(start_hub: StartHub) -> None
         assert closing_code(wire.socket.recv) == 1000
 
 
-def test_commands_glued_to_the_handshake_are_heard(start_hub: StartHub) -> None:
+def test_commands_glued_to_the_handshake_are_answered(start_hub: StartHub) -> None:
     with dial(start_hub()) as wire:
         wire.send(HANDSHAKE + b'{"type":1,"target":"Nope","arguments":[],"invocationId":"a"}\x1e')
         assert wire.json() == {}

@@ -25,15 +25,15 @@ Series = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Look:
+class Firing:
     """What must be firing at a moment, and nothing else."""
 
     minutes: float
     firing: frozenset[str]
 
 
-def look(minutes: float, *firing: str) -> Look:
-    return Look(minutes, frozenset(f"HercleIngestor{name}" for name in firing))
+def firing_at(minutes: float, *firing: str) -> Firing:
+    return Firing(minutes, frozenset(f"HercleIngestor{name}" for name in firing))
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
-def check(folder: Path, series: Series, looks: Iterable[Look], step: int = STEP_SECONDS) -> None:
+def check(folder: Path, series: Series, expected: Iterable[Firing], step: int = STEP_SECONDS) -> None:
     """Raises AssertionError with promtool's words if anything else is firing."""
     tests = [
         {
@@ -51,7 +51,7 @@ def check(folder: Path, series: Series, looks: Iterable[Look], step: int = STEP_
                 {"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(each.firing)
             ],
         }
-        for each in looks
+        for each in expected
     ]
     file = folder / "test.json"  # which is YAML too
     file.write_text(

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.domain.decision import Origin, Outcome
 from ingestor.domain.streams import Kind
@@ -31,7 +31,9 @@ SESSION = UUID("00000000-0000-7000-8000-000000000001")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 USER = "user-1"
 
-_END: dict[str, Any] = dict.fromkeys(("closed_at", "last_heard_at", "received", "ending", "cause", "detail"))
+_END: dict[str, Any] = dict.fromkeys(
+    ("closed_at", "last_message_at", "received", "ending", "cause", "detail")
+)
 
 
 def make_store(url: str, clock: DatabaseClock | None = None) -> PostgresStore:
@@ -49,7 +51,7 @@ def ended(ordinal: int) -> dict[str, Any]:
     """The end of a session after this record."""
     return {
         "closed_at": at(ordinal + 1),
-        "last_heard_at": at(ordinal),
+        "last_message_at": at(ordinal),
         "received": ordinal,
         "ending": "clean",
         "cause": "stopped",
@@ -147,7 +149,7 @@ def gap(**more: Any) -> GapRow:
         "cause": "reset",
         "missed_from": START,
         "connection_errors": ("dns", 'with "quotes", {braces} and \\'),
-        "touches": ("balances", "pairs"),
+        "affects": ("balances", "pairs"),
         "occurrences": 1,
         "last_occurred_at": START,
     }

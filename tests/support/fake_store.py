@@ -333,7 +333,7 @@ def _ended(row: Any) -> EndedSession:
     return EndedSession(
         _session(row),
         SessionClosed(
-            row.session_id, row.closed_at, row.last_heard_at, row.received, end, row.cause, row.detail
+            row.session_id, row.closed_at, row.last_message_at, row.received, end, row.cause, row.detail
         ),
     )
 
@@ -352,7 +352,7 @@ def _advance(tables: Tables, row: SessionProgressRow) -> None:
     key = (row.session_id, row.opened_at)
     stored = tables[SessionRow].get(key)
     if stored is None or stored.closed_at is not None or stored.committed_ordinal != row.first_ordinal - 1:
-        raise WatermarkConflict("a session stands elsewhere")
+        raise WatermarkConflict("the stored position of a session is not the expected one")
     given = asdict(row)
     del given["first_ordinal"]
     given["committed_records"] += stored.committed_records
@@ -366,7 +366,7 @@ def _compare_and_set(tables: Tables, row: WatermarkRow) -> None:
     expected = (row.old_epoch, row.old_sequence, row.old_revision)
     found = (None, None, None) if stored is None else (stored.epoch, stored.sequence, stored.revision)
     if found != expected or (stored is not None and (row.epoch, row.sequence, row.revision) < found):
-        raise WatermarkConflict("a stream stands elsewhere")
+        raise WatermarkConflict("the stored version of a stream is not the expected one")
     tables[WatermarkRow][key_of(row)] = row
 
 
@@ -425,7 +425,7 @@ def _gap(row: GapRow) -> Gap:
         missed_from=row.missed_from,
         missed_until=row.missed_until,
         cause=row.cause,
-        touches=frozenset(Kind(each) for each in row.touches),
+        affects=frozenset(Kind(each) for each in row.affects),
         arrival=0,
         connection_errors=row.connection_errors,
         user_id=row.user_id,

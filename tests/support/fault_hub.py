@@ -126,9 +126,9 @@ class Peer:
         return first & 0x0F, payload
 
     def listen(self) -> None:
-        """Read until the client goes away, and keep every frame in `hub.heard`."""
+        """Read until the client goes away, and keep every frame in `hub.received`."""
         while True:
-            self.hub.heard.append(self.message())
+            self.hub.received.append(self.message())
 
     def until_gone(self) -> None:
         """Read and drop bytes until the client goes away."""
@@ -173,7 +173,7 @@ class FaultHub:
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     handshakes: list[bytes] = field(default_factory=list)
-    heard: list[tuple[int, bytes]] = field(default_factory=list)
+    received: list[tuple[int, bytes]] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
     """What went wrong in an act itself: a test that ends with one has proven nothing."""
 

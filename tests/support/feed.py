@@ -140,9 +140,9 @@ class Feed:
     def closed(
         self, cause: str = "reset", end: SessionEnd = SessionEnd.LINK_LOST, *, later: float = 1.0
     ) -> SessionClosed:
-        """The session ends; the hub was last heard with the item before."""
-        last_heard_at = at(self.seconds)
-        return SessionClosed(self.session, self._tick(later), last_heard_at, self.ordinal, end, cause)
+        """The session ends; the last message of the hub was the item before."""
+        last_message_at = at(self.seconds)
+        return SessionClosed(self.session, self._tick(later), last_message_at, self.ordinal, end, cause)
 
     def _tick(self, later: float = 1.0) -> datetime:
         self.seconds += later

@@ -9,7 +9,7 @@ from random import Random
 from uuid import UUID
 
 from ingestor.adapters.postgres.connecting import DatabaseTiming
-from ingestor.adapters.postgres.session import DatabaseSession
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.domain.records import Item, Record, SessionEnd
 from ingestor.domain.requests import Command

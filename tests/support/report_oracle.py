@@ -167,7 +167,7 @@ class Oracle:
         for row in self.gaps:
             proof = row.balances_confirmed_at if kind == "balances" else row.pairs_confirmed_at
             if (
-                kind in row.touches
+                kind in row.affects
                 and row.user_id in {None, user}
                 and tick(row.missed_from) <= at
                 and (proof is None or at < tick(proof))

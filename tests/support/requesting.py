@@ -116,7 +116,7 @@ class Middle:
 
     rules: RequestRules = field(default_factory=RequestRules)
     apply_rules: Rules = field(default_factory=Rules)
-    limits: InboxLimits = field(default_factory=lambda: InboxLimits(patience_seconds=0.0))
+    limits: InboxLimits = field(default_factory=lambda: InboxLimits(put_timeout_seconds=0.0))
     schedule: bool = True
     """Whether each command is requested once an interval, besides."""
     writing: bool = True

@@ -70,7 +70,7 @@ def _epoch(sql: Query, number: int, first: int, kind: str, user: str, name: str)
         first_evidence_ordinal=1,
         last_evidence_session_id=SOME_ID,
         last_evidence_ordinal=1,
-        passed_over=0,
+        stale_snapshots=0,
     )
 
 
@@ -167,7 +167,7 @@ def pending(
 
 def gap(
     sql: Query,
-    touches: str,
+    affects: str,
     *,
     balances: str | None = None,
     pairs: str | None = None,
@@ -190,7 +190,7 @@ def gap(
         missed_from=ago("1 minute"),
         missed_until=ago("50 seconds"),
         connection_errors=("'{}'",),
-        touches=("%s::text[]", touches),
+        affects=("%s::text[]", affects),
         user_id=user,
         occurrences=1,
         last_occurred_at=ago("1 minute"),

@@ -53,10 +53,20 @@ def _main(sql: Query) -> None:
     version("03 10:00:00", "A", 1, 101, before="03 09:59:30", BTC=("12", "0.5"))
     version("03 11:00:00", "A", 1, 103, before="03 10:59:00", passed_over=1, EUR=("900", "0"))
     # The hub is away: BTC goes to 0 and comes back, and nobody sees it.
-    gap(sql, "main", "A", 50, "disconnected", "reset", "03 12:00:00", "03 12:00:14", heard="03 12:00:10")
+    gap(
+        sql,
+        "main",
+        "A",
+        50,
+        "disconnected",
+        "reset",
+        "03 12:00:00",
+        "03 12:00:14",
+        missed_until="03 12:00:10",
+    )
     version("03 12:00:14", "B", 1, 105, "answered", before="03 11:59:40", passed_over=1)
     # Two gaps that overlap; across the end of the second one the number does not move.
-    gap(sql, "main", "B", 60, "disconnected", "eof", "03 13:00:00", "03 13:05:00", heard="03 13:05:00")
+    gap(sql, "main", "B", 60, "disconnected", "eof", "03 13:00:00", "03 13:05:00", missed_until="03 13:05:00")
     gap(sql, "main", "C", 2, "undecodable", "not_json", "03 13:04:00", "03 13:10:00")
     version("03 13:05:00", "C", 1, 106, "answered", before="03 12:59:50")
     # Another content under the same number.
@@ -72,7 +82,17 @@ def _main(sql: Query) -> None:
     pending(sql, "main", "reset_suspected", USER, 1, "03 17:00:00", "03 17:00:02", "confirmed")
     version("03 17:00:02", "C", 2, 1, "answered", before="03 16:59:30", BTC=("13", "0"))
     # A Wednesday: the vendor's window is from 09:00 to 10:00 UTC.
-    gap(sql, "main", "C", 99, "disconnected", "http_503", "05 09:10:00", "05 10:20:00", heard="05 10:19:59")
+    gap(
+        sql,
+        "main",
+        "C",
+        99,
+        "disconnected",
+        "http_503",
+        "05 09:10:00",
+        "05 10:20:00",
+        missed_until="05 10:19:59",
+    )
     version("05 10:20:00", "D", 2, 2, "answered", before="05 09:09:30")
     # Commits were delayed by ten minutes.
     version("10 12:00:00", "D", 2, 3, before="10 11:59:30", recorded="10 12:10:00", BTC=("7", "0"))
@@ -96,7 +116,7 @@ def _polled(sql: Query) -> None:
     request(sql, "polled", "GetBalances", "04 05:59:59", "04 06:00:00", "answered")
     request(sql, "polled", "GetBalances", "04 05:58:59", "04 05:59:00", "answered")
     request(sql, "polled", "GetBalances", "04 07:00:00", "04 07:00:10", "timed_out")
-    gap(sql, "polled", "P", 0, "unanswered", "timed_out", "04 06:59:30", "04 07:01:00", touches="{balances}")
+    gap(sql, "polled", "P", 0, "unanswered", "timed_out", "04 06:59:30", "04 07:01:00", affects="{balances}")
     request(sql, "polled", "GetBalances", "04 07:00:59", "04 07:01:00", "answered")
 
 
@@ -184,7 +204,7 @@ class Versions:
                 first_evidence_ordinal=sequence,
                 last_evidence_session_id=SESSIONS[session],
                 last_evidence_ordinal=sequence,
-                passed_over=0,
+                stale_snapshots=0,
             )
         insert(
             self._sql,
@@ -239,8 +259,8 @@ def gap(
     since: str,
     confirmed: str | None,
     *,
-    heard: str | None = None,
-    touches: str = "{balances,pairs}",
+    missed_until: str | None = None,
+    affects: str = "{balances,pairs}",
     recorded: str | None = None,
 ) -> None:
     """A gap that was noticed at once; it ended when both kinds were confirmed.
@@ -261,13 +281,13 @@ def gap(
         opened_at=_march(since),
         cause=cause,
         missed_from=_march(since),
-        missed_until=_march(heard) or until,
+        missed_until=_march(missed_until) or until,
         connection_errors=("'{}'",),
-        touches=("%s::text[]", touches),
+        affects=("%s::text[]", affects),
         occurrences=1,
         last_occurred_at=_march(since),
         balances_confirmed_at=until,
-        pairs_confirmed_at=until if "pairs" in touches else None,
+        pairs_confirmed_at=until if "pairs" in affects else None,
         ended_at=until,
         recorded_at=_march(since),
         balances_confirmation_recorded_at=stored,

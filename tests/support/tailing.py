@@ -33,6 +33,6 @@ class Watched:
         self.commit(*(self.feed.received(balances(sequence)) for sequence in sequences))
 
     def seen(self, after: int | None) -> tuple[int, int, Sequence[tuple[int, Outcome]]]:
-        """As `look` gives it: the newest number, how many are missed, and the events."""
-        newest, missed, events = self.tail.look(after)
+        """As `read` gives it: the newest number, how many are missed, and the events."""
+        newest, missed, events = self.tail.read(after)
         return newest, missed, [(each.number, each.outcome) for each in events]

@@ -7,7 +7,7 @@
     … shrinks, deleted, session=B, +600 (seconds later than usual)
 
 The result is `outcome epoch/sequence/revision`, then what else was decided, in order: `passed over N`,
-`missed`, `overtaken`, `epoch N`, `epoch N after N` (snapshots that were passed over meanwhile),
+`missed`, `overtaken`, `epoch N`, `epoch N after N` (snapshots stored as stale before it),
 `raised REASON`, `resolved REASON HOW`, `request CAUSE`, `degraded`.
 """
 
@@ -115,7 +115,7 @@ def as_line(decision: Decision) -> str:
 def _fact(fact: Fact) -> str:
     match fact:
         case EpochOpened():
-            return f"epoch {fact.epoch}" + (f" after {fact.passed_over}" if fact.passed_over else "")
+            return f"epoch {fact.epoch}" + (f" after {fact.stale_snapshots}" if fact.stale_snapshots else "")
         case ConfirmationRaised():
             return f"raised {fact.confirmation.reason.value}"
         case ConfirmationResolved():

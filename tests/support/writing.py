@@ -47,7 +47,7 @@ class Writing:
 
     def __init__(self, rules: WriterRules | None = None, store: FakeStore | None = None) -> None:
         self.clock = ManualClock()
-        self.inbox = Inbox(InboxLimits(patience_seconds=0.0))
+        self.inbox = Inbox(InboxLimits(put_timeout_seconds=0.0))
         self.store = store or FakeStore()
         self.scheduler = RequestScheduler(
             FakeHub(self.clock), self.inbox.put, self.clock, RequestRules(), random.Random(1)

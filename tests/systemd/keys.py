@@ -177,7 +177,7 @@ def a_support_bundle_with_the_journal(bed: Bed, _packages: dict[str, Path], _fig
         parts = {name: file.read() for name, file in members.items() if file is not None}
     path.unlink()
     found = {name: json.loads(text) for name, text in parts.items()}
-    assert found["live.json"]["picture"]["link"] == "up"
+    assert found["live.json"]["daemon_status"]["link"] == "up"
     assert found["status.json"]["daemon"] == "running"
     assert found["outcomes.json"]["applied"] > 0
     assert len(found["log.json"]) > 10

@@ -69,7 +69,7 @@ def the_local_socket_answers_root_and_the_group(
     machine = bed.machine
     for who in ("", "runuser -u games -G ingestor -- "):
         live = json.loads(machine.shell(f"cd /; {who}ingestor top --once --json {SETTINGS}"))
-        assert (live["account"], live["picture"]["link"], live["not_ready"]) == (FIRST, "up", {}), who
+        assert (live["account"], live["daemon_status"]["link"], live["not_ready"]) == (FIRST, "up", {}), who
         assert live["records_per_second"] > 0, who
         (event,) = machine.shell(f"cd /; {who}ingestor tail -n 1 --json {SETTINGS}").splitlines()
         shown = json.loads(event)

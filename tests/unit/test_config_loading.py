@@ -269,7 +269,7 @@ def test_values_outside_their_range_are_rejected(key: str, value: object) -> Non
         ("inbox.max_records", 20.0, 20),
         ("drain.deadline_seconds", "6.5", 6.5),
         ("drain.deadline_seconds", 86_400, 86_400.0),
-        ("inbox.patience_seconds", "0", 0.0),
+        ("inbox.put_timeout_seconds", "0", 0.0),
         ("sequence.mass_delete_share", "1", 1.0),
         ("hub.ca_file", "/etc/ssl/hub.pem", Path("/etc/ssl/hub.pem")),
     ],

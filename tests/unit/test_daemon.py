@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from ingestor import daemon
 from ingestor.adapters.systemd import Notifier
-from ingestor.app.picture import status_line
+from ingestor.app.daemon_status import status_line
 from ingestor.domain.errors import Fatal
-from tests.support.pictures import picture
+from tests.support.daemon_status import daemon_status
 
 
 class Threads:
@@ -44,7 +44,7 @@ class Threads:
         return self.ages
 
     def status_line(self) -> str:
-        return status_line(picture(turns=self.ages))
+        return status_line(daemon_status(turns=self.ages))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def threads(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> Iterator
     assert running.stopped
 
 
-def heard(manager: socket.socket, wanted: str) -> list[str]:
+def notified(manager: socket.socket, wanted: str) -> list[str]:
     """All lines up to the first that begins so."""
     lines: list[str] = []
     while not any(line.startswith(wanted) for line in lines):
@@ -89,13 +89,13 @@ def test_the_watchdog_is_fed_while_all_turn_and_not_while_one_is_stuck(
     manager: socket.socket, threads: Threads
 ) -> None:
     """Invariant I15."""
-    heard(manager, "WATCHDOG=1")
+    notified(manager, "WATCHDOG=1")
     threads.ages = {"writer": 0.1, "link": 31.0}
-    heard(manager, "STATUS=link stuck for 31 s · up · sequence 25609")
-    lines = heard(manager, "STATUS=link stuck") + heard(manager, "STATUS=link stuck")
+    notified(manager, "STATUS=link stuck for 31 s · up · sequence 25609")
+    lines = notified(manager, "STATUS=link stuck") + notified(manager, "STATUS=link stuck")
     assert "WATCHDOG=1" not in lines
     threads.ages = {"writer": 0.1, "link": 0.1}
-    heard(manager, "WATCHDOG=1")
+    notified(manager, "WATCHDOG=1")
 
 
 def test_a_watchdog_that_is_quicker_than_our_list_is_fed_in_time(manager: socket.socket) -> None:
@@ -107,7 +107,7 @@ def test_a_watchdog_that_is_quicker_than_our_list_is_fed_in_time(manager: socket
     began = time.monotonic()
     thread.start()
     for _ in range(3):
-        heard(manager, "WATCHDOG=1")
+        notified(manager, "WATCHDOG=1")
     took = time.monotonic() - began
     stop.set()
     thread.join(5)
@@ -118,12 +118,12 @@ def test_a_stuck_thread_is_logged_once(manager: socket.socket, threads: Threads)
     threads.ages = {"writer": 45.0}
     with capture_logs() as logs:
         for _ in range(3):
-            heard(manager, "STATUS=writer stuck for 45 s")
+            notified(manager, "STATUS=writer stuck for 45 s")
     assert [each["event"] for each in logs].count("thread_stuck") == 1
 
 
 def test_a_start_that_waits_asks_for_more_time(manager: socket.socket, threads: Threads) -> None:
-    lines = heard(manager, "READY=1")
+    lines = notified(manager, "READY=1")
     assert lines.index("EXTEND_TIMEOUT_USEC=60000000") < lines.index("READY=1")
 
 

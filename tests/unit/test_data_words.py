@@ -29,7 +29,7 @@ SETS: dict[str, Iterable[str]] = {
     "epoch.cause": EpochCause,
     "freshness.link_state": LinkState,
     "gap.kind": GapKind,
-    "kind, touches, awaits": Kind,
+    "kind, affects, unconfirmed": Kind,
     "origin": Origin,
     "outcome.outcome": set(Outcome) - {Outcome.DROPPED},  # what was dropped has no row
     "request.argument_form": ArgumentForm,

@@ -16,9 +16,9 @@ from ingestor.cli.demo_screen import DemoScreen, coverage, movement, summary
 from ingestor.pipeline.recent import BOUNDS_MS, Recently
 from ingestor.simulator import Fault
 from ingestor.simulator.faults import misbehaviour
+from tests.support.daemon_status import daemon_status
 from tests.support.feed import Feed
 from tests.support.items import at, balances, pairs
-from tests.support.pictures import picture
 
 ASSETS = {"BTC": "12.50000000", "ETH": "340.123456789012345678", "EUR": "820000.00", "USDT": "1500000.000000"}
 
@@ -42,7 +42,7 @@ def scene(faults: list[InjectedFault], moved: Decimal = Decimal(0), known: int =
     feed = Feed()
     feed.apply(feed.opened(), feed.received(balances(5)), feed.received(pairs(["BTCEUR"])))
     bars, latency = [0] * 58 + [4, 8], [0, 40, 0, 1] + [0] * (len(BOUNDS_MS) - 3)
-    seen = picture(outcomes={"applied": 7, "duplicate": 1})
+    seen = daemon_status(outcomes={"applied": 7, "duplicate": 1})
     return Scene(
         daemon=activity("demo", seen, feed.state, Recently(19.8, bars, latency), at(3_600)),
         holdings=[Holding(name, Decimal(total) + moved, "confirmed") for name, total in ASSETS.items()],
@@ -56,17 +56,17 @@ def strip(known: list[float]) -> str:
 
 
 def shown(*scenes: Scene, height: int = 24, width: int = 80) -> list[str]:
-    """The last picture, as a terminal without colours shows it."""
+    """The last screen, as a terminal without colours shows it."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, color_system=None, width=width, height=height)
-    picture = DemoScreen()
+    screen = DemoScreen()
     for each in scenes[:-1]:
-        picture.draw(each, height)
-    console.print(Group(picture.draw(scenes[-1], height)))  # as rich.live has it
+        screen.draw(each, height)
+    console.print(Group(screen.draw(scenes[-1], height)))  # as rich.live has it
     return [line.rstrip() for line in written.getvalue().splitlines()]
 
 
-def test_a_picture_tells_of_the_daemon_the_balances_the_coverage_and_the_faults() -> None:
+def test_the_screen_shows_the_daemon_the_balances_the_coverage_and_the_faults() -> None:
     healed_by = "reconnected, fresh snapshots"
     healed = fault(58, healed_by, 1.234)
     moves = [scene([healed, fault(59)], Decimal(step)) for step in (0, 7, 3)]
@@ -112,7 +112,7 @@ def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     assert max(map(len, lines)) <= width
 
 
-def test_before_anything_is_known_there_is_a_picture_too() -> None:
+def test_there_is_a_screen_before_anything_is_known() -> None:
     nothing = Scene(scene([]).daemon, [], [], [])
     lines = shown(nothing)
     assert f"coverage  {'·' * 60}" in lines

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from ingestor.app.health import COMMIT_PATIENCE_SECONDS, REASONS, not_ready
-from ingestor.app.picture import not_live
-from tests.support.pictures import picture
+from ingestor.app.daemon_status import not_live
+from ingestor.app.health import COMMIT_OVERDUE_SECONDS, REASONS, not_ready
+from tests.support.daemon_status import daemon_status
 
 WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"started": False}, {"starting": "it waits for the database"}),
@@ -35,13 +35,13 @@ WRONG: list[tuple[dict[str, Any], dict[str, str]]] = [
 
 
 def test_a_daemon_that_is_well_is_live_and_ready() -> None:
-    assert not_ready(picture()) == {}
-    assert not_live(picture()) == []
+    assert not_ready(daemon_status()) == {}
+    assert not_live(daemon_status()) == []
 
 
 @pytest.mark.parametrize(("changed", "reasons"), WRONG)
 def test_each_reason_is_named(changed: dict[str, Any], reasons: dict[str, str]) -> None:
-    assert not_ready(picture(**changed)) == reasons
+    assert not_ready(daemon_status(**changed)) == reasons
 
 
 def test_every_reason_is_tested() -> None:
@@ -49,13 +49,13 @@ def test_every_reason_is_tested() -> None:
 
 
 def test_what_is_within_its_bound_is_well() -> None:
-    just = COMMIT_PATIENCE_SECONDS
+    just = COMMIT_OVERDUE_SECONDS
     bounds = {"balances": 120.0, "pairs": 600.0}
-    now = picture(seconds_uncommitted=just, seconds_since_stored=just, snapshot_seconds=bounds)
+    now = daemon_status(seconds_uncommitted=just, seconds_since_stored=just, snapshot_seconds=bounds)
     assert not_ready(now) == {}
 
 
 def test_only_threads_decide_whether_it_is_live() -> None:
     """Invariant I15: by the judgement that feeds the watchdog, in tests/unit/test_daemon.py."""
     for changed, reasons in WRONG:
-        assert bool(not_live(picture(**changed))) is ("threads" in reasons)
+        assert bool(not_live(daemon_status(**changed))) is ("threads" in reasons)

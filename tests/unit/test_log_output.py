@@ -76,16 +76,16 @@ def test_a_pipe_that_nobody_reads_holds_nobody_and_what_is_dropped_is_counted(
     for number in range(logged):
         log().info("logged", number=number)
 
-    heard = b""
+    received = b""
 
     def count() -> int:
-        nonlocal heard
-        heard += _read(reader)
-        return b"log_records_dropped" in heard and heard.endswith(b"\n")
+        nonlocal received
+        received += _read(reader)
+        return b"log_records_dropped" in received and received.endswith(b"\n")
 
     eventually(count)
-    told = [each for each in records(heard) if each["event"] == "logged"]
-    lost = [each for each in records(heard) if each["event"] == "log_records_dropped"]
+    told = [each for each in records(received) if each["event"] == "logged"]
+    lost = [each for each in records(received) if each["event"] == "log_records_dropped"]
     assert 0 < len(told) < logged
     assert [each["level"] for each in lost] == ["warning"]
     assert len(told) + sum(int(str(each["count"])) for each in lost) == logged
@@ -100,15 +100,15 @@ def test_a_pipe_made_non_blocking_by_another_loses_nothing(pipe: tuple[int, Text
     for number in range(200):
         log().info("logged", number=number)
 
-    heard = b""
+    received = b""
 
-    def all_heard() -> bool:
-        nonlocal heard
-        heard += _read(reader)
-        return heard.count(b"\n") == 200
+    def all_received() -> bool:
+        nonlocal received
+        received += _read(reader)
+        return received.count(b"\n") == 200
 
-    eventually(all_heard)
-    assert [each["number"] for each in records(heard)] == list(range(200))
+    eventually(all_received)
+    assert [each["number"] for each in records(received)] == list(range(200))
 
 
 def test_a_reader_that_has_gone_is_nobodys_trouble(pipe: tuple[int, TextIO]) -> None:

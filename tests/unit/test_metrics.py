@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingestor.app.metrics import EXPOSED, PREFIX, page
 from tests.support.daemon import ROOT, surroundings
+from tests.support.daemon_status import daemon_status
 from tests.support.metrics_table import metrics_table
-from tests.support.pictures import picture
 
 DOCUMENT = (ROOT / "deploy" / "METRICS.md").read_text()
 UNITS = ("_seconds", "_bytes", "_records", "_total", "_info")
@@ -24,7 +24,7 @@ def test_the_table_of_metrics_is_current() -> None:
 
 def test_each_metric_is_exposed_once_under_the_name_of_the_table() -> None:
     names = [f"{PREFIX}{each.name}" for each in EXPOSED]
-    families = list(text_string_to_metric_families(page(picture).decode()))
+    families = list(text_string_to_metric_families(page(daemon_status).decode()))
     assert len(names) == len(set(names))
     assert {sample.name for family in families for sample in family.samples} == set(names)
     for each in EXPOSED:
@@ -35,14 +35,16 @@ def test_each_metric_is_exposed_once_under_the_name_of_the_table() -> None:
 
 
 def test_labels_are_few_and_from_fixed_sets() -> None:
-    samples = [s for family in text_string_to_metric_families(page(picture).decode()) for s in family.samples]
+    samples = [
+        s for family in text_string_to_metric_families(page(daemon_status).decode()) for s in family.samples
+    ]
     assert f"\n{len(samples)} series for an account." in DOCUMENT
     assert len(samples) <= 200
     assert max(len(sample.labels) for sample in samples) == 1
 
 
 def test_what_is_not_known_yet_has_no_sample() -> None:
-    text = page(lambda: picture(seconds_since_commit=None, clock_offset_seconds=None)).decode()
+    text = page(lambda: daemon_status(seconds_since_commit=None, clock_offset_seconds=None)).decode()
     assert f"\n{PREFIX}last_commit_age_seconds " not in text
     assert f"\n{PREFIX}clock_offset_seconds " not in text
 

@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from ingestor.app.activity import Activity, activity
-from ingestor.app.picture import Picture
+from ingestor.app.daemon_status import DaemonStatus
 from ingestor.cli.screen import WIDTH, bars, screen
 from ingestor.domain.gaps import Gap, GapKind
 from ingestor.domain.streams import Kind
 from ingestor.pipeline.recent import BOUNDS_MS, Recently
 from ingestor.pipeline.state import State
+from tests.support.daemon_status import daemon_status
 from tests.support.feed import Feed
 from tests.support.items import SESSION, at, balances
-from tests.support.pictures import picture
 
 NOTHING = State()
 
@@ -25,7 +25,7 @@ def recently(*latency: int, bars: tuple[int, ...] = ()) -> Recently:
 
 
 def drawn(
-    seen: Picture, state: State = NOTHING, last: Recently | None = None, now: datetime | None = None
+    seen: DaemonStatus, state: State = NOTHING, last: Recently | None = None, now: datetime | None = None
 ) -> list[str]:
     value: Activity = activity("main", seen, state, last or recently(), now or at(3_600))
     return screen(value).plain.split("\n")
@@ -37,7 +37,7 @@ def gap(cause: str, minute: int) -> Gap:
 
 
 def test_a_daemon_that_is_well() -> None:
-    shown = drawn(picture(outcomes={"applied": 7}), last=recently(0, 40, 1, bars=(4, 8)))
+    shown = drawn(daemon_status(outcomes={"applied": 7}), last=recently(0, 40, 1, bars=(4, 8)))
 
     assert shown[0].startswith("ingestor ")
     assert shown[0].endswith(" UTC")
@@ -55,7 +55,7 @@ def test_what_is_wrong_is_said_in_words() -> None:
     feed = Feed()
     feed.apply(feed.opened(), feed.requested("1"))
     state = State(gaps=tuple(gap(f"cause{n}", n) for n in range(8)), requests=feed.state.requests)
-    seen = picture(
+    seen = daemon_status(
         link="waiting", connection_error="reset", open_gaps=8, dropped=3, inbox_records=5_000, outcomes={}
     )
 
@@ -75,8 +75,8 @@ def test_streams_are_told_with_their_age() -> None:
     feed = Feed()
     feed.apply(feed.opened(), feed.received(balances(5)))
 
-    well = drawn(picture(), feed.state, now=feed.now + timedelta(seconds=4))
-    late = drawn(picture(), feed.state, now=feed.now + timedelta(minutes=4))
+    well = drawn(daemon_status(), feed.state, now=feed.now + timedelta(seconds=4))
+    late = drawn(daemon_status(), feed.state, now=feed.now + timedelta(minutes=4))
 
     assert "streams   balances  sequence 5, epoch 1, confirmed 4.0 s ago" in well
     assert "streams   balances  sequence 5, epoch 1, confirmed 4 min ago, overdue" in late
@@ -86,7 +86,7 @@ def test_streams_are_told_with_their_age() -> None:
 def test_no_line_is_longer_than_a_narrow_terminal(number: int) -> None:
     outcomes = dict.fromkeys(("applied", "conflict", "duplicate", "ignored", "pending", "stale"), number)
     counts = {"records": number, "open_gaps": number, "dropped": number, "inbox_records": number}
-    seen = picture(outcomes=outcomes, link="x" * 90, **counts)
+    seen = daemon_status(outcomes=outcomes, link="x" * 90, **counts)
 
     shown = drawn(seen, State(gaps=(gap("a" * 100, 1),)), recently(number, bars=(number,)))
 

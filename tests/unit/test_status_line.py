@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestor.adapters.hub.states import LinkState
-from ingestor.app.picture import in_short, span, status_line, stuck
-from tests.support.pictures import picture
+from ingestor.app.daemon_status import in_short, span, status_line, stuck
+from tests.support.daemon_status import daemon_status
 
 SOCKET = (
     "the database cannot be reached\n"
@@ -80,7 +80,7 @@ SOCKET = (
     ],
 )
 def test_the_worst_comes_first(changed: dict[str, object], line: str) -> None:
-    assert status_line(picture(**changed)) == line
+    assert status_line(daemon_status(**changed)) == line
     assert len(line) <= 80
 
 
@@ -123,7 +123,7 @@ WORST = (
 def test_whatever_happens_it_has_80_characters_at_most_and_begins_with_the_worst(
     changed: dict[str, object],
 ) -> None:
-    now = picture(**changed)
+    now = daemon_status(**changed)
     line = status_line(now)
     begins = next(words for words, holds in WORST if holds(now))
     named = {"ended": now.ended_thread, "stuck": next(iter(stuck(now.turns)), None), "dropping": now.dropping}
@@ -133,7 +133,7 @@ def test_whatever_happens_it_has_80_characters_at_most_and_begins_with_the_worst
 
 def test_a_long_reason_is_cut_and_what_does_not_fit_is_left_out() -> None:
     line = status_line(
-        picture(
+        daemon_status(
             dropping=10**9,
             retrying="XX000: " + "long " * 100,
             seconds_retrying=1e7,

@@ -23,7 +23,7 @@ def manager() -> Iterator[socket.socket]:
         yield receiver
 
 
-def heard(manager: socket.socket) -> list[str]:
+def notified(manager: socket.socket) -> list[str]:
     return manager.recv(4096).decode().split("\n")
 
 
@@ -38,13 +38,13 @@ def test_each_message_arrives_as_documented(manager: socket.socket) -> None:
     ]
     for send, expected in messages:
         assert send()
-        assert heard(manager) == expected
+        assert notified(manager) == expected
 
 
 def test_a_line_break_in_a_status_cannot_become_a_message(manager: socket.socket) -> None:
     notifier = Notifier(manager.getsockname())
     notifier.status("fine\nMAINPID=1\x1b[0m" + "x" * 500)
-    (line,) = heard(manager)
+    (line,) = notified(manager)
     assert line.startswith("STATUS=fine MAINPID=1 [0mxxx")
     assert len(line) == len("STATUS=") + 80
 
@@ -57,7 +57,7 @@ def test_abstract_sockets_are_spoken_to() -> None:
         name = receiver.getsockname()[1:].decode()
         notifier = Notifier.from_environment({"NOTIFY_SOCKET": f"@{name}"}, 1)
         assert notifier.watchdog()
-        assert heard(receiver) == ["WATCHDOG=1"]
+        assert notified(receiver) == ["WATCHDOG=1"]
 
 
 def test_without_systemd_nothing_is_sent_and_nothing_fails() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from ingestor.app import tail as module
-from ingestor.app.tail import TailPart, Wanted, part
+from ingestor.app.tail import TailPart, TailQuery, part
 from ingestor.logs import register_secret
 from tests.support.feed import USER
 from tests.support.items import balances, envelope, invocation, pairs
@@ -24,8 +24,8 @@ def here() -> Watched:
     return made
 
 
-def asked(here: Watched, **wanted: object) -> TailPart:
-    query = Wanted(**{"cursor": "p:0", **wanted}).query()  # type: ignore[arg-type]
+def asked(here: Watched, **filters: object) -> TailPart:
+    query = TailQuery(**{"cursor": "p:0", **filters}).encoded()  # type: ignore[arg-type]
     return part(here.tail, "p", query)
 
 
@@ -44,7 +44,7 @@ def test_everything_is_shown_with_what_became_of_it(here: Watched) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "numbers"),
+    ("filters", "numbers"),
     [
         ({"streams": ["balances"]}, [1, 2]),
         ({"streams": ["balances", "pairs"]}, [1, 2, 3]),
@@ -54,8 +54,8 @@ def test_everything_is_shown_with_what_became_of_it(here: Watched) -> None:
         ({"subjects": ["nothing"]}, []),
     ],
 )
-def test_filters(here: Watched, wanted: dict[str, object], numbers: list[int]) -> None:
-    got = asked(here, **wanted)
+def test_filters(here: Watched, filters: dict[str, object], numbers: list[int]) -> None:
+    got = asked(here, **filters)
     assert [each.number for each in got.events] == numbers
     assert got.cursor == "p:5"
 

@@ -39,7 +39,7 @@ LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 NOT_DURABLE = MappingProxyType({"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"})
 
 # The pid goes into the pipe before the shell turns into postgres: there is no moment at which our death
-# leaves a server that the watcher has not heard of.
+# leaves a server that the watcher does not know.
 LAUNCH = 'echo $$; exec "$@" >&2'
 WATCH = """
 read -r pid || exit 0

@@ -62,7 +62,7 @@ class HubLink:
         self._connection_errors: list[str] = []
         self._last_failure: LinkFailure | None = None
         self._next_attempt_at: float | None = None
-        self._last_heard_at: datetime | None = None
+        self._last_message_at: datetime | None = None
         self._abandoned: list[threading.Thread] = []
         self.failure: BaseException | None = None
         """What ended the thread, if it was not asked to."""
@@ -134,7 +134,7 @@ class HubLink:
                 generation=self._generation,
                 session=None if live is None else live.session,
                 failure=self._last_failure if live is None else None,
-                last_heard_at=(attempt and attempt.receiver.heard_at) or self._last_heard_at,
+                last_message_at=(attempt and attempt.receiver.last_message_at) or self._last_message_at,
                 attempts=self._attempts,
                 abandoned_threads=sum(thread.is_alive() for thread in self._abandoned),
                 next_attempt_in_seconds=None if due is None else max(0.0, due - now),
@@ -271,7 +271,7 @@ class HubLink:
         abandoned = attempt.end(_JOIN_SECONDS, lambda: not self._stop.is_set())
         with self._lock:
             self._attempt = None
-            self._last_heard_at = attempt.receiver.heard_at or self._last_heard_at
+            self._last_message_at = attempt.receiver.last_message_at or self._last_message_at
             self._abandoned = [thread for thread in (*self._abandoned, *abandoned) if thread.is_alive()]
             self._last_failure = None if clean else failure
             if not clean and attempt.up_since is None and failure.cause not in self._connection_errors:
@@ -293,7 +293,7 @@ class HubLink:
             SessionClosed(
                 session=attempt.session,
                 closed_at=now,
-                last_heard_at=attempt.receiver.heard_at or now,
+                last_message_at=attempt.receiver.last_message_at or now,
                 received=attempt.last_delivered_ordinal,
                 end=SessionEnd.CLEAN if clean else SessionEnd.LINK_LOST,
                 cause=failure.cause,

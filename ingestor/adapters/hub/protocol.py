@@ -81,7 +81,7 @@ class Receiver:
         """The beginning of a record whose end has not come."""
         self.ordinal = 0
         """The last one given."""
-        self.heard_at: datetime | None = None
+        self.last_message_at: datetime | None = None
         """When the last whole hub record of any type was received; the handshake's answer counts."""
 
     def received(self) -> None:
@@ -99,7 +99,7 @@ class Receiver:
                 and frame.startswith(_INVOCATION_HEAD)
                 and frame.find(_END) == (size := len(frame) - 1) <= longest
             ):  # one invocation, as nearly all are
-                self.heard_at = at
+                self.last_message_at = at
                 self.ordinal += 1
                 self._pending.append(Record(session, self.ordinal, at, frame[:-1], size))
             else:
@@ -112,7 +112,7 @@ class Receiver:
             frame = self._read_handshake(frame)
         if isinstance(frame, Oversized):
             self._give_begun()
-            self.heard_at = self._received_at
+            self.last_message_at = self._received_at
             self._give(frame.head, frame.size, frame.sha256)
             return
         *whole, rest = frame.split(_END)
@@ -170,12 +170,12 @@ class Receiver:
         if answer.type is not None:
             raise LinkFailure(LinkCause.HANDSHAKE_ERROR, "a message came before the answer to the handshake")
         self._handshake_done = True
-        self.heard_at = self._received_at
+        self.last_message_at = self._received_at
         self._on_handshake()
         return rest
 
     def _piece(self, piece: bytes) -> None:
-        self.heard_at = self._received_at
+        self.last_message_at = self._received_at
         if piece.startswith(_INVOCATION_HEAD):
             self._record(piece)
             return

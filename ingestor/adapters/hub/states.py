@@ -80,7 +80,7 @@ class LinkStatus:
     session: UUID | None
     failure: LinkFailure | None
     """Why there is no link: how the last attempt or session ended. Cleaned of credentials."""
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     attempts: int
     """Since the last session."""
     abandoned_threads: int

@@ -1,4 +1,4 @@
-"""One process for each account: an advisory lock, which the server releases when the session ends.
+"""One process for each account: an advisory lock, which the server releases when the database session ends.
 
 The guards in each batch prevent two daemons from harming each other (I16). The lock makes the second one
 wait.

@@ -12,7 +12,7 @@ from ingestor.adapters.postgres.roles import GRANTS, READER, ROLES, WRITER
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server and our session with it."""
+    """The server and our database session with it."""
 
     version: str
     encoding: str

@@ -1,7 +1,7 @@
 """Connects to the database, for every command.
 
-A session has known settings, independent of role, database, cluster, URL and environment: they are set after
-connecting and read back. Nothing is sent as startup `options`, which poolers refuse or drop.
+A database session has known settings, independent of role, database, cluster, URL and environment: they are
+set after connecting and read back. Nothing is sent as startup `options`, which poolers refuse or drop.
 """
 
 import re
@@ -42,14 +42,14 @@ started again."""
 
 _PROBE_SECONDS = 1.0
 _PREFERRED = {
-    # A host that has vanished: the server ends its session, and frees the account's lock, within 20 s. Both
-    # are needed, since keep-alives do not run while an answer is unacknowledged.
+    # A host that has vanished: the server ends its database session, and frees the account's lock, within 20
+    # s. Both are needed, since keep-alives do not run while an answer is unacknowledged.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "20000",
 }
-"""Settings of the session that `options` of the URL may override."""
+"""Settings of the database session that `options` of the URL may override."""
 
 _SOME_PLATFORMS_ONLY = ("client_connection_check_interval", "2000")
 """After a process was killed, the server notices it during a statement too, not only at its end, and releases
@@ -90,7 +90,7 @@ class Connector:
         self._reads_only = reads_only
 
     def connect(self) -> psycopg.Connection:
-        """A new session, on the first host that accepts writes.
+        """A new database session, on the first host that accepts writes.
 
         Raises:
             ConnectionFailed: on every host.
@@ -138,10 +138,10 @@ class Connector:
         return connection
 
     def _require_session_of_our_own(self, connection: psycopg.Connection, conninfo: str) -> None:
-        """Detect a pooler that lends our idle session to a second client."""
+        """Detect a pooler that lends our idle database session to a second client."""
         try:
             other = log_in(conninfo, _PROBE_SECONDS, self._clock)
-        except ConnectionFailed:  # no second session is possible
+        except ConnectionFailed:  # no second database session is possible
             return
         with closing(other), suppress(psycopg.Error):  # or it waits until we are gone
             with self._guard.watch(other, _PROBE_SECONDS):
@@ -154,7 +154,7 @@ class Connector:
 def _parameters(
     url: str, timing: DatabaseTiming, application_name: str
 ) -> tuple[dict[str, str | int | None], dict[str, str]]:
-    """libpq's parameters and the session's settings."""
+    """libpq's parameters and the settings of the database session."""
     ours: dict[str, str | int] = {
         "connect_timeout": max(2, round(timing.connect_seconds)),
         "application_name": application_name,

@@ -31,16 +31,16 @@ _INTERNAL = "XX000"
 """Citus gives only this when a worker rejects rows of a COPY. A half may be accepted, and a few rows are sent
 without COPY."""
 PREPARED = {"26000", "42P05"}
-"""A prepared statement is missing or exists already: a pooler has given us another session."""
+"""A prepared statement is missing or exists already: a pooler has given us another database session."""
 _ROW_CLASSES = {"22", "23"}
 _EITHER_CLASSES = {"54", "P0", "38", "39"}
 """Limits of the server (for example no transaction ids left), and errors raised by functions of others."""
 _SESSION_IS_FINE = {"55P03", _STATEMENT_TIMEOUT, "40001", "40P01"}
-"""Lock and statement timeout, serialization failure, deadlock: a new session would not help."""
+"""Lock and statement timeout, serialization failure, deadlock: a new database session would not help."""
 
 
 class ConnectionFailed(Transient):
-    """No session. `lasting`: the error with which a first start ends; None if waiting may help."""
+    """No database session. `lasting`: the error with which a first start ends; None if waiting may help."""
 
     def __init__(self, text: str, lasting: Fatal | None = None) -> None:
         super().__init__(text)
@@ -105,7 +105,7 @@ def refused(
         )
     return ConnectionFailed(
         _lines(
-            "the database cannot be reached" if not state else "the database accepts no session now",
+            "the database cannot be reached" if not state else "the database accepts no connection now",
             f"{state}: {text}" if state else text,
             "make sure that the server runs, and that database.url names it",
         )
@@ -117,14 +117,16 @@ def _lines(what: str, why: str, fix: str) -> str:
 
 
 class SharedSession(BadConfiguration):
-    """A pooler lends our session to others."""
+    """A pooler lends our database session to others."""
 
 
 class WrongEncoding(BadConfiguration):
     """The database is not encoded in UTF-8."""
 
 
-def transaction_pooling(detail: str = "another client was given our session while we were idle") -> Fatal:
+def transaction_pooling(
+    detail: str = "another client was given our database session while we were idle",
+) -> Fatal:
     """The error for a pooler that shares sessions: the account's lock and the session's settings would be
     lost."""
     return SharedSession(
@@ -137,8 +139,8 @@ def transaction_pooling(detail: str = "another client was given our session whil
     )
 
 
-def ends_session(sqlstate: str | None, error: IngestorError) -> bool:
-    """Whether to try a new session, perhaps on another host."""
+def ends_database_session(sqlstate: str | None, error: IngestorError) -> bool:
+    """Whether to open a new database session, perhaps on another host."""
     return isinstance(error, Transient) and sqlstate not in _SESSION_IS_FINE
 
 

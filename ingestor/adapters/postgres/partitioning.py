@@ -121,7 +121,7 @@ def analyze(connection: psycopg.Connection) -> None:
 def add_months(connection: psycopg.Connection) -> list[str]:
     """Create the missing months of partitioned tables; returns their names.
 
-    None, if a lock is not available within the session's limit: the next call will create them.
+    None, if a lock is not available within the limit of the database session: the next call will create them.
     """
     try:
         return [each.name for each in rows(connection, "SELECT ingest.add_months() AS name")]

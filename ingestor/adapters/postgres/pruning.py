@@ -25,7 +25,7 @@ def counted(connection: psycopg.Connection, account: str, cuts: Cuts, target: Ta
 
 
 def removed(
-    looking: psycopg.Connection,
+    reading: psycopg.Connection,
     deleting: psycopg.Connection,
     account: str,
     cuts: Cuts,
@@ -37,12 +37,12 @@ def removed(
     """Remove them; `progress` gets the number so far after each transaction.
 
     Args:
-        looking: in one snapshot for all targets.
+        reading: in one snapshot for all targets.
         deleting: in autocommit.
         but: partitions to leave out, because `emptied` will remove their rows.
     """
     done = 0
-    with looking.cursor("prune") as cursor:
+    with reading.cursor("prune") as cursor:
         cursor.execute(query("doomed.tableoid::bigint, doomed.ctid::text", target), parameters(account, cuts))
         while batch := cursor.fetchmany(BATCH_ROWS):
             for part in {oid for oid, _ in batch if oid not in but}:
@@ -112,8 +112,8 @@ def _kept(name: str, part: int, targets: list[Target]) -> bytes:
 def emptied(connection: psycopg.Connection, month: Month) -> int:
     """Remove a month's rows at once; returns how many.
 
-    None are removed if the month has changed, or a lock is not available within the session's limit: the next
-    call will find it again.
+    None are removed if the month has changed, or a lock is not available within the limit of the database
+    session: the next call will find it again.
 
     Args:
         connection: in autocommit, while no transaction of ours has read the month.

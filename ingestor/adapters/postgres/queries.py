@@ -27,7 +27,7 @@ class ProcessStatus:
     key_refused: bool
     """The hub itself has answered the last attempt with 401 or 403."""
     next_attempt_in_seconds: float | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     inbox_records: int
     stopped_at: datetime | None
     seconds_since_stop: float | None
@@ -140,7 +140,7 @@ def account_status(connection: psycopg.Connection, account: str) -> AccountStatu
 
 
 def lock_holder(connection: psycopg.Connection, account: str) -> LockHolder | None:
-    """The session that writes the account now, independent of the heartbeat."""
+    """The database session that writes the account now, independent of the heartbeat."""
     found = read(connection, LockHolder, _LOCK_HOLDER, lock_key(account))
     return found[0] if found else None
 
@@ -167,7 +167,7 @@ _OPEN_GAPS = """
       AND NOT EXISTS (
         -- Not those of a former user (is_fresh is null), which will never end.
         SELECT FROM report.freshness AS f
-        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.touches)
+        WHERE f.account = g.account AND f.user_id = g.user_id AND f.kind = ANY (g.affects)
           AND f.is_fresh IS NULL
     )
 """

@@ -1,8 +1,8 @@
 # ruff: noqa: E501, S608 - SQL, of constants only
 """Selects the rows of one account that may be removed, by the settings of `[retention]`.
 
-Always kept: the current state, the state at the cut, and the records that are the evidence of the current state, of
-open gaps, pending confirmations, dead letters and epochs.
+Always kept: the current state, the state at the cut, and the records from which the current state,
+open gaps, pending confirmations, dead letters and epochs come.
 """
 
 from datetime import datetime
@@ -99,7 +99,7 @@ current_version AS MATERIALIZED (
         ORDER BY x.name, x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC
     ) AS p
 ),
-evidence AS MATERIALIZED (
+source_record AS MATERIALIZED (
     SELECT w.session_id, w.ordinal FROM cut JOIN ingest.watermark AS w USING (account)
     UNION SELECT v.session_id, v.ordinal FROM cut JOIN ingest.version AS v USING (account)
         JOIN current_version AS c USING (kind, user_id, valid_from, epoch, sequence, revision)
@@ -127,7 +127,7 @@ old AS (
                   AND o.outcome <> 'duplicate'
             )
         )
-      AND NOT EXISTS (SELECT FROM evidence AS e WHERE e.session_id = r.session_id AND e.ordinal = r.ordinal)
+      AND NOT EXISTS (SELECT FROM source_record AS s WHERE s.session_id = r.session_id AND s.ordinal = r.ordinal)
 ),
 -- Whole records to which no record refers that stays.
 old_whole AS (
@@ -137,7 +137,7 @@ old_whole AS (
         WHERE r.account = o.account AND r.session_id = o.session_id AND r.base_ordinal = o.ordinal
           AND (
               r.received_at >= greatest(cut.records, cut.duplicates)
-              OR EXISTS (SELECT FROM evidence AS e WHERE e.session_id = r.session_id AND e.ordinal = r.ordinal)
+              OR EXISTS (SELECT FROM source_record AS s WHERE s.session_id = r.session_id AND s.ordinal = r.ordinal)
           )
     )
 )

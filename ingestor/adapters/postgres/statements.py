@@ -36,7 +36,8 @@ from ingestor.pipeline.rows import (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What rows of one type do to their table, as parts of one statement. `{given}` stands for the rows."""
+    """What rows of one type do to their table, as parts of one statement. `{given}` is replaced by the
+    rows."""
 
     parts: tuple[str, ...]
     rejection: str | None = None
@@ -144,7 +145,7 @@ def _begun(table: str, row: type[Any], rejection: str) -> Change:
 
 
 def _session_progress() -> Change:
-    closing = ("closed_at", "last_heard_at", "received", "ending", "cause", "detail")
+    closing = ("closed_at", "last_message_at", "received", "ending", "cause", "detail")
     update = f"""
         UPDATE ingest.session AS s
         SET committed_ordinal = given.committed_ordinal,
@@ -158,7 +159,7 @@ def _session_progress() -> Change:
         RETURNING 1
     """  # noqa: S608 - names from our own row types
     # Exactly: not above, where the batch is stored already, and not below, where the server has lost commits.
-    return Change((update,), "a session stands elsewhere", each=())
+    return Change((update,), "the stored position of a session is not the expected one", each=())
 
 
 def _watermarks() -> Change:
@@ -175,8 +176,8 @@ def _watermarks() -> Change:
           AND (given.epoch, given.sequence, given.revision) >= (w.epoch, w.sequence, w.revision)
         RETURNING 1
     """  # noqa: S608 - names from our own row types
-    # The guard against going backwards, and against a second writer: it stands in the SQL (I4, I16).
-    return Change((moved, begun), "a stream stands elsewhere", each=())
+    # The SQL itself checks that state does not go back, and that no second writer wrote (I4, I16).
+    return Change((moved, begun), "the stored version of a stream is not the expected one", each=())
 
 
 _EACH: dict[type[Any], tuple[str, ...]] = {

@@ -10,10 +10,10 @@ from psycopg.types.numeric import Int8Dumper
 
 from ingestor.adapters.postgres import writing
 from ingestor.adapters.postgres.account_lock import AccountLock
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.loading import load_state
 from ingestor.adapters.postgres.packing import Packer
 from ingestor.adapters.postgres.schema import require_schema
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.signals import is_paused
 from ingestor.adapters.postgres.timekeeping import Timekeeping
 from ingestor.domain.errors import BadConfiguration, WatermarkConflict
@@ -71,13 +71,13 @@ class PostgresStore:
 
     def __init__(
         self,
-        session: DatabaseSession,
+        database: DatabaseSession,
         account: str,
         environment: str,
         software_version: str,
         clock: SynchronisedClock,
     ) -> None:
-        self._session = session
+        self._database = database
         self._account = account
         self._environment = environment
         self._software_version = software_version
@@ -92,8 +92,8 @@ class PostgresStore:
         self._has_left = False
         """Whether confirmations of an earlier process may still be pending."""
         self._packer = Packer(account)
-        session.prepare = self._prepare
-        session.writes = self._write_without_change
+        database.prepare = self._prepare
+        database.writes = self._write_without_change
 
     def open(self) -> State:
         """Connect, check the schema, and load the state from which to resume.
@@ -104,7 +104,7 @@ class PostgresStore:
             BadConfiguration: the account belongs to another environment.
             AccountLockedElsewhere: another process writes the account.
         """
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             now = self._clock.now()
             self._run(connection, REGISTER_ACCOUNT, (self._account, self._environment, now))
             state, environment = load_state(connection, self._account)
@@ -128,14 +128,14 @@ class PostgresStore:
 
         Raises:
             RowRejected: a value is rejected; nothing was written.
-            WatermarkConflict: the position of a session or stream is not the assumed one; nothing was
+            WatermarkConflict: the position of a session or stream is not the expected one; nothing was
                 written.
             OutcomeUnknown: the connection was lost; the batch may have been committed: see `holds`.
             TooSlow: a deadline has passed, of a statement or (`DeadlineCut`) of the transaction.
             Transient: nothing was written; the same batch may be written again.
             Fatal: see its text.
         """
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             self._require_last_batch(connection)
             if self._has_left:
                 with connection.transaction():
@@ -158,7 +158,7 @@ class PostgresStore:
         wanted = writing.positions(batch)
         if not wanted:
             return False
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             stored = writing.have_reached(connection, self._account, wanted)
         if stored:
             self._last, self._has_left = wanted, False
@@ -174,7 +174,7 @@ class PostgresStore:
             "account": self._account,
             "software_version": self._software_version,
         }
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             self._require_last_batch(connection)
             values = [given[name] for name in HEARTBEAT_VALUES]
             self._timekeeping.read(connection, _HEARTBEAT, values)
@@ -182,21 +182,21 @@ class PostgresStore:
     def paused(self) -> bool:
         """Whether an operator has paused the account. Takes no longer than `heartbeat`, and raises the
         same."""
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             return is_paused(connection, self._account)
 
     @property
     def guard_turned_at(self) -> float:
         """Monotonic time of the last turn of the deadline guard."""
-        return self._session.guard_turned_at
+        return self._database.guard_turned_at
 
     def guarded(self) -> bool:
         """Whether the deadline guard works, which detects a database that hangs."""
-        return self._session.guarded()
+        return self._database.guarded()
 
     def close(self) -> None:
         """Close the connection."""
-        self._session.close()
+        self._database.close()
 
     # --- the connection ---
 
@@ -211,8 +211,8 @@ class PostgresStore:
         self._last_batch_found = not self._last
 
     def _require_last_batch(self, connection: psycopg.Connection) -> None:
-        """Once for each new connection: check that the last batch is stored. The guard of a new session could
-        not detect that the end of an earlier one is lost."""
+        """Once for each new connection: check that the last batch is stored. The guard of a new hub session
+        could not detect that the end of an earlier one is lost."""
         if self._last_batch_found:
             return
         if not writing.have_reached(connection, self._account, self._last):

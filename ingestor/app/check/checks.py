@@ -60,9 +60,11 @@ def check(
     seconds = last - clock.monotonic() - _UNIT_SECONDS
 
     def stored() -> str:
-        if database.session is None:
+        if database.database_session is None:
             raise NothingToTry("there is no database yet")
-        return StoredCheck(settings, database.session, hub.heard, clock).run(seconds - _SPARE_SECONDS)
+        return StoredCheck(settings, database.database_session, hub.items, clock).run(
+            seconds - _SPARE_SECONDS
+        )
 
     steps = [
         Step("unit", lambda: unit(settings.account, _UNIT_SECONDS - _SPARE_SECONDS), _UNIT_SECONDS),

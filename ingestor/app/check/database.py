@@ -7,13 +7,13 @@ from pathlib import Path
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres import checking
 from ingestor.adapters.postgres.connecting import DatabaseTiming
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.failures import SharedSession, WrongEncoding
 from ingestor.adapters.postgres.schema import schema_state
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.timekeeping import OFFSET_SECONDS, Timekeeping
 from ingestor.app.check.findings import NothingToTry, Problem
 from ingestor.app.check.steps import Step
-from ingestor.app.database import NOT_MADE_YET, database_beside, made
+from ingestor.app.database import NOT_MADE_YET, existing_database, made
 from ingestor.app.status import offset
 from ingestor.config import EmbeddedDatabase, Settings, database_target
 from ingestor.domain.errors import BadConfiguration
@@ -32,7 +32,7 @@ _GIB = 2**30
 
 
 class DatabaseCheck:
-    """The steps, on one session. `close` in any case."""
+    """The steps, on one database session. `close` in any case."""
 
     def __init__(self, settings: Settings, clock: DatabaseClock) -> None:
         self._settings = settings
@@ -42,7 +42,7 @@ class DatabaseCheck:
         """Why the database cannot be used although it was reached."""
         self._server: checking.Server | None = None
         self._host = ""
-        self.session: DatabaseSession | None = None
+        self.database_session: DatabaseSession | None = None
         """Set once the step `database` has succeeded."""
 
     def steps(self) -> list[Step]:
@@ -61,7 +61,7 @@ class DatabaseCheck:
         return [step._replace(if_it_hangs=hangs) for step in steps]
 
     def close(self) -> str:
-        """Close the session, and stop a private Postgres that was started for it."""
+        """Close the database session, and stop a private Postgres that was started for it."""
         self._held.close()
         return "closed"
 
@@ -71,11 +71,11 @@ class DatabaseCheck:
         target = database_target(self._settings)
         if not made(target):
             raise Problem(f"{target.describe()}: not created yet", NOT_MADE_YET, 0)
-        url = self._held.enter_context(database_beside(self._settings))
-        self.session = session = DatabaseSession(url, _TIMING, self._clock)
-        self._held.callback(session.close)
+        url = self._held.enter_context(existing_database(self._settings))
+        self.database_session = opened = DatabaseSession(url, _TIMING, self._clock)
+        self._held.callback(opened.close)
         try:
-            with session.use() as connection:
+            with opened.use() as connection:
                 self._host = connection.info.host
                 self._server = server = checking.server(connection)
         except (WrongEncoding, SharedSession) as error:
@@ -96,7 +96,7 @@ class DatabaseCheck:
         return "session pooling, which is supported" if pooled else "none: connected to the server directly"
 
     def clock(self) -> str:
-        with self._session().use() as connection:
+        with self._reached().use() as connection:
             Timekeeping(self._settings.account, self._clock).read(connection)
         seconds = self._clock.offset_seconds or 0.0
         said = f"this host's clock is {offset(seconds)} the database's"
@@ -105,9 +105,9 @@ class DatabaseCheck:
         return said
 
     def schema(self) -> str:
-        if self.session is None:
+        if self.database_session is None:
             raise Problem("not created yet, like its database", NOT_MADE_YET, 0)
-        with self.session.use() as connection:
+        with self.database_session.use() as connection:
             state = schema_state(connection)
         if state.fits:
             return f"at {state.found}, as this software needs it"
@@ -117,7 +117,7 @@ class DatabaseCheck:
 
     def roles(self) -> str:
         server = self._facts()
-        with self._session().use() as connection:
+        with self._reached().use() as connection:
             lacks, absent = checking.missing_privileges(connection), checking.missing_roles(connection)
         who = f"{server.user}{', a superuser,' if server.superuser else ''}"
         if lacks:
@@ -153,10 +153,10 @@ class DatabaseCheck:
             raise NothingToTry("there is no database yet")
         return self._server
 
-    def _session(self) -> DatabaseSession:
-        if self.session is None:
+    def _reached(self) -> DatabaseSession:
+        if self.database_session is None:
             raise NothingToTry("there is no database yet")
-        return self.session
+        return self.database_session
 
     def _place(self, server: checking.Server) -> tuple[Path, int, int]:
         """The server's data directory, and its file system's bytes, all and free, if visible here."""

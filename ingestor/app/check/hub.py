@@ -1,6 +1,6 @@
 """The hub's part of `ingestor check`: from the name of its host to an answer to each command.
 
-The session is a second one beside the daemon's, if that runs; it only requests balances and pairs.
+The session is a second one, beside the daemon's, if that runs; it only requests balances and pairs.
 """
 
 import queue
@@ -48,7 +48,7 @@ _CLOCK_SECONDS = 2.0
 _CERTIFICATE_DAYS = 14
 _LONGEST_TEXT = 10_000
 
-Heard = SessionOpened | RequestSent | Record
+HubItem = SessionOpened | RequestSent | Record
 """The items of a session, in order."""
 
 
@@ -88,9 +88,9 @@ class HubCheck:
         ]
 
     @property
-    def heard(self) -> Sequence[Heard]:
+    def items(self) -> Sequence[HubItem]:
         """The items of the session so far."""
-        return self._listener.story
+        return self._listener.items
 
     def close(self) -> str:
         """End the session."""
@@ -176,7 +176,7 @@ class HubCheck:
         for attempt, form in enumerate(ArgumentForm, 1):
             request_id, now = str(uuid4()), self._clock.now()
             sent = RequestSent(request_id, command, RequestCause.OPERATOR, session, now, attempt, form)
-            self._listener.story.append(sent)
+            self._listener.items.append(sent)
             try:
                 link.request(session, command, request_id, form)
             except LinkDown as error:
@@ -231,44 +231,46 @@ class _Listener:
 
     def __init__(self, record_limit: int) -> None:
         self._record_limit = record_limit
-        self.story: list[Heard] = []
+        self.items: list[HubItem] = []
         """The items of the session; a request is added before it is sent."""
-        self._heard: queue.SimpleQueue[UUID | Record | tuple[str, str | None]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[UUID | Record | tuple[str, str | None]] = queue.SimpleQueue()
 
     def link_up(self, opened: SessionOpened) -> None:
-        self.story.append(opened)
-        self._heard.put(opened.session)
+        self.items.append(opened)
+        self._arrived.put(opened.session)
 
     def records(self, records: Sequence[Record]) -> None:
         for record in records:
-            self.story.append(record)
-            self._heard.put(record)
+            self.items.append(record)
+            self._arrived.put(record)
 
     def completed(self, session: UUID, invocation_id: str, error: str | None) -> None:
         del session  # there is only one
-        self._heard.put((invocation_id, error))
+        self._arrived.put((invocation_id, error))
 
     def silent(self, session: UUID) -> None:
         """Ignored, because a request is always open."""
 
     def link_down(self, closed: SessionClosed) -> None:
-        self._heard.put(("", f"the link was lost: {closed.cause}"))
+        self._arrived.put(("", f"the link was lost: {closed.cause}"))
 
     def session(self, failure: Callable[[], LinkFailure | None]) -> UUID:
         """The session. Raises Problem at the deadline, or as soon as an attempt has failed."""
-        for heard in self._hear(DatabaseClock().monotonic() + _SESSION_SECONDS):
-            if isinstance(heard, UUID):
-                return heard
+        for arrived in self._arrivals(DatabaseClock().monotonic() + _SESSION_SECONDS):
+            if isinstance(arrived, UUID):
+                return arrived
             if (failed := failure()) is not None:
                 raise _problem(failed)
         raise Problem("no link: no answer", "check the network path", 69)
 
     def answer(self, request_id: str, deadline: float) -> object:
         """The body of the event that answers, or a text with the reason why there is none."""
-        for heard in self._hear(deadline):
-            match heard:
+        for arrived in self._arrivals(deadline):
+            match arrived:
                 case Record(raw=raw, sha256=bytes()) if request_id.encode() in raw:
-                    return f"the answer has {heard.size} bytes, hub.max_record_bytes is {self._record_limit}"
+                    return (
+                        f"the answer has {arrived.size} bytes, hub.max_record_bytes is {self._record_limit}"
+                    )
                 case Record(raw=raw):
                     for event in decode(raw):
                         if event.client_id == request_id:
@@ -279,11 +281,11 @@ class _Listener:
                     pass
         return f"nothing within {_ANSWER_SECONDS:.0f} s"
 
-    def _hear(self, deadline: float) -> Iterator[UUID | Record | tuple[str, str | None] | None]:
+    def _arrivals(self, deadline: float) -> Iterator[UUID | Record | tuple[str, str | None] | None]:
         """Yields what arrives until the deadline; None ten times a second while nothing does."""
         clock = DatabaseClock()
         while clock.monotonic() < deadline:
             try:
-                yield self._heard.get(timeout=0.1)
+                yield self._arrived.get(timeout=0.1)
             except queue.Empty:
                 yield None

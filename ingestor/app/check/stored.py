@@ -14,11 +14,11 @@ import psycopg
 from ingestor import __version__
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.postgres import checking, writing
+from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.loading import load_state
-from ingestor.adapters.postgres.session import DatabaseSession
 from ingestor.adapters.postgres.store import REGISTER_ACCOUNT
 from ingestor.app.check.findings import Problem
-from ingestor.app.check.hub import Heard
+from ingestor.app.check.hub import HubItem
 from ingestor.app.control import live_state, snapshot_now
 from ingestor.config import Settings
 from ingestor.domain.decode import Decoder
@@ -30,25 +30,29 @@ from ingestor.logs import redact
 from ingestor.pipeline.apply.fold import fold
 from ingestor.pipeline.apply.rules import Rules
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 class StoredCheck:
     """One step.
 
     Args:
-        session: the database session of the steps before.
-        heard: the items of the session with the hub, with an answer to GetPairs.
+        database: the database session of the steps before.
+        hub_items: the items of the session with the hub, with an answer to GetPairs.
         clock: synchronised with the database.
     """
 
     def __init__(
-        self, settings: Settings, session: DatabaseSession, heard: Sequence[Heard], clock: DatabaseClock
+        self,
+        settings: Settings,
+        database: DatabaseSession,
+        hub_items: Sequence[HubItem],
+        clock: DatabaseClock,
     ) -> None:
         self._settings = settings
         self._account = settings.account
-        self._session = session
-        self._heard = heard
+        self._database = database
+        self._hub_items = hub_items
         self._clock = clock
 
     def run(self, seconds: float) -> str:
@@ -70,7 +74,7 @@ class StoredCheck:
 
     def _without_a_daemon(self) -> str:
         """Without a daemon that answers on this machine."""
-        with self._session.use() as connection:
+        with self._database.use() as connection:
             with connection.transaction(force_rollback=True):
                 tried = self._rolled_back(connection)
             if tried is not None:
@@ -90,7 +94,7 @@ class StoredCheck:
             is_new = before is None or (newest and newest.request_id) != before.request_id
             if newest is not None and newest.outcome == "answered" and is_new:
                 return f"a new answer to GetPairs was committed by the running daemon, and read as {reader}"
-            pause.wait(_LOOK_SECONDS)
+            pause.wait(_POLL_SECONDS)
         raise Problem(
             f"the running daemon was asked for a snapshot and has committed none within {seconds:g} s",
             "see `ingestor status`",
@@ -98,7 +102,7 @@ class StoredCheck:
         )
 
     def _newest(self) -> tuple[str, checking.Request | None]:
-        with self._session.use() as connection, connection.transaction(force_rollback=True):
+        with self._database.use() as connection, connection.transaction(force_rollback=True):
             return checking.become_reader(connection), checking.newest_pairs_request(
                 connection, self._account
             )
@@ -136,13 +140,13 @@ class StoredCheck:
             )
         decoder = Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact)
         items: list[Decoded | Fact] = [
-            decoder.decoded(each) if isinstance(each, Record) else each for each in self._heard
+            decoder.decoded(each) if isinstance(each, Record) else each for each in self._hub_items
         ]
         _, batch = fold(state, items, Rules(software_version=__version__))
         writing.write(connection, self._account, batch)
         request = next(
             each.request_id
-            for each in reversed(self._heard)
+            for each in reversed(self._hub_items)
             if isinstance(each, RequestSent) and each.command is Command.GET_PAIRS
         )
         reader = checking.become_reader(connection)

@@ -50,7 +50,7 @@ class Action(StrEnum):
     CREATE = "create"
     REPLACE = "replace"
     UNCHANGED = "unchanged"
-    """It exists with the wanted content."""
+    """It exists with this content."""
     REMOVE = "remove"
     KEEP = "keep"
     """It was edited, or is of another program: not changed."""
@@ -87,7 +87,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class InstallFile:
     """A file or link to place."""
 
     path: str
@@ -108,7 +108,7 @@ def plan_install(root: Path, *, local_database: bool) -> Plan:
             installed.
         FileExistsError: the path of a link is taken by something that is not a link.
     """
-    planned = [_planned(root, each) for each in wanted(root, local_database=local_database)]
+    planned = [_planned(root, each) for each in install_files(root, local_database=local_database)]
     units_differ = any(
         each.path.startswith(_UNITS) and each.action in {Action.CREATE, Action.REPLACE} for each in planned
     )
@@ -142,7 +142,7 @@ def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
     Raises:
         BadConfiguration: the Debian package is installed.
     """
-    placed = list(wanted(root, local_database=True))
+    placed = list(install_files(root, local_database=True))
     enabled = sorted(each for wants in _ENABLED for each in at(root, wants).glob(f"{NAME}*@*"))
     planned = [
         *(PlannedFile(inside(root, each), Action.REMOVE) for each in enabled),
@@ -170,23 +170,23 @@ def plan_uninstall(root: Path, *, purge: bool, drop_database: bool) -> Plan:
     )
 
 
-def wanted(root: Path, *, local_database: bool) -> Iterator[Wanted]:
+def install_files(root: Path, *, local_database: bool) -> Iterator[InstallFile]:
     """All files and links that `install` places."""
     venv, shared = _environment(root), _shipped()
     program = f"{venv}/bin/ingestor"
-    yield Wanted("/usr/local/bin/ingestor", link_to=program)
-    yield Wanted(f"/usr/share/{NAME}", link_to=inside(root, shared))
+    yield InstallFile("/usr/local/bin/ingestor", link_to=program)
+    yield InstallFile(f"/usr/share/{NAME}", link_to=inside(root, shared))
     for name, place in WHERE_LOOKED_FOR.items():
         local = place.replace("zsh/vendor-completions", "zsh/site-functions")  # its name below /usr/local
-        yield Wanted(f"/usr/local/share/{local}", (shared / name).read_bytes())
+        yield InstallFile(f"/usr/local/share/{local}", (shared / name).read_bytes())
     for unit in sorted((shared / "systemd").glob("*@.*")):
         text = unit.read_text().replace(_OF_THE_PACKAGE, program.replace("%", "%%"))
-        yield Wanted(f"{_UNITS}/{unit.name}", text.encode())
+        yield InstallFile(f"{_UNITS}/{unit.name}", text.encode())
         if local_database and unit.suffix == ".service":
             drop_in = shared / "systemd" / "drop-ins" / "peer-authentication.conf"
             path = f"{_UNITS}/{unit.name}.d/{drop_in.name}"
-            yield Wanted(path, drop_in.read_bytes(), edited_by_hand=True)
-    yield Wanted(f"{_SETTINGS}/main.toml", (shared / "main.toml").read_bytes(), edited_by_hand=True)
+            yield InstallFile(path, drop_in.read_bytes(), edited_by_hand=True)
+    yield InstallFile(f"{_SETTINGS}/main.toml", (shared / "main.toml").read_bytes(), edited_by_hand=True)
 
 
 def _shipped() -> Path:
@@ -224,12 +224,12 @@ def at(root: Path, path: str) -> Path:
     return root / path.removeprefix("/")
 
 
-def _planned(root: Path, file: Wanted) -> PlannedFile:
+def _planned(root: Path, file: InstallFile) -> PlannedFile:
     there = at(root, file.path)
     mode = None if file.link_to else "0644"
     if not os.path.lexists(there):
         action = Action.CREATE
-    elif _is_as_wanted(there, file):
+    elif _is_in_place(there, file):
         action = Action.UNCHANGED
     elif file.link_to is not None and not there.is_symlink():
         raise FileExistsError(17, "it is not a link, and so not of ingestor", str(there))
@@ -238,15 +238,15 @@ def _planned(root: Path, file: Wanted) -> PlannedFile:
     return PlannedFile(file.path, action, mode, file.link_to)
 
 
-def _leaving(root: Path, file: Wanted, *, purge: bool) -> PlannedFile:
+def _leaving(root: Path, file: InstallFile, *, purge: bool) -> PlannedFile:
     there = at(root, file.path)
-    ours = _is_as_wanted(there, file)
+    ours = _is_in_place(there, file)
     if file.link_to is None:
         ours = ours or purge or not file.edited_by_hand
     return PlannedFile(file.path, Action.REMOVE if ours else Action.KEEP)
 
 
-def _is_as_wanted(there: Path, file: Wanted) -> bool:
+def _is_in_place(there: Path, file: InstallFile) -> bool:
     if file.link_to is not None:
         return there.is_symlink() and str(there.readlink()) == file.link_to
     return there.is_file() and not there.is_symlink() and there.read_bytes() == file.content

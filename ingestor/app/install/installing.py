@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ingestor.app.install.installation import SHARED, Action, Plan, Wanted, at, inside, wanted
+from ingestor.app.install.installation import SHARED, Action, InstallFile, Plan, at, inside, install_files
 from ingestor.domain.errors import BadConfiguration
 
 
@@ -24,7 +24,7 @@ def carry_out(plan: Plan) -> list[str]:
     """
     root = Path(plan.root)
     left_out = [*_run_all(plan, plan.before)]
-    files = {each.path: each for each in wanted(root, local_database=True)}
+    files = {each.path: each for each in install_files(root, local_database=True)}
     for planned in plan.files:
         match planned.action:
             case Action.CREATE | Action.REPLACE:
@@ -36,7 +36,7 @@ def carry_out(plan: Plan) -> list[str]:
     return [*left_out, *_run_all(plan, plan.after)]
 
 
-def _put(root: Path, file: Wanted) -> None:
+def _put(root: Path, file: InstallFile) -> None:
     """Under another name first, so that no incomplete file can be read."""
     there = at(root, file.path)
     for directory in reversed([each for each in there.parents if not each.exists()]):

@@ -18,12 +18,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 import ingestor
 from ingestor.adapters.clock import DatabaseClock
-from ingestor.adapters.postgres import evidence
+from ingestor.adapters.postgres import gaps_and_dead_letters
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.reading import read, value
 from ingestor.adapters.postgres.schema import schema_state
 from ingestor.app.control import live_state
-from ingestor.app.database import database_beside, looking, looking_at
+from ingestor.app.database import connect, connect_url, existing_database
 from ingestor.app.status import daemon_state, status_in
 from ingestor.app.support.contents import (
     BundleContents,
@@ -49,7 +49,7 @@ from ingestor.logs import redact, register_secret
 MOST_SECONDS = 120.0
 """Limit for the whole command; counting takes the longest."""
 _MOST = 200
-_LOOKING = DatabaseTiming()
+_READING = DatabaseTiming()
 _COUNTING = DatabaseTiming(statement_seconds=60, transaction_seconds=90)
 _URL_PARTS = ("host", "port", "dbname", "sslmode", "target_session_attrs")
 _T = TypeVar("_T")
@@ -106,16 +106,16 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
             name: str,
             shown: type[_T],
             find: Callable[[psycopg.Connection], object],
-            timing: DatabaseTiming = _LOOKING,
+            timing: DatabaseTiming = _READING,
         ) -> _T | None:
-            def look(settings: Settings) -> _T:
-                with looking(settings, timing, reads_only=True) as connection:
+            def read(settings: Settings) -> _T:
+                with connect(settings, timing, reads_only=True) as connection:
                     return _only(find(connection), shown)
 
             if server is None:  # tried once: each attempt may take seconds
                 missing[name] = "it is in the database"
                 return None
-            return part(name, look)
+            return part(name, read)
 
         account = settings.account
         contents = BundleContents(
@@ -125,9 +125,13 @@ def collect(loaded: Loaded, log: Path | None) -> tuple[BundleContents, dict[str,
             live=part("live", _live),
             schema=stored("schema", ShownSchema, schema_state),
             outcomes=stored("outcomes", dict[str, int], lambda db: outcome_counts(db, account), _COUNTING),
-            gaps=stored("gaps", list[ShownGap], lambda db: evidence.gaps(db, account, limit=_MOST)),
+            gaps=stored(
+                "gaps", list[ShownGap], lambda db: gaps_and_dead_letters.gaps(db, account, limit=_MOST)
+            ),
             dead_letters=stored(
-                "dead_letters", list[ShownLetter], lambda db: evidence.dead_letters(db, account, _MOST)
+                "dead_letters",
+                list[ShownLetter],
+                lambda db: gaps_and_dead_letters.dead_letters(db, account, _MOST),
             ),
             sizes=stored("sizes", list[ShownSize], lambda db: read(db, ShownSize, _SIZES)),
             log=part("log", lambda settings: last_lines(settings.account, log)),
@@ -186,8 +190,8 @@ def _versions(server: str | None) -> Versions:
 
 def _server_version(settings: Settings, stack: ExitStack) -> str:
     """A private Postgres that does not run is started until the stack is closed."""
-    url = stack.enter_context(database_beside(settings))
-    with looking_at(url, reads_only=True) as connection:
+    url = stack.enter_context(existing_database(settings))
+    with connect_url(url, reads_only=True) as connection:
         return str(value(connection, "SHOW server_version"))
 
 
@@ -226,7 +230,7 @@ def _live(settings: Settings) -> ShownLive:
         "version": found.version,
         "not_live": found.not_live,
         "not_ready": list(found.not_ready),
-        "picture": found.picture,
+        "daemon_status": found.daemon_status,
     }
     return _only(told, ShownLive)
 

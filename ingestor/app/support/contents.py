@@ -47,7 +47,7 @@ class ShownProcess:
     connection_error: str | None
     key_refused: bool
     next_attempt_in_seconds: float | None
-    last_heard_at: datetime | None
+    last_message_at: datetime | None
     inbox_records: int
     stopped_at: datetime | None
 
@@ -91,7 +91,7 @@ class ShownStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownPicture:
+class ShownDaemonStatus:
     """The daemon's counters."""
 
     link: str
@@ -129,7 +129,7 @@ class ShownLive:
     version: str
     not_live: list[str]
     not_ready: list[str]
-    picture: ShownPicture
+    daemon_status: ShownDaemonStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,8 @@ class ShownGap:
     opened_at: datetime
     ended_at: datetime | None
     seconds_unknown: float
-    touches: list[str]
-    awaits: list[str]
+    affects: list[str]
+    unconfirmed: list[str]
     connection_errors: list[str]
     first_missing: int | None
     last_missing: int | None

@@ -20,10 +20,10 @@ FACTS = frozenset(
     {
         *("attempts", "cause", "changed", "clock", "code", "command", "count", "drained", "dropped"),
         *("dropped_records", "epoch", "exit_code", "first_sequence", "gap", "items", "job", "kind"),
-        *("known_users", "limit", "offset_seconds", "ordinal", "outcome", "passed_over", "pid"),
+        *("known_users", "limit", "offset_seconds", "ordinal", "outcome", "pid"),
         *("previous_sequence", "reason", "records", "resolution", "resumed_streams", "schema", "seconds"),
-        *("sequence", "session", "setting", "settings_hash", "since", "step_seconds", "thread"),
-        *("version", "waiting_bytes", "waiting_records"),
+        *("sequence", "session", "setting", "settings_hash", "since", "stale_snapshots", "step_seconds"),
+        *("thread", "version", "waiting_bytes", "waiting_records"),
     }
 )
 """The facts that are included: none is a text of the hub, the database or a library."""

@@ -155,8 +155,8 @@ def _epoch(arrived: Arrived, stream: StreamKey, opened: EpochOpened) -> list[Cha
         first_evidence_ordinal=first.ordinal,
         last_evidence_session_id=last.session,
         last_evidence_ordinal=last.ordinal,
-        passed_over=opened.passed_over,
-        passed_over_from=opened.passed_over_from,
+        stale_snapshots=opened.stale_snapshots,
+        first_stale_at=opened.first_stale_at,
     )
     facts: dict[str, object] = {
         "kind": stream.kind.value,
@@ -165,7 +165,7 @@ def _epoch(arrived: Arrived, stream: StreamKey, opened: EpochOpened) -> list[Cha
     }
     if opened.cause is EpochCause.FIRST_SEEN:
         return [row, Notice("stream_first_seen", facts)]
-    facts |= {"previous_sequence": opened.previous_sequence, "passed_over": opened.passed_over}
+    facts |= {"previous_sequence": opened.previous_sequence, "stale_snapshots": opened.stale_snapshots}
     return [row, Notice("epoch_opened", facts)]
 
 

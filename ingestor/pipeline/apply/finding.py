@@ -49,7 +49,7 @@ class Finding(Struct, frozen=True, gc=False):
 
     arrived: Arrived
     outcome: Outcome
-    touches: tuple[Kind, ...]
+    affects: tuple[Kind, ...]
     """The kinds of stream that it is, or may be, about."""
     stream: StreamKey | None = None
     needed: RequestCause | None = None

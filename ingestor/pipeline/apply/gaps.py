@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, heard_again, repeated
+from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, receiving_again, repeated
 from ingestor.domain.records import CommitsLost, Dropped, SessionClosed, SessionEnd, SessionOpened
 from ingestor.domain.requests import RequestEnded, RequestOutcome
 from ingestor.domain.streams import EventKey, Kind
@@ -45,7 +45,7 @@ def after_event(state: State, finding: Finding) -> tuple[Gaps, list[Change]]:
 def after_opened(state: State, opened: SessionOpened, arrival: int) -> tuple[Gaps, list[Change]]:
     """The link is up. The time before the very first session is a gap too."""
     gaps, changes = _each(
-        state.gaps, lambda gap: heard_again(gap, opened.opened_at, opened.connection_errors)
+        state.gaps, lambda gap: receiving_again(gap, opened.opened_at, opened.connection_errors)
     )
     if state.ever_connected:
         return gaps, changes
@@ -59,7 +59,7 @@ def after_opened(state: State, opened: SessionOpened, arrival: int) -> tuple[Gap
         missed_from=since,
         missed_until=opened.opened_at,
         cause="before_first_session",
-        touches=_BOTH,
+        affects=_BOTH,
         arrival=arrival,
         connection_errors=opened.connection_errors,
     )
@@ -75,10 +75,10 @@ def after_closed(state: State, closed: SessionClosed, arrival: int) -> tuple[Gap
         ordinal=closed.received + 1,
         position=0,
         opened_at=closed.closed_at,
-        missed_from=min(closed.last_heard_at, closed.closed_at),
+        missed_from=min(closed.last_message_at, closed.closed_at),
         missed_until=None,
         cause=closed.cause,
-        touches=_BOTH,
+        affects=_BOTH,
         arrival=arrival,
     )
     if closed.end is SessionEnd.CLEAN:
@@ -98,7 +98,7 @@ def after_dropped(state: State, dropped: Dropped | CommitsLost, arrival: int) ->
         missed_from=dropped.first_received_at,
         missed_until=until,
         cause=dropped.cause,
-        touches=_BOTH,
+        affects=_BOTH,
         arrival=arrival,
         first_missing=dropped.first_ordinal,
         last_missing=dropped.last_ordinal,
@@ -118,9 +118,9 @@ def _undecodable(gaps: Gaps, finding: Finding) -> tuple[Gaps, list[Change]]:
     """A cause that lasts is one gap and one dead letter with a count, not one for each time."""
     arrived, letter = finding.arrived, finding.dead_letter
     assert letter is not None  # noqa: S101 - the caller has just looked
-    at, touches = arrived.record.received_at, frozenset(finding.touches)
+    at, affects = arrived.record.received_at, frozenset(finding.affects)
     for number, gap in enumerate(gaps):
-        if gap.kind is GapKind.UNDECODABLE and gap.cause == letter.reason and gap.touches == touches:
+        if gap.kind is GapKind.UNDECODABLE and gap.cause == letter.reason and gap.affects == affects:
             again = repeated(gap, at, arrived.arrival)
             letter = replace(
                 letter,
@@ -141,7 +141,7 @@ def _undecodable(gaps: Gaps, finding: Finding) -> tuple[Gaps, list[Change]]:
         missed_from=at,
         missed_until=at,
         cause=letter.reason,
-        touches=touches,
+        affects=affects,
         arrival=arrived.arrival,
     )
     return (*gaps, gap), [*_opened(gap), letter]
@@ -152,7 +152,7 @@ def _unanswered(
 ) -> tuple[Gaps, list[Change]]:
     """From the last confirmation on; nothing is added if the kind is uncertain already."""
     for number, gap in enumerate(state.gaps):
-        if gap.awaits(kind):
+        if gap.is_unconfirmed(kind):
             if gap.kind is not GapKind.UNANSWERED:
                 return state.gaps, []
             again = repeated(gap, at, gap.arrival)
@@ -171,7 +171,7 @@ def _unanswered(
         missed_from=min(since, at),
         missed_until=None,
         cause=outcome.value,
-        touches=frozenset({kind}),
+        affects=frozenset({kind}),
         arrival=0,
     )
     return (gap, *state.gaps), _opened(gap)
@@ -191,7 +191,7 @@ def _skip(finding: Finding) -> Gap:
         missed_from=min(skipped.since, record.received_at),
         missed_until=record.received_at,
         cause="pushed",
-        touches=frozenset({stream.kind}),
+        affects=frozenset({stream.kind}),
         arrival=arrived.arrival,
         user_id=stream.user_id,
         first_missing=skipped.first,
@@ -241,7 +241,7 @@ def _row(gap: Gap) -> GapRow:
         gap.missed_from,
         gap.missed_until,
         gap.connection_errors,
-        tuple(sorted(gap.touches)),
+        tuple(sorted(gap.affects)),
         gap.user_id,
         gap.first_missing,
         gap.last_missing,

@@ -101,7 +101,7 @@ def _ended(closed: SessionClosed | None) -> _Ended:
         return None, None, None, None, None, None
     return (
         closed.closed_at,
-        closed.last_heard_at,
+        closed.last_message_at,
         closed.received,
         closed.end.value,
         closed.cause,

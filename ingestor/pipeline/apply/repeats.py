@@ -25,8 +25,8 @@ def whole(record: Record) -> RawEventRow:
 def difference(base: Decoded | None, arrived: Arrived) -> RawEventRow | None:
     """The row of a duplicate that refers to `base`; None where it has to be stored whole.
 
-    A row that refers stands for its outcome too, so all that the outcome says must be the same but for the
-    request's id. The base is of the same session and of the same day (UTC): what is kept or deleted by the
+    Such a row stores its outcome too, so all values of the outcome must be the same, except the id of the
+    request. The base is of the same session and of the same day (UTC): what is kept or deleted by the
     day is kept or deleted with all that it refers to.
 
     Args:

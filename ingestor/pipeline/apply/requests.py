@@ -20,7 +20,7 @@ Requests = Mapping[str, Request]
 def after_event(state: State, finding: Finding) -> tuple[Requests, list[Change]]:
     """The requests after an event, and the changes."""
     request, record = finding.arrived.request, finding.arrived.record
-    changes = _needed(finding.touches, finding.needed)
+    changes = _needed(finding.affects, finding.needed)
     if request is None or request.outcome is RequestOutcome.ANSWERED:
         return state.requests, changes
     request_id = request.sent.request_id
@@ -55,7 +55,7 @@ def after_answer(state: State, received: AnswerReceived) -> tuple[Requests, list
 
 
 def after_end(state: State, ended: RequestEnded) -> tuple[Requests, list[Change]]:
-    """An end without an answer; if the answer came first, that stands."""
+    """An end without an answer; ignored if the answer came first."""
     request = state.requests.get(ended.request_id)
     if request is None or request.outcome is not None:
         return state.requests, []

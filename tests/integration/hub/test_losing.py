@@ -37,7 +37,8 @@ def says(*data: bytes, then_gone: bool = True) -> Act:
 def resets(peer: Peer) -> None:
     peer.shake()
     peer.records(invocation(1))
-    peer.hub.heard.append(peer.message())  # the client has read: an RST would overtake the record otherwise
+    # The client has read: an RST would overtake the record otherwise.
+    peer.hub.received.append(peer.message())
     peer.reset()
 
 
@@ -90,7 +91,7 @@ def test_the_end_of_a_session_is_named_and_another_follows(act: Act, cause: str,
         lost = listener.closed[0]
         assert (lost.cause, lost.end, lost.received) == (cause, SessionEnd.LINK_LOST, 1)
         assert detail is None or lost.detail == detail
-        assert lost.last_heard_at <= lost.closed_at
+        assert lost.last_message_at <= lost.closed_at
         assert listener.raws[0] == invocation(1)
 
 
@@ -98,7 +99,7 @@ PING_BETWEEN = frame(b"", PING)
 
 
 @pytest.mark.parametrize("between", [b"", PING_BETWEEN])
-def test_a_session_was_last_heard_at_its_last_whole_record(between: bytes) -> None:
+def test_a_session_ends_at_its_last_whole_record(between: bytes) -> None:
     """A slow path is cut in the middle of a record: what was lost began before the last bytes came."""
     listener = RecordingListener()
     rest = frame(invocation(2, 200)[:150], fin=False) if between else frame(invocation(2, 200) + END)[:150]
@@ -113,13 +114,13 @@ def test_a_session_was_last_heard_at_its_last_whole_record(between: bytes) -> No
 
     with FaultHub([act, stay]) as hub, linked(hub.url, listener):
         eventually(lambda: listener.closed)
-        heard = listener.closed[0].last_heard_at
-        assert heard == listener.received[0].received_at
-        assert listener.closed[0].closed_at - heard > timedelta(seconds=0.2)
+        last = listener.closed[0].last_message_at
+        assert last == listener.received[0].received_at
+        assert listener.closed[0].closed_at - last > timedelta(seconds=0.2)
 
 
 @pytest.mark.parametrize("last", [b'{"type":6}', b'{"type":3,"invocationId":"x"}', b'{"type":9}'])
-def test_a_record_of_the_links_own_is_heard(last: bytes) -> None:
+def test_a_record_for_the_link_itself_counts_as_a_message(last: bytes) -> None:
     listener = RecordingListener()
 
     def act(peer: Peer) -> None:
@@ -132,7 +133,7 @@ def test_a_record_of_the_links_own_is_heard(last: bytes) -> None:
     with FaultHub([act]) as hub, linked(hub.url, listener) as link:
         eventually(lambda: listener.received)
         first = listener.received[0].received_at
-        eventually(lambda: (link.state.last_heard_at or first) - first > timedelta(seconds=0.2))
+        eventually(lambda: (link.state.last_message_at or first) - first > timedelta(seconds=0.2))
 
 
 def test_what_stands_in_a_frame_with_a_close_record_is_delivered() -> None:
@@ -168,7 +169,7 @@ def test_a_close_frame_is_answered() -> None:
         peer.listen()
 
     with FaultHub([act, stay]) as hub, linked(hub.url, listener):
-        eventually(lambda: (CLOSE, (1001).to_bytes(2, "big")) in hub.heard)
+        eventually(lambda: (CLOSE, (1001).to_bytes(2, "big")) in hub.received)
 
 
 def test_a_quiet_link_with_rare_pings_lives_longer_than_any_deadline_of_its_opening() -> None:
@@ -191,8 +192,8 @@ def test_a_quiet_link_with_rare_pings_lives_longer_than_any_deadline_of_its_open
 def test_our_own_pings_go_out_while_nothing_else_does() -> None:
     listener = RecordingListener()
     with FaultHub() as hub, linked(hub.url, listener, quick(ping_seconds=0.05)):
-        eventually(lambda: len(hub.heard) >= 3)
-        assert {payload for _, payload in hub.heard} == {b'{"type": 6}\x1e'}
+        eventually(lambda: len(hub.received) >= 3)
+        assert {payload for _, payload in hub.received} == {b'{"type": 6}\x1e'}
 
 
 def test_our_own_back_pressure_is_not_taken_for_silence() -> None:

@@ -17,7 +17,7 @@ from tests.support.waiting import eventually
 
 
 def invocations(hub: FaultHub) -> list[dict[str, object]]:
-    messages = [json.loads(payload.rstrip(END)) for opcode, payload in hub.heard if opcode == 1]
+    messages = [json.loads(payload.rstrip(END)) for opcode, payload in hub.received if opcode == 1]
     return [message for message in messages if message["type"] == 1]
 
 
@@ -32,11 +32,11 @@ def test_a_request_is_one_invocation_with_its_id_twice(
     with FaultHub() as hub, linked(hub.url, listener, quick(ping_seconds=60)) as link:
         eventually(lambda: listener.opened)
         link.request(listener.opened[0].session, command, "id-1", form)
-        eventually(lambda: hub.heard)
+        eventually(lambda: hub.received)
         assert invocations(hub) == [
             {"type": 1, "invocationId": "id-1", "target": command.value, "arguments": arguments}
         ]
-        assert KEY.encode() not in b"".join(payload for _, payload in hub.heard)
+        assert KEY.encode() not in b"".join(payload for _, payload in hub.received)
 
 
 def test_the_answer_to_a_request_is_reported_by_its_id() -> None:

@@ -72,7 +72,7 @@ def test_stop_closes_the_session_cleanly_and_sends_a_close_frame() -> None:
     with FaultHub() as hub:
         with linked(hub.url, listener):
             eventually(lambda: listener.opened)
-        eventually(lambda: (CLOSE, (1000).to_bytes(2, "big")) in hub.heard)
+        eventually(lambda: (CLOSE, (1000).to_bytes(2, "big")) in hub.received)
     assert [(each.end, each.cause) for each in listener.closed] == [(SessionEnd.CLEAN, "stopped")]
 
 

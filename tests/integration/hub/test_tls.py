@@ -1,4 +1,4 @@
-"""Only a hub that proves its name hears the key, and nothing but loopback is spoken to in the clear (I18)."""
+"""Only a hub that proves its name receives the key, and only loopback is connected to without TLS (I18)."""
 
 import ssl
 import warnings

@@ -31,7 +31,7 @@ def test_what_holds_now_is_what_the_oracle_says(seed: int, sql: Query, database:
 def certainty_now(oracle: Oracle, kind: str, user: str) -> str:
     """The last confirmation is older than two intervals in any case."""
     open_gap = any(
-        kind in gap.touches
+        kind in gap.affects
         and gap.user_id in {None, user}
         and (gap.balances_confirmed_at if kind == "balances" else gap.pairs_confirmed_at) is None
         for gap in oracle.gaps
@@ -187,6 +187,6 @@ def gaps(told: Told, kind: str, user: str) -> Iterator[tuple[datetime, datetime]
     """Each gap of a stream as it stands now, to its proof."""
     for rows in told.gaps.values():
         gap = rows[-1][1]
-        if kind in gap.touches and gap.user_id in {None, user}:
+        if kind in gap.affects and gap.user_id in {None, user}:
             proof = gap.balances_confirmed_at if kind == "balances" else gap.pairs_confirmed_at
             yield gap.missed_from, proof or FOREVER

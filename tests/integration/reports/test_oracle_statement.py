@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ingestor.app import statement
-from ingestor.app.export import Wanted, export
+from ingestor.app.export import ExportSelection, export
 from ingestor.config import load
 from ingestor.statement.figures import Figures
 from tests.integration.reports.test_oracle import (
@@ -114,7 +114,7 @@ def test_an_export_has_the_rows_that_the_oracle_has(
     settings = load(environ={"INGESTOR_ACCOUNT": "main", "INGESTOR_DATABASE__URL": database}).settings
     since, until = told.end - timedelta(hours=12), told.end
     views = ("balance_history", "confirmation", "gap", "request")
-    export(settings, Wanted("main", views, since, until, "csv", tmp_path / "x"))
+    export(settings, ExportSelection("main", views, since, until, "csv", tmp_path / "x"))
 
     with (tmp_path / "x" / "balance_history.csv").open(newline="", encoding="utf-8") as file:
         found: Rows = {

@@ -105,7 +105,7 @@ def test_a_push_in_a_gap_proves_nothing_in_the_history_of_an_asset_either(sql: Q
         open_session(sql, "main", session, f"2025-03-03 {opened}+00")
     version = Versions(sql, "main", "u")
     version("03 09:00:00", "A", 1, 1, "answered", BTC=("1", "0"))
-    gap(sql, "main", "A", 9, "disconnected", "eof", "03 10:00:00", "03 10:10:00", heard="03 10:05:00")
+    gap(sql, "main", "A", 9, "disconnected", "eof", "03 10:00:00", "03 10:10:00", missed_until="03 10:05:00")
     version("03 10:06:00", "B", 1, 5, before="03 09:59:00", passed_over=3, BTC=("5", "0"))
     version("03 10:07:00", "B", 1, 6, before="03 10:06:00", BTC=("6", "0"))
     version("03 10:20:00", "B", 1, 7, before="03 10:10:00", BTC=("7", "0"))
@@ -125,14 +125,14 @@ def test_a_push_in_a_gap_proves_nothing_in_the_history_of_an_asset_either(sql: Q
 
 
 def test_a_push_in_a_later_session_dates_nothing_in_the_history_of_an_asset_either(sql: Query) -> None:
-    """Last confirmed at nine, last heard at ten; the next number came after the reconnect."""
+    """Last confirmed at nine, last message at ten; the next number came after the reconnect."""
     account(sql)
     sql("UPDATE ingest.heartbeat SET stopped_at = now()")
     for session, opened in (("A", "08:59:00"), ("B", "10:05:00")):
         open_session(sql, "main", session, f"2025-03-03 {opened}+00")
     version = Versions(sql, "main", "u")
     version("03 09:00:00", "A", 1, 1, "answered", BTC=("1", "0"))
-    gap(sql, "main", "A", 9, "disconnected", "eof", "03 10:00:00", "03 10:10:00", heard="03 10:05:00")
+    gap(sql, "main", "A", 9, "disconnected", "eof", "03 10:00:00", "03 10:10:00", missed_until="03 10:05:00")
     version("03 10:06:00", "B", 1, 2, before="03 09:00:00", BTC=("2", "0"))
     version.stand("03 12:00:00")
 

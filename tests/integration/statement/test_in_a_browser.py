@@ -61,23 +61,23 @@ def chromium(statement: Path, *arguments: str) -> tuple[str, list[str]]:
 @needs_browser
 @pytest.mark.parametrize("width", [1200, 400])
 def test_it_shows_at_a_wide_and_a_narrow_window(statement: Path, width: int) -> None:
-    picture = statement.parent / "page.png"
+    screenshot = statement.parent / "page.png"
 
-    log, requested = chromium(statement, f"--screenshot={picture}", f"--window-size={width},1400")
+    log, requested = chromium(statement, f"--screenshot={screenshot}", f"--window-size={width},1400")
 
     assert "CONSOLE" not in log, "an error of the page"
     assert requested == []
-    with Image.open(picture) as shown:
+    with Image.open(screenshot) as shown:
         assert shown.width == width
         assert len(shown.convert("RGB").getcolors(1 << 24) or ()) > 50, "it is not blank"
 
 
 @needs_browser
 def test_a_request_of_a_page_would_have_been_seen(statement: Path) -> None:
-    picture = "http://127.0.0.1:9/picture.png"
-    statement.write_text(f'<img src="{picture}">')
+    image = "http://127.0.0.1:9/image.png"
+    statement.write_text(f'<img src="{image}">')
 
-    assert picture in chromium(statement, f"--screenshot={statement.parent / 'page.png'}")[1]
+    assert image in chromium(statement, f"--screenshot={statement.parent / 'page.png'}")[1]
 
 
 @needs_browser

@@ -90,8 +90,8 @@ def test_of_many_rows_the_first_are_shown_and_the_rest_counted() -> None:
 
     assert many.count("BTCUSDT") == 40
     assert many.count(">silent</td>") == 1 + 40
-    assert "The first 40 of 41; all of them stand in the view report.pair_change" in many
-    assert "The first 40 of 42; all of them stand in the view report.gap" in many
+    assert "The first 40 of 41; all are in the view report.pair_change" in many
+    assert "The first 40 of 42; all are in the view report.gap" in many
 
 
 def test_nothing_to_tell_is_told() -> None:

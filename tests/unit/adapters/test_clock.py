@@ -189,7 +189,7 @@ def test_it_never_goes_back_while_another_thread_synchronises_it() -> None:
     done = threading.Event()
     wrong: list[tuple[datetime, datetime]] = []
 
-    def look() -> None:
+    def read_clock() -> None:
         before = clock.now()
         while not done.is_set():
             now = clock.now()
@@ -197,7 +197,7 @@ def test_it_never_goes_back_while_another_thread_synchronises_it() -> None:
                 wrong.append((before, now))
             before = now
 
-    threads = [threading.Thread(target=look) for _ in range(2)]
+    threads = [threading.Thread(target=read_clock) for _ in range(2)]
     for thread in threads:
         thread.start()
     for turn in range(2_000):

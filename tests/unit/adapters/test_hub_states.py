@@ -27,7 +27,7 @@ def test_nothing_follows_the_end() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(LinkState) - {LinkState.STOPPED, LinkState.CLOSING}))
-def test_stop_is_heard_in_every_state_but_while_closing(state: LinkState) -> None:
+def test_stop_has_an_effect_in_every_state_but_while_closing(state: LinkState) -> None:
     assert after(state, LinkEvent.STOP) in {LinkState.CLOSING, LinkState.STOPPED}
 
 

@@ -1,11 +1,11 @@
-"""A gap has one ending: the state of every kind it touches was confirmed by a fresh snapshot (I11)."""
+"""A gap has one ending: the state of every kind it affects was confirmed by a fresh snapshot (I11)."""
 
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 
-from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, heard_again, repeated
+from ingestor.domain.gaps import Confirmed, Gap, GapKind, confirmed, receiving_again, repeated
 from ingestor.domain.streams import EventKey, Kind, StreamKey
 from tests.support.items import SESSION, at
 
@@ -22,24 +22,24 @@ OPEN = Gap(
     missed_from=at(1),
     missed_until=None,
     cause="reset",
-    touches=frozenset(Kind),
+    affects=frozenset(Kind),
     arrival=10,
 )
-BOUNDED = heard_again(OPEN, at(5), ("http_503",))
-UNANSWERED = replace(OPEN, kind=GapKind.UNANSWERED, touches=frozenset({Kind.BALANCES}), arrival=0)
+BOUNDED = receiving_again(OPEN, at(5), ("http_503",))
+UNANSWERED = replace(OPEN, kind=GapKind.UNANSWERED, affects=frozenset({Kind.BALANCES}), arrival=0)
 
 
 def test_a_link_that_is_up_again_bounds_the_interval_and_names_why_it_took_so_long() -> None:
     assert (BOUNDED.missed_until, BOUNDED.connection_errors) == (at(5), ("http_503",))
-    assert heard_again(BOUNDED, at(9), ()) is BOUNDED
+    assert receiving_again(BOUNDED, at(9), ()) is BOUNDED
 
 
 def test_a_link_that_is_up_does_not_end_what_is_unanswered() -> None:
-    assert heard_again(UNANSWERED, at(5), ()) is UNANSWERED
+    assert receiving_again(UNANSWERED, at(5), ()) is UNANSWERED
 
 
 def test_no_interval_ends_before_it_begins_although_the_clock_steps_back() -> None:
-    bounded = heard_again(OPEN, at(-3600), ())
+    bounded = receiving_again(OPEN, at(-3600), ())
     half = confirmed(bounded, BALANCES, 11, BY, at(-3500))
     whole = confirmed(half, PAIRS, 11, BY, at(-3500))
     again = repeated(bounded, at(-3500), 11)
@@ -83,15 +83,15 @@ def test_nothing_is_confirmed_while_the_link_is_away() -> None:
 
 
 def test_a_kind_that_is_not_touched_confirms_nothing() -> None:
-    only_pairs = replace(BOUNDED, touches=frozenset({Kind.PAIRS}))
+    only_pairs = replace(BOUNDED, affects=frozenset({Kind.PAIRS}))
 
     assert confirmed(only_pairs, BALANCES, 11, BY, at(6)) is only_pairs
-    assert not only_pairs.awaits(Kind.BALANCES)
+    assert not only_pairs.is_unconfirmed(Kind.BALANCES)
     assert confirmed(only_pairs, PAIRS, 11, BY, at(6)).ended_at == at(6)
 
 
 def test_the_answer_for_one_user_confirms_nothing_of_another() -> None:
-    skip = replace(BOUNDED, kind=GapKind.SEQUENCE_SKIP, user_id="user-1", touches=frozenset({Kind.BALANCES}))
+    skip = replace(BOUNDED, kind=GapKind.SEQUENCE_SKIP, user_id="user-1", affects=frozenset({Kind.BALANCES}))
 
     assert confirmed(skip, StreamKey(Kind.BALANCES, "user-2"), 11, BY, at(6)) is skip
     assert confirmed(skip, BALANCES, 11, BY, at(6)).ended_at == at(6)
@@ -100,8 +100,8 @@ def test_the_answer_for_one_user_confirms_nothing_of_another() -> None:
 def test_what_touches_every_user_is_confirmed_by_any() -> None:
     half = confirmed(BOUNDED, StreamKey(Kind.BALANCES, "user-2"), 11, BY, at(6))
 
-    assert half.awaits(Kind.PAIRS)
-    assert not half.awaits(Kind.BALANCES)
+    assert half.is_unconfirmed(Kind.PAIRS)
+    assert not half.is_unconfirmed(Kind.BALANCES)
 
 
 @pytest.mark.parametrize("requested", [None, 1, 11])

@@ -118,7 +118,7 @@ SCRIPTS = {
         answer 2    -> applied 2/2/0, resolved reset_suspected confirmed, epoch 2 after 2
         push 3      -> applied 2/3/0
     """,
-    "08 what was passed over until the reset was confirmed is counted": """
+    "08 the stale snapshots before the reset was confirmed are counted": """
         push 50     -> applied 1/50/0, epoch 1
         push 1      -> stale 1/50/0, request confirmation
         push 2      -> stale 1/50/0
@@ -419,7 +419,7 @@ def test_08_where_three_answers_are_needed_each_requests_the_next() -> None:
     )
 
 
-def test_08_the_epoch_names_its_evidence_and_what_was_passed_over() -> None:
+def test_08_the_epoch_names_its_evidence_and_the_stale_snapshots_before_it() -> None:
     script = Script()
     for line in ("push 50", "push 1", "answer 2"):
         script.play(line)
@@ -429,7 +429,7 @@ def test_08_the_epoch_names_its_evidence_and_what_was_passed_over() -> None:
     (opened,) = [fact for fact in decision.facts if isinstance(fact, EpochOpened)]
     assert [key.ordinal for key in opened.evidence] == [3, 4]
     assert (opened.first_sequence, opened.previous_sequence) == (3, 50)
-    assert (opened.passed_over, opened.passed_over_from) == (2, first_lower)
+    assert (opened.stale_snapshots, opened.first_stale_at) == (2, first_lower)
 
 
 def test_08_an_epoch_that_is_opened_at_once_has_passed_nothing_over() -> None:
@@ -438,7 +438,7 @@ def test_08_an_epoch_that_is_opened_at_once_has_passed_nothing_over() -> None:
     decision = script.decide(parse(script, "answer 3"))
 
     (opened,) = [fact for fact in decision.facts if isinstance(fact, EpochOpened)]
-    assert (opened.passed_over, opened.passed_over_from) == (0, None)
+    assert (opened.stale_snapshots, opened.first_stale_at) == (0, None)
 
 
 def test_09_resets_in_quick_succession_are_not_followed_until_an_hour_has_passed() -> None:

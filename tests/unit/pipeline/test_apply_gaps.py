@@ -53,7 +53,7 @@ def test_the_time_before_the_first_session_is_a_gap_that_ends_like_any_other() -
     feed.state = replace(feed.state, account_since=at(-60))
     gap = only_gap(feed.apply(feed.opened(None, "http_503")))
 
-    assert (gap.kind, gap.cause, gap.touches) == ("disconnected", "before_first_session", BOTH)
+    assert (gap.kind, gap.cause, gap.affects) == ("disconnected", "before_first_session", BOTH)
     assert (gap.session_id, gap.ordinal, gap.position) == (SESSION, 0, 0)
     assert values(gap, *WHOLE_INTERVAL) == (at(-60), at(1), at(1))
     assert (gap.connection_errors, gap.ended_at) == (("http_503",), None)
@@ -84,7 +84,7 @@ def test_a_lost_link_is_a_gap_from_the_last_whole_message_of_the_hub(feed: Feed)
     assert (gap.kind, gap.cause, gap.session_id, gap.ordinal) == ("disconnected", "silent", SESSION, 3)
     assert gap.position == 0
     assert values(gap, *WHOLE_INTERVAL) == (at(5), None, at(35))
-    assert (gap.touches, gap.ended_at) == (BOTH, None)
+    assert (gap.affects, gap.ended_at) == (BOTH, None)
     assert notices(batch) == ["gap_opened"]
 
 
@@ -152,7 +152,7 @@ def test_an_answer_that_a_push_has_overtaken_confirms_as_what_it_would_have_set_
 
     assert outcomes(batch) == ["applied", "stale"]
     assert only_gap(batch).balances_confirmed_by_ordinal == 2
-    assert feed.state.gaps[0].awaits(Kind.PAIRS)
+    assert feed.state.gaps[0].is_unconfirmed(Kind.PAIRS)
 
 
 def test_an_answer_that_is_stale_for_another_reason_confirms_nothing(feed: Feed) -> None:
@@ -209,7 +209,7 @@ def test_what_is_dropped_is_counted_admitted_and_requested(feed: Feed) -> None:
     gap = only_gap(batch)
 
     assert (gap.kind, gap.cause, gap.ordinal, gap.position) == ("dropped", "inbox_records", 4, 0)
-    assert (gap.first_missing, gap.last_missing, gap.touches) == (4, 13, BOTH)
+    assert (gap.first_missing, gap.last_missing, gap.affects) == (4, 13, BOTH)
     assert values(gap, *WHOLE_INTERVAL) == (at(7), at(7), at(7))
     assert needed(batch) == ["GetBalances gap", "GetPairs gap"]
 
@@ -239,7 +239,7 @@ def test_commits_that_the_database_has_lost_are_a_gap_of_their_own_kind(feed: Fe
     gap = only_gap(batch)
 
     assert (gap.kind, gap.cause, gap.ordinal) == ("commits_lost", "commits_lost", 3)
-    assert (gap.first_missing, gap.last_missing, gap.touches) == (3, 7, BOTH)
+    assert (gap.first_missing, gap.last_missing, gap.affects) == (3, 7, BOTH)
     assert values(gap, *WHOLE_INTERVAL) == (at(6), at(9), at(9))
     assert needed(batch) == ["GetBalances gap", "GetPairs gap"]
 
@@ -258,7 +258,7 @@ def test_what_cannot_be_read_is_quarantined_and_requested_again(feed: Feed) -> N
     assert (letter.occurrences, letter.last_received_at) == (1, feed.now)
     assert letter.detail
     gap = only_gap(batch)
-    assert (gap.kind, gap.cause, gap.touches) == ("undecodable", "not_json", ("balances",))
+    assert (gap.kind, gap.cause, gap.affects) == ("undecodable", "not_json", ("balances",))
     assert (gap.session_id, gap.ordinal, gap.position) == (SESSION, 3, 0)
     assert values(gap, *WHOLE_INTERVAL) == (feed.now, feed.now, feed.now)
     assert needed(batch) == ["GetBalances undecodable"]
@@ -268,7 +268,7 @@ def test_what_cannot_be_read_is_quarantined_and_requested_again(feed: Feed) -> N
 def test_what_names_no_stream_may_have_been_of_either_kind(feed: Feed) -> None:
     batch = feed.apply(feed.received(b"\xff"))
 
-    assert only_gap(batch).touches == BOTH
+    assert only_gap(batch).affects == BOTH
     assert needed(batch) == ["GetBalances undecodable", "GetPairs undecodable"]
 
 
@@ -321,7 +321,7 @@ def test_other_causes_and_other_kinds_are_gaps_of_their_own(feed: Feed) -> None:
     feed.apply(feed.received(invocation(envelope("execution.pairs", "not JSON"))))
     feed.apply(feed.received(invocation(envelope("account.balances.snapshot", "[]"))))
 
-    assert [(gap.cause, sorted(gap.touches)) for gap in feed.state.gaps] == [
+    assert [(gap.cause, sorted(gap.affects)) for gap in feed.state.gaps] == [
         ("not_json", ["balances"]),
         ("not_utf8", ["balances", "pairs"]),
         ("not_json", ["pairs"]),
@@ -367,7 +367,7 @@ def test_a_hundred_broken_events_of_one_record_are_one_gap(feed: Feed) -> None:
 def test_a_subject_is_known_in_any_case(feed: Feed) -> None:
     batch = feed.apply(feed.received(invocation(envelope("Execution.PAIRS", "not JSON"))))
 
-    assert only_gap(batch).touches == ("pairs",)
+    assert only_gap(batch).affects == ("pairs",)
 
 
 def test_a_record_that_the_database_rejects_is_quarantined_alone(feed: Feed) -> None:
@@ -395,7 +395,7 @@ def test_a_request_without_an_answer_is_a_gap_from_the_last_confirmation_on(
     batch = feed.apply(feed.requested("b"), feed.ended("b", outcome))
     gap = only_gap(batch)
 
-    assert (gap.kind, gap.cause, gap.touches) == ("unanswered", outcome.value, ("balances",))
+    assert (gap.kind, gap.cause, gap.affects) == ("unanswered", outcome.value, ("balances",))
     assert (gap.session_id, gap.ordinal, gap.position) == (SESSION, 0, 0)
     assert values(gap, *WHOLE_INTERVAL) == (confirmed_until, None, feed.now)
     assert notices(batch) == ["request_failed", "gap_opened"]
@@ -413,7 +413,7 @@ def test_a_kind_that_was_never_confirmed_is_unanswered_from_the_session_on() -> 
     batch = feed.apply(feed.requested("p", Command.GET_PAIRS), feed.ended("p"))
 
     gap = only_gap(batch)
-    assert (gap.touches, gap.position, gap.missed_from) == (("pairs",), 1, at(1))
+    assert (gap.affects, gap.position, gap.missed_from) == (("pairs",), 1, at(1))
 
 
 def test_a_session_that_is_not_known_any_more_leaves_the_moment_itself(feed: Feed) -> None:
@@ -446,14 +446,14 @@ def test_what_stays_unanswered_is_one_row_with_a_count(feed: Feed) -> None:
 
 def test_each_kind_is_unanswered_by_itself(feed: Feed) -> None:
     feed.apply(feed.requested("b"), feed.requested("p", Command.GET_PAIRS), feed.ended("b"), feed.ended("p"))
-    assert sorted(sorted(gap.touches) for gap in feed.state.gaps) == [["balances"], ["pairs"]]
+    assert sorted(sorted(gap.affects) for gap in feed.state.gaps) == [["balances"], ["pairs"]]
 
     again = only_gap(feed.apply(feed.requested("b2"), feed.ended("b2")))
-    assert (again.touches, again.occurrences) == (("balances",), 2)
+    assert (again.affects, again.occurrences) == (("balances",), 2)
     end = only_gap(feed.apply(feed.received(balances(5))))
-    assert (end.touches, end.ended_at) == (("balances",), feed.now)
+    assert (end.affects, end.ended_at) == (("balances",), feed.now)
     end = only_gap(feed.apply(feed.received(pairs(["BTCUSDT"]))))
-    assert (end.touches, end.ended_at) == (("pairs",), feed.now)
+    assert (end.affects, end.ended_at) == (("pairs",), feed.now)
 
 
 @pytest.mark.parametrize("sequence", [5, 6])
@@ -511,7 +511,7 @@ def test_a_refusal_by_event_is_a_gap_of_the_kind_that_was_requested(feed: Feed) 
     batch = feed.apply(feed.requested("p", Command.GET_PAIRS), feed.received(error))
     gap = only_gap(batch)
 
-    assert (gap.kind, gap.cause, gap.touches) == ("unanswered", "refused", ("pairs",))
+    assert (gap.kind, gap.cause, gap.affects) == ("unanswered", "refused", ("pairs",))
     assert (gap.session_id, gap.ordinal, gap.position, gap.opened_at) == (SESSION, 3, 0, feed.now)
 
 
@@ -538,7 +538,7 @@ def test_an_answer_that_can_be_read_and_is_none_leaves_its_kind_unanswered(feed:
     batch = feed.apply(feed.requested("b"), feed.received(raw))
     gap = only_gap(batch)
 
-    assert (gap.kind, gap.cause, gap.touches) == ("unanswered", "unreadable", ("balances",))
+    assert (gap.kind, gap.cause, gap.affects) == ("unanswered", "unreadable", ("balances",))
     assert (gap.ordinal, gap.opened_at, gap.ended_at) == (3, feed.now, None)
     assert "gap_opened" in notices(batch)
     assert only_gap(feed.apply(feed.received(balances(6)))).ended_at == feed.now
@@ -548,7 +548,7 @@ def test_an_undecodable_answer_of_the_other_kind_leaves_both_kinds_uncertain(fee
     broken = invocation(envelope("execution.pairs", "not JSON", "b"))
     batch = feed.apply(feed.requested("b"), feed.received(broken))
 
-    assert {(row.kind, row.touches) for row in batch.all(GapRow)} == {
+    assert {(row.kind, row.affects) for row in batch.all(GapRow)} == {
         ("undecodable", ("pairs",)),
         ("unanswered", ("balances",)),
     }
@@ -560,4 +560,4 @@ def test_an_answer_of_the_wrong_kind_confirms_nothing_of_its_own(feed: Feed) -> 
 
     assert outcomes(batch) == ["duplicate"]
     assert not batch.all(GapRow)
-    assert feed.state.gaps[0].awaits(Kind.PAIRS)
+    assert feed.state.gaps[0].is_unconfirmed(Kind.PAIRS)

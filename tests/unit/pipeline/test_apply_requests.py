@@ -182,7 +182,7 @@ def test_a_record_that_cannot_be_read_but_holds_our_id_ends_its_request(feed: Fe
     batch = feed.apply(feed.received(raw))
 
     assert end(batch)[0] == "unreadable"
-    assert [gap.touches for gap in batch.all(GapRow) if gap.kind == "undecodable"] == [("balances",)]
+    assert [gap.affects for gap in batch.all(GapRow) if gap.kind == "undecodable"] == [("balances",)]
     assert not needed(batch)
 
 

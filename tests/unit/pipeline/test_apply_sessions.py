@@ -124,7 +124,7 @@ def test_a_session_that_begins_and_ends_in_one_batch_is_one_row() -> None:
     assert not batch.all(SessionProgressRow)
     assert (row.committed_ordinal, row.committed_records, row.dropped_records) == (5, 1, 4)
     assert row.last_received_at == at(3)
-    assert (row.closed_at, row.last_heard_at, row.received) == (feed.now, at(3), 5)
+    assert (row.closed_at, row.last_message_at, row.received) == (feed.now, at(3), 5)
     assert (row.ending, row.cause, row.detail) == ("clean", "stopped", None)
     assert feed.state.sessions == {}
 

@@ -198,7 +198,7 @@ def test_where_the_hub_pushes_every_number_a_push_that_skips_is_a_gap_until_it_i
     assert [row.passed_over for row in versions(skip)] == [3]
     assert (gap.kind, gap.cause, gap.first_missing, gap.last_missing) == ("sequence_skip", "pushed", 6, 8)
     assert (gap.session_id, gap.ordinal, gap.position) == (SESSION, 3, 0)
-    assert (gap.touches, gap.user_id, gap.ended_at) == (("balances",), USER, None)
+    assert (gap.affects, gap.user_id, gap.ended_at) == (("balances",), USER, None)
     assert (gap.missed_from, gap.missed_until, gap.opened_at) == (confirmed, feed.now, feed.now)
     assert needed(skip) == ["GetBalances gap"]
 
@@ -249,7 +249,7 @@ def test_a_lower_sequence_becomes_state_only_by_two_fresh_answers(feed: Feed) ->
     assert (epoch.epoch, epoch.opened_at, epoch.cause) == (2, feed.now, "suspected_server_reset")
     assert (epoch.first_sequence, epoch.previous_sequence, epoch.evidence) == (3, 50, 2)
     assert (epoch.first_evidence_ordinal, epoch.last_evidence_ordinal) == (3, 4)
-    assert (epoch.passed_over, epoch.passed_over_from) == (2, at(3))
+    assert (epoch.stale_snapshots, epoch.first_stale_at) == (2, at(3))
     assert [values(row, *NUMBER) for row in reset.all(WatermarkRow)] == [(2, 3, 0)]
     assert notices(reset) == ["confirmation_resolved", "epoch_opened"]
 
@@ -421,7 +421,7 @@ def test_a_pending_snapshot_confirms_nothing_and_answers_its_request(feed: Feed)
 
     assert outcomes(batch) == ["pending"]
     assert not batch.all(GapRow)
-    assert next(gap for gap in feed.state.gaps if gap.kind == "dropped").awaits(Kind.BALANCES)
+    assert next(gap for gap in feed.state.gaps if gap.kind == "dropped").is_unconfirmed(Kind.BALANCES)
 
 
 def test_a_pair_list_that_loses_most_waits_until_an_answer_agrees(feed: Feed) -> None:
@@ -611,4 +611,4 @@ def test_the_state_after_a_version_is_that_version(feed: Feed) -> None:
     watermark = feed.stream().state.watermark
     assert watermark is not None
     assert watermark.number == VersionNumber(1, 6, 0)
-    assert feed.stream().state.heard_in == SESSION
+    assert feed.stream().state.last_session == SESSION

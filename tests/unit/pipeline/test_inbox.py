@@ -14,8 +14,8 @@ from tests.support.items import SESSION, opened, record
 OTHER = UUID("00000000-0000-7000-8000-000000000002")
 
 
-def inbox(records: int = 4, size: int = 10_000, patience: float = 0.0) -> Inbox:
-    return Inbox(InboxLimits(max_records=records, max_bytes=size, patience_seconds=patience))
+def inbox(records: int = 4, size: int = 10_000, put_timeout: float = 0.0) -> Inbox:
+    return Inbox(InboxLimits(max_records=records, max_bytes=size, put_timeout_seconds=put_timeout))
 
 
 def drain(box: Inbox) -> list[Item]:
@@ -177,7 +177,7 @@ def test_dropping_is_logged_when_it_starts_and_when_it_ends_and_counted_each_tim
 
 
 def test_putting_waits_for_room_and_then_loses_nothing() -> None:
-    box = inbox(records=2, patience=30)
+    box = inbox(records=2, put_timeout=30)
     putter = threading.Thread(target=box.put_records, args=([record(n) for n in range(1, 7)],))
     putter.start()
     taken: list[Item] = []
@@ -189,8 +189,8 @@ def test_putting_waits_for_room_and_then_loses_nothing() -> None:
     assert box.level.dropped == 0
 
 
-def test_patience_is_spent_once_however_many_records_follow() -> None:
-    box = inbox(records=1, patience=0.2)
+def test_the_put_timeout_is_waited_once_however_many_records_follow() -> None:
+    box = inbox(records=1, put_timeout=0.2)
     before = time.monotonic()
     box.put_records([record(n) for n in range(1, 200)])
 
@@ -235,7 +235,7 @@ def test_closing_wakes_whoever_waits() -> None:
 
 
 def test_closing_wakes_whoever_waits_for_room() -> None:
-    box = inbox(records=1, patience=60)
+    box = inbox(records=1, put_timeout=60)
     putter = threading.Thread(target=box.put_records, args=([record(1), record(2)],))
     putter.start()
     box.close()
@@ -245,12 +245,12 @@ def test_closing_wakes_whoever_waits_for_room() -> None:
     assert box.level.dropped == 1
 
 
-def test_patience_begins_anew_once_the_writer_takes_again() -> None:
-    box = inbox(records=1, patience=0.01)
+def test_the_put_timeout_begins_anew_once_the_writer_takes_again() -> None:
+    box = inbox(records=1, put_timeout=0.01)
     box.put_records([record(1), record(2)])
     assert box.level.dropped == 1
     drain(box)
-    box._limits = InboxLimits(max_records=1, patience_seconds=30)
+    box._limits = InboxLimits(max_records=1, put_timeout_seconds=30)
     putter = threading.Thread(target=box.put_records, args=([record(3), record(4)],))
     putter.start()
     taken = ordinals(box.take(1, 1_000, timeout=5)) + ordinals(box.take(1, 1_000, timeout=5))

@@ -14,7 +14,7 @@ def test_records_are_counted_where_they_were_committed_and_by_their_latency() ->
     clock.seconds += 1
     recent.add(7, 9.0)
 
-    seen = recent.look()
+    seen = recent.sums()
 
     assert [count for count in seen.bars if count] == [3, 9]
     assert seen.latency == [3, 2, *[0] * (len(BOUNDS_MS) - 2), 7]
@@ -29,7 +29,7 @@ def test_what_is_older_than_ten_minutes_is_forgotten() -> None:
         clock.seconds += 1
 
     assert len(recent._seconds) <= SECONDS
-    assert sum(recent.look().bars) <= SECONDS
+    assert sum(recent.sums().bars) <= SECONDS
     clock.seconds += SECONDS
-    seen = recent.look()
+    seen = recent.sums()
     assert (sum(seen.bars), sum(seen.latency), seen.records_per_second) == (0, 0, 0)

@@ -251,7 +251,7 @@ def test_an_answer_that_cannot_be_read_is_not_taken_for_silence_either(raw: str)
 
 
 def test_an_answer_that_is_dropped_is_requested_again() -> None:
-    made = middle(schedule=False, limits=InboxLimits(max_records=2, patience_seconds=0.0))
+    made = middle(schedule=False, limits=InboxLimits(max_records=2, put_timeout_seconds=0.0))
     made.writing = False
     made.run(1)
     for sequence in range(10, 20):

@@ -139,12 +139,12 @@ def test_what_the_database_knows_of_the_account_is_taken() -> None:
     assert (state.account_since, state.ever_connected) == (at(-5), True)
 
 
-@pytest.mark.parametrize(("committed", "last", "heard"), [(0, None, 0), (7, 8.0, 8)])
-def test_sessions_that_a_dead_process_left_open_end_where_they_were_last_heard(
-    committed: int, last: float | None, heard: float
+@pytest.mark.parametrize(("committed", "last", "last_message"), [(0, None, 0), (7, 8.0, 8)])
+def test_sessions_that_a_dead_process_left_open_end_where_their_last_record_was_received(
+    committed: int, last: float | None, last_message: float
 ) -> None:
     assert ends_of_left_sessions(sessions(first=session(committed, last)), NOW) == [
-        SessionClosed(SESSION, NOW, at(heard), committed, SessionEnd.UNCLEAN, "process_died")
+        SessionClosed(SESSION, NOW, at(last_message), committed, SessionEnd.UNCLEAN, "process_died")
     ]
 
 

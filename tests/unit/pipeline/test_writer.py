@@ -227,7 +227,7 @@ def test_a_delay_is_logged_at_once_when_the_reason_changes_and_once_a_minute(wri
 def test_what_the_delay_costs_is_logged_with_it() -> None:
     made = Writing()
     made.turn(made.feed.opened())
-    made.inbox._limits = InboxLimits(max_records=2, patience_seconds=0.0)
+    made.inbox._limits = InboxLimits(max_records=2, put_timeout_seconds=0.0)
     made.store.away = AWAY
 
     def at_pause(number: int) -> None:
@@ -357,7 +357,7 @@ def test_a_commit_that_lands_after_it_was_looked_for_is_not_repeated(writing: Wr
     writing.accounted()
 
 
-def test_what_was_applied_ahead_of_it_stands_on_what_was_committed(writing: Writing) -> None:
+def test_what_was_applied_ahead_of_it_builds_on_what_was_committed(writing: Writing) -> None:
     writing.store.unknown = [True]
     writing.turn(*writing.receive(*range(2, 16)))
 
@@ -442,7 +442,7 @@ def test_what_was_applied_ahead_of_a_rejected_record_is_applied_again(writing: W
     assert "WatermarkConflict" not in {end for *_, end in writing.store.tried}
     assert [row.ordinal for row in writing.store.rows(DeadLetterRow)] == [11]
     (version,) = [row for row in writing.store.rows(OutcomeRow) if row.sequence == 12]
-    assert version.passed_over == 1, "it stands on what was stored, which 11 was not"
+    assert version.passed_over == 1, "relative to what was stored, which 11 was not"
     writing.accounted()
 
 
@@ -522,7 +522,7 @@ def test_what_was_applied_ahead_of_halves_is_applied_again(writing: Writing) -> 
     writing.accounted()
 
 
-# --- a database that stands elsewhere ---
+# --- a database with other positions ---
 
 
 def test_a_stream_that_another_writer_has_moved_is_gone_on_from_there(writing: Writing) -> None:
@@ -548,7 +548,7 @@ def test_what_was_applied_ahead_of_a_moved_stream_is_applied_again(writing: Writ
 
 
 def test_no_answer_from_before_the_move_is_taken_for_a_fresh_one(writing: Writing) -> None:
-    """It was requested before we knew where the stream stands now."""
+    """It was requested before we knew the position of the stream."""
     writing.turn(writing.feed.requested("before"))
     writing.store.move(BALANCES, 20)
     writing.turn(*writing.receive(30))
@@ -569,12 +569,12 @@ def test_requests_survive_a_move(writing: Writing) -> None:
 
 def test_a_database_that_is_never_ours_to_go_on_from_ends_the_process(writing: Writing) -> None:
     def conflict(batch: Batch) -> None:
-        raise WatermarkConflict("a stream stands elsewhere")
+        raise WatermarkConflict("the stored version of a stream is not the expected one")
 
     writing.store.before_write = conflict
     with (
         capture_logs() as logs,
-        pytest.raises(Fatal, match="conflicts with ours again and again: a stream stands elsewh"),
+        pytest.raises(Fatal, match="conflicts with ours again and again: the stored version of"),
     ):
         writing.turn(*writing.receive(2))
 
@@ -890,7 +890,7 @@ def test_sessions_that_a_dead_process_left_open_are_closed_before_anything_else(
 
     closed, opened = sorted(second.store.rows(SessionRow), key=lambda row: row.opened_at)
     assert (closed.ending, closed.cause, closed.received) == ("unclean", "process_died", 2)
-    assert (closed.closed_at, closed.last_heard_at) == (at(100), at(3))
+    assert (closed.closed_at, closed.last_message_at) == (at(100), at(3))
     assert opened.closed_at is None
     (gap,) = [row for row in second.store.rows(GapRow) if row.kind == "unclean_end"]
     assert (gap.ordinal, gap.missed_from) == (3, at(3))

@@ -26,9 +26,9 @@ class Gap:
     """When snapshots had confirmed all kinds that it affects; None while it is open."""
     seconds_unknown: float
     """From `missed_from` until it ended, so far."""
-    touches: list[str]
-    awaits: list[str]
-    """Those of `touches` that no snapshot has confirmed yet."""
+    affects: list[str]
+    unconfirmed: list[str]
+    """Those of `affects` that no snapshot has confirmed yet."""
     connection_errors: list[str]
     user_id: str | None
     first_missing: int | None
@@ -118,9 +118,9 @@ _GAPS = """
     SELECT *,
         extract(epoch FROM coalesce(ended_at, clock_timestamp()) - missed_from)::float8 AS seconds_unknown,
         array_remove(ARRAY[
-            CASE WHEN 'balances' = ANY (touches) AND balances_confirmed_at IS NULL THEN 'balances' END,
-            CASE WHEN 'pairs' = ANY (touches) AND pairs_confirmed_at IS NULL THEN 'pairs' END
-        ], NULL) AS awaits
+            CASE WHEN 'balances' = ANY (affects) AND balances_confirmed_at IS NULL THEN 'balances' END,
+            CASE WHEN 'pairs' = ANY (affects) AND pairs_confirmed_at IS NULL THEN 'pairs' END
+        ], NULL) AS unconfirmed
     FROM gap
     WHERE (NOT $2::boolean OR ended_at IS NULL) AND ($4::text IS NULL OR id = $4)
     ORDER BY missed_from DESC, id

@@ -1,9 +1,9 @@
 """What a watcher sees of a daemon that is well, with changes."""
 
-from ingestor.app.picture import Picture
+from ingestor.app.daemon_status import DaemonStatus
 
 
-def picture(**changed: object) -> Picture:
+def daemon_status(**changed: object) -> DaemonStatus:
     """Of a daemon that is well."""
     given: dict[str, object] = {
         "link": "up",
@@ -41,4 +41,4 @@ def picture(**changed: object) -> Picture:
         "clock_offset_seconds": 0.001,
         "unaccounted": 0,
     }
-    return Picture(**{**given, **changed})  # type: ignore[arg-type]
+    return DaemonStatus(**{**given, **changed})  # type: ignore[arg-type]

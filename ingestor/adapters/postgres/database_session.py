@@ -13,14 +13,14 @@ from ingestor.adapters.postgres.failures import (
     ConnectionFailed,
     at_write,
     blames_row_or_server,
-    ends_session,
+    ends_database_session,
     transaction_pooling,
 )
 from ingestor.domain.errors import RowRejected, Transient
 from ingestor.pipeline.ports import Clock
 
 _REPEATS = 3
-"""How often the same error may occur in a row before the session is replaced."""
+"""How often the same error may occur in a row before the database session is replaced."""
 
 
 class DatabaseSession:
@@ -64,10 +64,10 @@ class DatabaseSession:
         `domain.errors`.
 
         Raises:
-            Transient: there is no session, or nothing was done; try again.
-            OutcomeUnknown: the session was lost in the block.
-            CredentialRefused, BadConfiguration: the first session could not be opened for a lasting
-                reason. After a first session, that is Transient too, because it may be temporary.
+            Transient: there is no database session, or nothing was done; try again.
+            OutcomeUnknown: the database session was lost in the block.
+            CredentialRefused, BadConfiguration: the first could not be opened for a lasting
+                reason. After a first one, that is Transient too, because it may be temporary.
             IngestorError: see `failures`.
         """
         connection = self._live()
@@ -145,7 +145,7 @@ class DatabaseSession:
         if self._pooled and state in PREPARED:
             return transaction_pooling(" ".join(str(error).split()))
         ours = at_write(error, broken=broken, cut=broken and cut, repeats=self._repeats)
-        if broken or self._repeats >= _REPEATS or ends_session(state, ours):
+        if broken or self._repeats >= _REPEATS or ends_database_session(state, ours):
             self.drop()
         return ours
 

@@ -7,7 +7,7 @@ _FIRST_PAUSE_SECONDS = 0.1
 _REMINDER_SECONDS = 60.0
 
 
-class Patience:
+class Backoff:
     """The pauses between attempts of one operation. They double from 0.1 s up to a cap."""
 
     def __init__(self, clock: Clock, cap_seconds: float) -> None:
@@ -18,7 +18,7 @@ class Patience:
         self._logged_at = 0.0
         self._events = set[str]()
 
-    def is_news(self, reason: str) -> bool:
+    def should_log(self, reason: str) -> bool:
         """Whether to log this failure: the first one, one with a new reason, and the same one once a
         minute."""
         now = self._clock.monotonic()

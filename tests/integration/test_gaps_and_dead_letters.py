@@ -56,7 +56,7 @@ def test_gaps_are_listed_newest_first_and_shown_by_their_id(sql: Query, database
     sql("UPDATE ingest.gap SET missed_from = missed_from - interval '1 hour' WHERE kind = 'dropped'")
 
     found = document(database, "gaps", "list")["gaps"]
-    assert [(each["kind"], each["awaits"]) for each in found] == [
+    assert [(each["kind"], each["unconfirmed"]) for each in found] == [
         ("disconnected", ["pairs"]),
         ("dropped", []),
     ]
@@ -66,7 +66,7 @@ def test_gaps_are_listed_newest_first_and_shown_by_their_id(sql: Query, database
 
     shown = document(database, "gaps", "show", found[1]["id"])["gap"]
     assert (shown["id"], shown["cause"]) == (found[1]["id"], "reset")
-    assert "awaits pairs" in printed(database, "gaps", "show", found[0]["id"])
+    assert "not confirmed: pairs" in printed(database, "gaps", "show", found[0]["id"])
     lines = printed(database, "gaps", "list").splitlines()
     assert [line.split()[0] for line in lines] == [each["id"] for each in found]
     assert all(len(line) <= 80 for line in lines)

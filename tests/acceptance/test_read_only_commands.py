@@ -1,4 +1,4 @@
-"""Commands that look: what they print, and that they leave everything as it was."""
+"""Commands that only read: what they print, and that they leave everything as it was."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.slow
 
 NOBODY_LISTENS = "http://127.0.0.1:1/hub"
-LOOKS = [("status",), ("db", "status"), ("check",)]
+READ_COMMANDS = [("status",), ("db", "status"), ("check",)]
 
 
 @pytest.fixture
@@ -42,20 +42,24 @@ def findings(printed: str) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in json.loads(printed)["findings"]}
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_look_makes_no_private_postgres(look: tuple[str, ...], directory: Path) -> None:
-    done = command(*look, env=private(directory))
+@pytest.mark.parametrize("read_command", READ_COMMANDS)
+def test_a_read_only_command_makes_no_private_postgres(
+    read_command: tuple[str, ...], directory: Path
+) -> None:
+    done = command(*read_command, env=private(directory))
 
     assert done.returncode == 69
     assert "`ingestor run` or `ingestor db upgrade` creates it" in done.stdout + done.stderr
     assert not directory.exists()
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_look_leaves_a_private_postgres_at_its_schema(look: tuple[str, ...], directory: Path) -> None:
+@pytest.mark.parametrize("read_command", READ_COMMANDS)
+def test_a_read_only_command_leaves_a_private_postgres_at_its_schema(
+    read_command: tuple[str, ...], directory: Path
+) -> None:
     with server_under_test(directory) as server:
         server.ensure_database()
-    done = command(*look, env=private(directory))
+    done = command(*read_command, env=private(directory))
 
     assert done.returncode == 78
     assert "ingestor db upgrade" in done.stdout + done.stderr
@@ -136,7 +140,7 @@ def test_json_is_one_document_and_nothing_else(state: str, directory: Path, hub:
 
 
 def _one_document_each(env: dict[str, str]) -> None:
-    for words in (*LOOKS, ("check", "--config-only")):
+    for words in (*READ_COMMANDS, ("check", "--config-only")):
         done = command(*words, "--json", env=env)
         assert isinstance(json.loads(done.stdout), dict), words
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ingestor.adapters.postgres import evidence
-from ingestor.adapters.postgres.evidence import DeadLetter, Gap
-from ingestor.app.database import looking
+from ingestor.adapters.postgres import gaps_and_dead_letters
+from ingestor.adapters.postgres.gaps_and_dead_letters import DeadLetter, Gap
+from ingestor.app.database import connect
 from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
@@ -74,25 +74,25 @@ class DiscardDocument:
 
 
 def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
-    """The account's gaps, the newest first. Raises as `looking`."""
-    with looking(settings, reads_only=True) as connection:
-        found = evidence.gaps(connection, settings.account, only_open=only_open, limit=limit)
+    """The account's gaps, the newest first. Raises as `connect`."""
+    with connect(settings, reads_only=True) as connection:
+        found = gaps_and_dead_letters.gaps(connection, settings.account, only_open=only_open, limit=limit)
     return GapsDocument(settings.account, found)
 
 
 def gap(settings: Settings, number: str) -> GapDocument:
-    """One gap. Raises BadConfiguration if none has this `id`, and as `looking`."""
-    with looking(settings, reads_only=True) as connection:
-        found = evidence.gaps(connection, settings.account, limit=1, number=number)
+    """One gap. Raises BadConfiguration if none has this `id`, and as `connect`."""
+    with connect(settings, reads_only=True) as connection:
+        found = gaps_and_dead_letters.gaps(connection, settings.account, limit=1, number=number)
     if not found:
         raise _unknown("gap", number, settings.account, "ingestor gaps list")
     return GapDocument(settings.account, found[0])
 
 
 def dead_letters(settings: Settings, limit: int, *, only_open: bool = False) -> DeadLettersDocument:
-    """The account's dead letters by last occurrence, the newest first. Raises as `looking`."""
-    with looking(settings, reads_only=True) as connection:
-        found = evidence.dead_letters(connection, settings.account, limit, only_open=only_open)
+    """The account's dead letters by last occurrence, the newest first. Raises as `connect`."""
+    with connect(settings, reads_only=True) as connection:
+        found = gaps_and_dead_letters.dead_letters(connection, settings.account, limit, only_open=only_open)
     return DeadLettersDocument(settings.account, [_shown(each) for each in found])
 
 
@@ -105,12 +105,14 @@ def dead_letter(settings: Settings, number: str) -> DeadLetterDocument:
 
 
 def export_of(settings: Settings, limit: int, number: str | None = None) -> Iterator[DeadLetterDocument]:
-    """The dead letters with their records, one at a time. Raises as `looking`."""
+    """The dead letters with their records, one at a time. Raises as `connect`."""
     account = settings.account
-    with looking(settings, reads_only=True) as connection:
-        for each in evidence.dead_letters(connection, account, limit, None if number is None else [number]):
+    with connect(settings, reads_only=True) as connection:
+        for each in gaps_and_dead_letters.dead_letters(
+            connection, account, limit, None if number is None else [number]
+        ):
             record = None
-            if stored := evidence.stored_record(connection, account, each):
+            if stored := gaps_and_dead_letters.stored_record(connection, account, each):
                 size, sha256, raw = stored
                 record = RecordDocument(size, sha256, masked(raw))
             yield DeadLetterDocument(account, _shown(each), record)
@@ -122,8 +124,8 @@ def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[Dead
     Raises as `gap`: each id must be one of the account's.
     """
     account = settings.account
-    with looking(settings, reads_only=True) as connection:
-        found = evidence.dead_letters(connection, account, None, numbers)
+    with connect(settings, reads_only=True) as connection:
+        found = gaps_and_dead_letters.dead_letters(connection, account, None, numbers)
     for number in sorted(set(numbers or ()) - {each.id for each in found}):
         raise _unknown("dead letter", number, account, "ingestor dead-letters list")
     return [_shown(each) for each in found if each.discarded_at is None]
@@ -139,9 +141,9 @@ def discard(settings: Settings, letters: Sequence[DeadLetter], by: str, reason: 
         Transient: the database cannot be reached.
     """
     note = cleaned(reason)
-    with looking(settings) as connection, connection.transaction():
+    with connect(settings) as connection, connection.transaction():
         for each in letters:
-            evidence.discard(connection, settings.account, each, by, note)
+            gaps_and_dead_letters.discard(connection, settings.account, each, by, note)
 
 
 def _shown(letter: DeadLetter) -> DeadLetter:

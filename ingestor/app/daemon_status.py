@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-TURN_PATIENCE_SECONDS = 30.0
+STUCK_AFTER_SECONDS = 30.0
 """A thread without a turn of its loop for this long is stuck. Longer than the longest transaction."""
 _LONGEST_LINE = 80
 _LONGEST_REASON = 28
@@ -19,7 +19,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DaemonStatus:
     """The state of a running daemon at one moment."""
 
     link: str
@@ -80,16 +80,16 @@ class Picture:
 
 def stuck(turns: Mapping[str, float]) -> dict[str, float]:
     """The threads that make no progress, with the seconds since the last turn of their loops."""
-    return {name: age for name, age in turns.items() if age >= TURN_PATIENCE_SECONDS}
+    return {name: age for name, age in turns.items() if age >= STUCK_AFTER_SECONDS}
 
 
-def not_live(now: Picture) -> list[str]:
+def not_live(now: DaemonStatus) -> list[str]:
     """The threads that make no progress; empty for a daemon that is live."""
     ended = [] if now.ended_thread is None else [f"{now.ended_thread} has ended"]
     return ended + [f"{name} stuck for {span(age)}" for name, age in stuck(now.turns).items()]
 
 
-def status_line(now: Picture) -> str:
+def status_line(now: DaemonStatus) -> str:
     """The most serious problem first; what does not fit into 80 characters is left out."""
     line = ""
     for part in _parts(now):
@@ -99,7 +99,7 @@ def status_line(now: Picture) -> str:
     return line
 
 
-def _parts(now: Picture) -> Iterator[str]:
+def _parts(now: DaemonStatus) -> Iterator[str]:
     if now.standby:
         yield "standby: another process writes the account"
         return
@@ -124,7 +124,7 @@ def _parts(now: Picture) -> Iterator[str]:
         yield f"{now.dropped} dropped"
 
 
-def _link(now: Picture) -> list[str]:
+def _link(now: DaemonStatus) -> list[str]:
     cause = now.connection_error
     if now.link == "up":
         return ["up", "no snapshot yet" if now.sequence is None else f"sequence {now.sequence}"]
