@@ -11,7 +11,7 @@ from ingestor.app.reloading import Reloading
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, with_invocation
-from ingestor.cli.signals import SignalEvent, stop_on_signals
+from ingestor.cli.signals import SignalEvent, ignored_afterwards, stop_on_signals
 from ingestor.cli.stacks import stacks_on_signals
 from ingestor.config import Loaded
 from ingestor.config.rendering import fingerprint, setting
@@ -25,7 +25,7 @@ def run(invocation: Invocation) -> int:
     """Run the daemon until it is asked to stop."""
     stop, reload = invocation.stop, SignalEvent()
     invocation.as_record = not logs.configure()  # until the settings are read
-    with stacks_on_signals(), stop_on_signals(stop, reload=reload):
+    with stacks_on_signals(), stop_on_signals(stop, reload=reload), ignored_afterwards():
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)

@@ -31,7 +31,8 @@ def stacks_on_signals() -> Iterator[None]:
         yield
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `ignored_afterwards` has it
+                signal.signal(number, former)
         signal.set_wakeup_fd(woken_before)
         os.close(wake)
         thread.join()

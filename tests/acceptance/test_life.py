@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,28 @@ def test_a_signal_under_load_commits_what_was_received_and_exits_0(
     assert sql("SELECT stopped_at IS NOT NULL FROM ingest.heartbeat") == [(True,)]
     verdict = judge(journal, libpq_url(database), ACCOUNT)
     assert (verdict.lost, verdict.doubled, verdict.invented) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_a_signal_after_the_drain_does_not_change_how_the_process_ends(
+    name: str, hub: SimulatedHub, database: str, sql: Query, start: Start
+) -> None:
+    """Invariant I20."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(1 << 12))
+    os.set_blocking(writer, True)  # so the end waits for its last log lines, two seconds long
+    env = environment(hub.url, database, hub.config.api_key)
+    process = start(env, stderr=writer, start_new_session=True)
+    eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE kind = 'balances'"), within=20)
+    process.terminate()
+    eventually(lambda: not sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'hercle-ingestor'"))
+    process.send_signal(getattr(signal, name))
+    assert process.wait(15) == 0
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("fault", [Fault.NEGOTIATE_HANG, Fault.UPGRADE_HANG, Fault.HANDSHAKE_HANG])

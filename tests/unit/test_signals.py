@@ -82,6 +82,20 @@ with stacks_on_signals(), stop_on_signals(stop, reload=reload):
 print("reloaded" if times else "never")
 """
 
+ENDING = """
+import signal
+from ingestor.cli.signals import SignalEvent, ignored_afterwards, interrupt_remembered, stop_on_signals
+from ingestor.cli.stacks import stacks_on_signals
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+stop = SignalEvent()
+with interrupt_remembered(stop), stacks_on_signals(), stop_on_signals(stop), ignored_afterwards():
+    stop.set()
+print("ended", flush=True)
+input()
+"""
+
 STUCK = """
 import threading
 from ingestor.cli.stacks import stacks_on_signals
@@ -112,6 +126,7 @@ def process(code: str, *, terminal: bool = True) -> subprocess.Popen[str]:
     """Without a terminal in a session of its own; else with that of the tests, if they have one."""
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -195,6 +210,15 @@ def test_signals_at_every_step_of_the_handlers_themselves_do_no_harm(name: str, 
     with process(FLOODED.format(name=name), terminal=False) as running:
         out, err = running.communicate(timeout=40)
     assert (out.strip(), running.returncode) == (told, 0), err[-2000:]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_what_ends_after_its_work_is_done_is_not_changed_by_a_signal(name: str) -> None:
+    with process(ENDING, terminal=False) as running:
+        assert line(running) == "ended"
+        running.send_signal(getattr(signal, name))
+        _, err = running.communicate("\n", timeout=30)
+    assert (running.returncode, err) == (0, "")
 
 
 def test_an_event_is_seen_by_every_thread_that_waits_until_it_is_cleared() -> None:
