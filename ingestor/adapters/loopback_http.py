@@ -151,9 +151,8 @@ class ControlServer(LoopbackServer):
 
     @override
     def stop(self, timeout: float) -> None:
-        listening = self._listener is not None
         super().stop(timeout)
-        if listening:
+        if self._listener is not None:  # asked now: it may have begun to listen meanwhile
             self._path.unlink(missing_ok=True)
 
     @override

@@ -370,8 +370,10 @@ def test_a_fatal_reason_is_the_one_record_that_the_journal_shows_as_an_error(
     with log.open("wb") as stderr:
         status = os.fstat(stderr.fileno())
         journal = f"{status.st_dev}:{status.st_ino}"
-        env = environment(hub.url, url, hub.config.api_key, JOURNAL_STREAM=journal, **changed)
+        more = {"JOURNAL_STREAM": journal, "RUNTIME_DIRECTORY": str(tmp_path / "run"), **changed}
+        env = environment(hub.url, url, hub.config.api_key, **more)
         assert start(env, stderr=stderr).wait(30) == code
+    assert not list(tmp_path.glob("run/*")), "the local socket is left"
     lines = log.read_text().splitlines()
     *_, last = lines
     assert [line for line in lines if line[:3] <= "<3>"] == [last]
