@@ -99,7 +99,6 @@ class Ingestor:
             Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
         self._writer.pause = lambda paused: self._link.pause(paused=paused)
-        observer.watch(self._writer)
         self.dead, self.failure, self.turns = observer.dead, observer.failure, observer.turns
         self.picture, self.activity = observer.picture, observer.activity
         self._stopped = False
@@ -119,6 +118,7 @@ class Ingestor:
             )
             if each is not None
         ]
+        observer.watch(self._writer, self._servers)
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
         """Load the stored state, then connect to the hub.

@@ -312,6 +312,18 @@ def assert_stacks(daemon: Daemon) -> None:
     assert re.search(r"Thread MainThread .*\n(?s:.*)daemon.py", daemon.log())
 
 
+def test_a_dead_thread_ends_the_daemon_with_70(hub: SimulatedHub, database: str, tmp_path: Path) -> None:
+    """The one that writes stacks: nothing else of the daemon needs it."""
+    (tmp_path / "sitecustomize.py").write_text("import traceback; traceback.format_stack = None\n")
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    with Daemon(environment(hub.url, database, hub.config.api_key, PYTHONPATH=path)) as daemon:
+        eventually(lambda: daemon.events("link_up"), within=20)
+        daemon.process.send_signal(signal.SIGUSR1)
+        assert daemon.process.wait(20) == 70
+        (died,), (failed,) = daemon.events("thread_died"), daemon.events("daemon_failed")
+        assert (died["thread"], failed["error"]) == ("stacks", "the stacks thread has ended")
+
+
 def test_what_systemds_watchdog_kills_leaves_the_stacks_of_all_threads(
     hub: SimulatedHub, database: str, sql: Query
 ) -> None:

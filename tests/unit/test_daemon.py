@@ -136,7 +136,7 @@ def test_threads_that_are_all_late_once_because_the_process_was_stopped_are_not_
 
 def test_a_start_that_fails_stops_what_it_has_started(manager: socket.socket) -> None:
     running: Any = Threads()
-    running.start = lambda _stop, _waiting: open("/nowhere/at/all")
+    running.start = lambda _stop, _waiting: Path("/no/such/file").stat()
     with pytest.raises(FileNotFoundError):
         daemon.run(running, Notifier(manager.getsockname()), 1.0, threading.Event())
     assert running.stopped

@@ -110,6 +110,29 @@ with stacks_on_signals():
     waits_for_ever()
 """
 
+NOT_UTF_8 = """
+import signal
+from ingestor.cli.stacks import stacks_on_signals
+
+code = compile("def waits():\\n    while alive(): signal.pause()", "/not/utf-8/\\udcff.py", "exec")
+with stacks_on_signals() as alive:
+    exec(code)
+    print("ready", flush=True)
+    waits()
+"""
+
+CANNOT = """
+import signal, traceback
+from ingestor.cli.stacks import stacks_on_signals
+
+traceback.format_stack = None  # nothing real makes it fail on demand
+with stacks_on_signals() as alive:
+    print("ready", flush=True)
+    while alive():
+        signal.sigtimedwait([], 0.01)
+    print("dead", flush=True)
+"""
+
 MAIN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -202,6 +225,29 @@ def test_a_stuck_main_thread_leaves_its_stack_when_it_is_aborted() -> None:
         _, err = running.communicate(timeout=20)
     assert running.returncode == -signal.SIGABRT
     assert re.search(r"Thread MainThread \(most recent call last\):\n(?s:.*) in waits_for_ever\n", err)
+
+
+def test_a_path_that_is_not_utf_8_is_written_all_the_same() -> None:
+    with process(NOT_UTF_8) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGABRT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == -signal.SIGABRT
+    assert '"/not/utf-8/\\udcff.py", line 2, in waits' in err
+
+
+def test_stacks_that_cannot_be_written_do_not_keep_the_process_from_being_aborted() -> None:
+    with process(CANNOT) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGABRT)
+        assert running.wait(20) == -signal.SIGABRT
+
+
+def test_the_thread_that_writes_stacks_is_known_to_be_dead() -> None:
+    with process(CANNOT) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGUSR1)
+        assert line(running) == "dead"
 
 
 @pytest.mark.parametrize(("name", "told"), [("SIGUSR1", "never"), ("SIGHUP", "reloaded")])
