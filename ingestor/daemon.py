@@ -47,7 +47,11 @@ def run(
         notifier.extend_timeout(_START_TURN_SECONDS)
         each_turn()
 
-    daemon.start(stop, waiting)
+    try:
+        daemon.start(stop, waiting)
+    except BaseException:
+        daemon.stop(0.0)
+        raise
     _tune_the_interpreter()
     try:
         if not stop.is_set():
@@ -64,7 +68,7 @@ def _watch(
     daemon: Ingestor, notifier: Notifier, stop: threading.Event, each_turn: Callable[[], object]
 ) -> None:
     """Until asked to stop: pass the threads' turns on to systemd, and notice the stuck and the dead."""
-    known: set[str] = set()
+    looks: dict[str, int] = {}
     tick = min(_TICK_SECONDS, notifier.watchdog_interval_seconds or _TICK_SECONDS)
     while not stop.wait(tick):
         dead = daemon.dead()
@@ -72,9 +76,10 @@ def _watch(
             raise _as_fatal(dead, daemon.failure())
         each_turn()
         late = stuck(daemon.turns())
-        for name in late.keys() - known:
-            log.error("thread_stuck", thread=name, seconds=round(late[name], 1))
-        known = set(late)
+        looks = {name: looks.get(name, 0) + 1 for name in late}
+        for name, times in looks.items():
+            if times == 2:  # after a stop of the whole process (SIGSTOP, a frozen machine) all are late once
+                log.error("thread_stuck", thread=name, seconds=round(late[name], 1))
         notifier.status(daemon.status_line())
         if not late:
             notifier.watchdog()

@@ -44,7 +44,8 @@ Pages = Mapping[str, Callable[[str], Page]]
 class LoopbackServer:
     """`start` and `stop` once. An address that is taken is tried again until it is free."""
 
-    _name = "metrics"
+    name = "metrics"
+    """Of its thread."""
 
     def __init__(self, host: str, port: int, pages: Pages, clock: Clock) -> None:
         """`port`: 0 takes a free one, which `metrics_listening` names."""
@@ -54,7 +55,7 @@ class LoopbackServer:
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
         self._failing = False
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         """Begin to listen; never waits and never raises."""
@@ -68,6 +69,10 @@ class LoopbackServer:
                 self._listener.shutdown(socket.SHUT_RDWR)  # which ends `accept`
         if self._thread.ident is not None:
             self._thread.join(timeout)
+
+    def alive(self) -> bool:
+        """False once its thread has ended, for whatever reason."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -129,7 +134,7 @@ class LoopbackServer:
             return page(query)
         except Exception as error:  # noqa: BLE001 - a page that fails must not end what it tells of
             self._failed(f"{type(error).__name__}: {error}")
-            return Page(503, b"this page failed; see " + self._name.encode() + b"_failed in the log\n")
+            return Page(503, b"this page failed; see " + self.name.encode() + b"_failed in the log\n")
 
     def _failed(self, error: str) -> None:
         if not (self._failing or self._stopping.is_set()):
@@ -143,7 +148,7 @@ class LoopbackServer:
 class ControlServer(LoopbackServer):
     """The same on a socket file for its user and its group."""
 
-    _name = "control"
+    name = "control"
 
     def __init__(self, path: Path, pages: Pages, clock: Clock) -> None:
         super().__init__("", 0, pages, clock)
@@ -151,9 +156,8 @@ class ControlServer(LoopbackServer):
 
     @override
     def stop(self, timeout: float) -> None:
-        listening = self._listener is not None
         super().stop(timeout)
-        if listening:
+        if self._listener is not None:  # asked now: it may have begun to listen meanwhile
             self._path.unlink(missing_ok=True)
 
     @override

@@ -5,12 +5,14 @@ watchdog.
 import os
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from ingestor.adapters.clock import DatabaseClock
 from ingestor.adapters.hub.causes import advice
 from ingestor.adapters.hub.link import HubLink
+from ingestor.adapters.loopback_http import LoopbackServer
 from ingestor.adapters.postgres.store import PostgresStore
 from ingestor.adapters.schedule import SnapshotSchedule
 from ingestor.app.activity import Activity, activity
@@ -20,7 +22,7 @@ from ingestor.config.model import Snapshots
 from ingestor.domain.errors import CredentialRefused
 from ingestor.domain.requests import Command
 from ingestor.domain.streams import Kind
-from ingestor.logs import redact
+from ingestor.logs import redact, writer_alive
 from ingestor.pipeline.inbox import Inbox
 from ingestor.pipeline.ports import Heartbeat
 from ingestor.pipeline.request_scheduler import RequestScheduler
@@ -57,9 +59,10 @@ class Observer:
         """The ones in use."""
         self.started_at: datetime = clock.now()
 
-    def watch(self, writer: Writer) -> None:
-        """Set the writer afterwards, because it needs the heartbeat of this object."""
+    def watch(self, writer: Writer, servers: Sequence[LoopbackServer]) -> None:
+        """Set these afterwards, because they need the heartbeat and the picture of this object."""
         self._writer = writer
+        self._servers = servers
 
     def dead(self) -> str | None:
         """The name of a thread that has ended unexpectedly, or that cannot work; None if there is none."""
@@ -71,6 +74,8 @@ class Observer:
             "request scheduler": self._scheduler.alive(),
             "scheduler": self._schedule.alive(),
             "database deadline": self._store.guarded(),
+            "log writer": writer_alive(),
+            **{server.name: server.alive() for server in self._servers},
         }
         return next((name for name, lives in alive.items() if not lives), None)
 

@@ -99,10 +99,8 @@ class Ingestor:
             Decoder(Limits(record_bytes=settings.hub.max_record_bytes), redact).decoded,
         )
         self._writer.pause = lambda paused: self._link.pause(paused=paused)
-        observer.watch(self._writer)
         self.dead, self.failure, self.turns = observer.dead, observer.failure, observer.turns
         self.daemon_status, self.activity = observer.daemon_status, observer.activity
-        self._started = False
         self._stopped = False
         self._servers = [
             each
@@ -120,6 +118,7 @@ class Ingestor:
             )
             if each is not None
         ]
+        observer.watch(self._writer, self._servers)
 
     def start(self, stop: threading.Event, waiting: Callable[[str], object]) -> None:
         """Load the stored state, then connect to the hub.
@@ -139,7 +138,6 @@ class Ingestor:
         state = self._open(stop, waiting)
         if state is None:
             return
-        self._started = True
         self._observer.started_at = self._clock.now()  # which is the database's time from now on
         self._writer.start(state)
         self._scheduler.start()
@@ -161,8 +159,9 @@ class Ingestor:
         self._stopped = True
         for server in self._servers:
             server.stop(1.0)
-        if not self._started:
-            self._store.close()
+        if not self._observer.running:
+            if not self._writer.alive():
+                self._store.close()
             return True
         self._schedule.stop()
         self._scheduler.stop(1.0)

@@ -49,6 +49,12 @@ _BUG = Advice(
     "run it again with --debug and report what it prints; secrets are masked in it",
 )
 
+_LIMIT = Advice(
+    Exit.OS, "a limit of the operating system is reached", "raise LimitNOFILE=, TasksMax= or MemoryMax="
+)
+_NO_THREAD = "can't start new thread"
+"""Python's error has no class or number of its own."""
+
 # The first matching class is used, so subclasses come before their bases.
 _ADVICE: dict[type[BaseException], Advice] = {
     BadConfiguration: Advice(
@@ -154,14 +160,11 @@ def _advice(error: BaseException) -> Advice:
         return Advice(
             Exit(error.exit_code), "continuing would write wrong data", "read the log lines before this one"
         )
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _LIMITS or (isinstance(error, RuntimeError) and str(error) == _NO_THREAD):
+        return _LIMIT
     if not isinstance(error, OSError):
         return _BUG
-    if error.errno in _LIMITS:
-        return Advice(
-            Exit.OS,
-            "a limit of the operating system is reached",
-            "raise LimitNOFILE=, TasksMax= or MemoryMax=",
-        )
     if error.errno in _UNCREATABLE:
         return Advice(Exit.CANNOT_CREATE, "nothing can be created at that path", "choose another path")
     return Advice(Exit.IO, "the operating system refused", "check path, permissions and free space")

@@ -11,10 +11,11 @@ from ingestor.app.reloading import Reloading
 from ingestor.app.wiring import Ingestor, Notifier
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, with_invocation
-from ingestor.cli.signals import SignalEvent, stop_on_signals
+from ingestor.cli.signals import SignalEvent, ignored_afterwards, stop_on_signals
 from ingestor.cli.stacks import stacks_on_signals
 from ingestor.config import Loaded
 from ingestor.config.rendering import fingerprint, setting
+from ingestor.domain.errors import Fatal
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ def run(invocation: Invocation) -> int:
     """Run the daemon until it is asked to stop."""
     stop, reload = invocation.stop, SignalEvent()
     invocation.as_record = not logs.configure()  # until the settings are read
-    with stacks_on_signals(), stop_on_signals(stop, reload=reload):
+    with stacks_on_signals() as stacks_alive, stop_on_signals(stop, reload=reload), ignored_afterwards():
         loaded = invocation.load()
         settings = loaded.settings
         invocation.as_record = not logs.configure(settings.log.level.value, settings.log.format.value)
@@ -37,14 +38,16 @@ def run(invocation: Invocation) -> int:
                 return Exit.OK
             ingestor = Ingestor(settings, address, reloading.key)
 
-            def reload_if_asked() -> None:
+            def each_turn() -> None:
+                if not stacks_alive():
+                    raise Fatal("the stacks thread has ended")
                 if reload.is_set():
                     reload.clear()
                     reloading.reload(ingestor)
 
             with stop_on_signals(stop, ingestor.abandon, reload):
                 drain = settings.drain.deadline_seconds
-                return daemon.run(ingestor, notifier, drain, stop, reload_if_asked)
+                return daemon.run(ingestor, notifier, drain, stop, each_turn)
 
 
 def _log_start(loaded: Loaded) -> None:

@@ -103,13 +103,25 @@ def stop_on_signals(
 
 
 @contextmanager
+def ignored_afterwards() -> Iterator[None]:
+    """For the daemon: once the block has ended, none of these signals changes how the process ends. Enter it
+    after the contexts that handle them."""
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
 def _handled(handlers: Mapping[signal.Signals, _Handler]) -> Iterator[None]:
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `ignored_afterwards` has it
+                signal.signal(number, former)
 
 
 def _has_terminal() -> bool:

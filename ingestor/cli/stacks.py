@@ -12,13 +12,17 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def stacks_on_signals() -> Iterator[None]:
-    """SIGUSR1 writes the stacks. SIGABRT, which systemd's watchdog sends, then ends the process."""
+def stacks_on_signals() -> Iterator[Callable[[], bool]]:
+    """SIGUSR1 writes the stacks. SIGABRT, which systemd's watchdog sends, then ends the process.
+
+    Yields:
+        Whether the thread that does this is alive.
+    """
     stderr = _standard_error()
     faulthandler.enable(stderr)
     asked, wake = os.pipe()
@@ -28,10 +32,11 @@ def stacks_on_signals() -> Iterator[None]:
     woken_before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     before = {number: signal.signal(number, _wakes_only) for number in (signal.SIGUSR1, signal.SIGABRT)}
     try:
-        yield
+        yield thread.is_alive
     finally:
         for number, former in before.items():
-            signal.signal(number, former)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as `ignored_afterwards` has it
+                signal.signal(number, former)
         signal.set_wakeup_fd(woken_before)
         os.close(wake)
         thread.join()
@@ -44,10 +49,12 @@ def _wakes_only(_number: int, _frame: object) -> None:
 
 def _write_when_asked(asked: int, file: int) -> None:
     while numbers := os.read(asked, 4096):
-        if signal.SIGUSR1 in numbers or signal.SIGABRT in numbers:
-            _write_stacks(file)
-        if signal.SIGABRT in numbers:
-            os.abort()
+        try:
+            if signal.SIGUSR1 in numbers or signal.SIGABRT in numbers:
+                _write_stacks(file)
+        finally:
+            if signal.SIGABRT in numbers:
+                os.abort()
 
 
 def _write_stacks(file: int) -> None:
@@ -56,7 +63,8 @@ def _write_stacks(file: int) -> None:
     rest = b""
     for ident, innermost in sys._current_frames().items():  # noqa: SLF001 - documented
         stack = traceback.format_stack(innermost)
-        rest += f"Thread {names.get(ident, ident)} (most recent call last):\n{''.join(stack)}\n".encode()
+        text = f"Thread {names.get(ident, ident)} (most recent call last):\n{''.join(stack)}\n"
+        rest += text.encode(errors="backslashreplace")  # a path may not be UTF-8
     with suppress(OSError):
         while rest:
             rest = rest[os.write(file, rest) :]

@@ -1,8 +1,8 @@
 """Log records: one line each on standard error, for people on a terminal and for machines elsewhere."""
 
-from ingestor.logs.output import drain, is_journal
+from ingestor.logs.output import drain, is_journal, writer_alive
 from ingestor.logs.redaction import redact, register_secret
 from ingestor.logs.rendering import printable
 from ingestor.logs.setup import configure
 
-__all__ = ["configure", "drain", "is_journal", "printable", "redact", "register_secret"]
+__all__ = ["configure", "drain", "is_journal", "printable", "redact", "register_secret", "writer_alive"]

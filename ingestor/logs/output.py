@@ -33,7 +33,8 @@ class LineHandler(logging.Handler):
         self._lines: SimpleQueue[str | threading.Event | None] = SimpleQueue()
         self._dropped = 0
         self._unwritten = 0
-        threading.Thread(target=self._write_lines, name="log writer", daemon=True).start()
+        self._thread = threading.Thread(target=self._write_lines, name="log writer", daemon=True)
+        self._thread.start()
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -45,6 +46,10 @@ class LineHandler(logging.Handler):
             self._lines.put(f"{line}\n")
         else:
             self._dropped += 1  # under the handler's lock, like all of `emit`
+
+    def alive(self) -> bool:
+        """False once the thread has ended."""
+        return self._thread.is_alive()
 
     def drain(self) -> None:
         """Wait until what has been logged is written, a second or two at most."""
@@ -106,6 +111,14 @@ def is_journal(stream: TextIO | None) -> bool:
 @atexit.register
 def drain() -> None:
     """Wait until all that has been logged is written, or nobody seems to read it."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, LineHandler):
-            handler.drain()
+    for handler in _handlers():
+        handler.drain()
+
+
+def writer_alive() -> bool:
+    """False if the thread that writes log lines has ended."""
+    return all(handler.alive() for handler in _handlers())
+
+
+def _handlers() -> list[LineHandler]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, LineHandler)]

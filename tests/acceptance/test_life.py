@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,28 @@ def test_a_signal_under_load_commits_what_was_received_and_exits_0(
     assert sql("SELECT stopped_at IS NOT NULL FROM ingest.heartbeat") == [(True,)]
     verdict = judge(journal, libpq_url(database), ACCOUNT)
     assert (verdict.lost, verdict.doubled, verdict.invented) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_a_signal_after_the_drain_does_not_change_how_the_process_ends(
+    name: str, hub: SimulatedHub, database: str, sql: Query, start: Start
+) -> None:
+    """Invariant I20."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(1 << 12))
+    os.set_blocking(writer, True)  # so the end waits for its last log lines, two seconds long
+    env = environment(hub.url, database, hub.config.api_key)
+    process = start(env, stderr=writer, start_new_session=True)
+    eventually(lambda: sql("SELECT 1 FROM ingest.watermark WHERE kind = 'balances'"), within=20)
+    process.terminate()
+    eventually(lambda: not sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'hercle-ingestor'"))
+    process.send_signal(getattr(signal, name))
+    assert process.wait(15) == 0
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("fault", [Fault.NEGOTIATE_HANG, Fault.UPGRADE_HANG, Fault.HANDSHAKE_HANG])
@@ -289,6 +312,18 @@ def assert_stacks(daemon: Daemon) -> None:
     assert re.search(r"Thread MainThread .*\n(?s:.*)daemon.py", daemon.log())
 
 
+def test_a_dead_thread_ends_the_daemon_with_70(hub: SimulatedHub, database: str, tmp_path: Path) -> None:
+    """The one that writes stacks: nothing else of the daemon needs it."""
+    (tmp_path / "sitecustomize.py").write_text("import traceback; traceback.format_stack = None\n")
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    with Daemon(environment(hub.url, database, hub.config.api_key, PYTHONPATH=path)) as daemon:
+        eventually(lambda: daemon.events("link_up"), within=20)
+        daemon.process.send_signal(signal.SIGUSR1)
+        assert daemon.process.wait(20) == 70
+        (died,), (failed,) = daemon.events("thread_died"), daemon.events("daemon_failed")
+        assert (died["thread"], failed["error"]) == ("stacks", "the stacks thread has ended")
+
+
 def test_what_systemds_watchdog_kills_leaves_the_stacks_of_all_threads(
     hub: SimulatedHub, database: str, sql: Query
 ) -> None:
@@ -347,8 +382,10 @@ def test_a_fatal_reason_is_the_one_record_that_the_journal_shows_as_an_error(
     with log.open("wb") as stderr:
         status = os.fstat(stderr.fileno())
         journal = f"{status.st_dev}:{status.st_ino}"
-        env = environment(hub.url, url, hub.config.api_key, JOURNAL_STREAM=journal, **changed)
+        more = {"JOURNAL_STREAM": journal, "RUNTIME_DIRECTORY": str(tmp_path / "run"), **changed}
+        env = environment(hub.url, url, hub.config.api_key, **more)
         assert start(env, stderr=stderr).wait(30) == code
+    assert not list(tmp_path.glob("run/*")), "the local socket is left"
     lines = log.read_text().splitlines()
     *_, last = lines
     assert [line for line in lines if line[:3] <= "<3>"] == [last]

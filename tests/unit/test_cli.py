@@ -261,6 +261,18 @@ def test_without_the_demo_extra_its_commands_say_so(words: str) -> None:
     assert "pip install 'hercle-ingestor[demo]'" in done.stderr
 
 
+def test_a_process_that_may_start_no_thread_says_which_limits_to_raise() -> None:
+    """For a stack of this size no machine has the addresses."""
+    done = process(
+        "-c",
+        "import sys, threading; threading.stack_size(1 << 46)\n"
+        "from ingestor.cli.main import run\nsys.exit(run(['run']))",
+    )
+    assert done.returncode == Exit.OS, done.stderr
+    assert "error: can't start new thread\n" in done.stderr
+    assert "TasksMax=" in done.stderr
+
+
 def test_without_the_files_extra_a_statement_says_so() -> None:
     without = "import sys; sys.modules['matplotlib'] = None"
     words = ["statement", "--month", "2025-03"]
@@ -290,6 +302,8 @@ def test_a_password_on_the_command_line_is_rejected(url: str, capsys: pytest.Cap
         (OutcomeUnknown("x"), 69),
         (OSError(errno.EMFILE, "too many"), 71),
         (MemoryError(), 71),
+        (RuntimeError("can't start new thread"), 71),
+        (RuntimeError("another"), 70),
         (FileExistsError(errno.EEXIST, "x"), 73),
         (OSError(errno.EROFS, "x"), 73),
         (OSError(errno.ENOSPC, "x"), 74),

@@ -122,6 +122,26 @@ def test_a_stuck_thread_is_logged_once(manager: socket.socket, threads: Threads)
     assert [each["event"] for each in logs].count("thread_stuck") == 1
 
 
+def test_threads_that_are_all_late_once_because_the_process_was_stopped_are_not_logged(
+    manager: socket.socket, threads: Threads
+) -> None:
+    looks = iter([{"writer": 45.0, "link": 45.0}])
+    threads.turns = lambda: next(looks, {"writer": 0.1, "link": 0.2})  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        for _ in range(3):
+            heard(manager, "WATCHDOG=1")
+    assert next(looks, None) is None
+    assert logs == []
+
+
+def test_a_start_that_fails_stops_what_it_has_started(manager: socket.socket) -> None:
+    running: Any = Threads()
+    running.start = lambda _stop, _waiting: Path("/no/such/file").stat()
+    with pytest.raises(FileNotFoundError):
+        daemon.run(running, Notifier(manager.getsockname()), 1.0, threading.Event())
+    assert running.stopped
+
+
 def test_a_start_that_waits_asks_for_more_time(manager: socket.socket, threads: Threads) -> None:
     lines = notified(manager, "READY=1")
     assert lines.index("EXTEND_TIMEOUT_USEC=60000000") < lines.index("READY=1")

@@ -82,6 +82,20 @@ with stacks_on_signals(), stop_on_signals(stop, reload=reload):
 print("reloaded" if times else "never")
 """
 
+ENDING = """
+import signal
+from ingestor.cli.signals import SignalEvent, ignored_afterwards, interrupt_remembered, stop_on_signals
+from ingestor.cli.stacks import stacks_on_signals
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+stop = SignalEvent()
+with interrupt_remembered(stop), stacks_on_signals(), stop_on_signals(stop), ignored_afterwards():
+    stop.set()
+print("ended", flush=True)
+input()
+"""
+
 STUCK = """
 import threading
 from ingestor.cli.stacks import stacks_on_signals
@@ -94,6 +108,29 @@ def waits_for_ever():
 
 with stacks_on_signals():
     waits_for_ever()
+"""
+
+NOT_UTF_8 = """
+import signal
+from ingestor.cli.stacks import stacks_on_signals
+
+code = compile("def waits():\\n    while alive(): signal.pause()", "/not/utf-8/\\udcff.py", "exec")
+with stacks_on_signals() as alive:
+    exec(code)
+    print("ready", flush=True)
+    waits()
+"""
+
+CANNOT = """
+import signal, traceback
+from ingestor.cli.stacks import stacks_on_signals
+
+traceback.format_stack = None  # nothing real makes it fail on demand
+with stacks_on_signals() as alive:
+    print("ready", flush=True)
+    while alive():
+        signal.sigtimedwait([], 0.01)
+    print("dead", flush=True)
 """
 
 MAIN = """
@@ -112,6 +149,7 @@ def process(code: str, *, terminal: bool = True) -> subprocess.Popen[str]:
     """Without a terminal in a session of its own; else with that of the tests, if they have one."""
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -189,12 +227,44 @@ def test_a_stuck_main_thread_leaves_its_stack_when_it_is_aborted() -> None:
     assert re.search(r"Thread MainThread \(most recent call last\):\n(?s:.*) in waits_for_ever\n", err)
 
 
+def test_a_path_that_is_not_utf_8_is_written_all_the_same() -> None:
+    with process(NOT_UTF_8) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGABRT)
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == -signal.SIGABRT
+    assert '"/not/utf-8/\\udcff.py", line 2, in waits' in err
+
+
+def test_stacks_that_cannot_be_written_do_not_keep_the_process_from_being_aborted() -> None:
+    with process(CANNOT) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGABRT)
+        assert running.wait(20) == -signal.SIGABRT
+
+
+def test_the_thread_that_writes_stacks_is_known_to_be_dead() -> None:
+    with process(CANNOT) as running:
+        assert line(running) == "ready"
+        running.send_signal(signal.SIGUSR1)
+        assert line(running) == "dead"
+
+
 @pytest.mark.parametrize(("name", "told"), [("SIGUSR1", "never"), ("SIGHUP", "reloaded")])
 def test_signals_at_every_step_of_the_handlers_themselves_do_no_harm(name: str, told: str) -> None:
     """Neither by recursion nor by a lock that the interrupted step holds."""
     with process(FLOODED.format(name=name), terminal=False) as running:
         out, err = running.communicate(timeout=40)
     assert (out.strip(), running.returncode) == (told, 0), err[-2000:]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_what_ends_after_its_work_is_done_is_not_changed_by_a_signal(name: str) -> None:
+    with process(ENDING, terminal=False) as running:
+        assert line(running) == "ended"
+        running.send_signal(getattr(signal, name))
+        _, err = running.communicate("\n", timeout=30)
+    assert (running.returncode, err) == (0, "")
 
 
 def test_an_event_is_seen_by_every_thread_that_waits_until_it_is_cleared() -> None:

@@ -86,6 +86,12 @@ def test_a_socket_that_a_killed_process_left_is_replaced(path: Path, make: Make)
     assert eventually(lambda: state(path) == b"x")
 
 
+def test_it_leaves_no_file_however_soon_it_is_stopped(path: Path, make: Make) -> None:
+    for _ in range(50):
+        make(b"").stop(5.0)
+        assert not list(path.parent.glob("*"))
+
+
 def test_a_second_process_waits_for_the_end_of_the_first(
     path: Path, make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
