@@ -43,7 +43,7 @@ def export_command(
     """
     settings = invocation.load_to_look().settings
     period = between(since, until, zone)
-    wanted = Wanted(settings.account, views or tuple(TIMES), *period, form, directory)
+    wanted = Wanted(settings.account, tuple(dict.fromkeys(views or TIMES)), *period, form, directory)
     with progress_bars() as progress:
         files = export(settings, wanted, progress)
     written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]
