@@ -203,6 +203,18 @@ def test_an_unknown_id_is_said(words: tuple[str, ...], database: str) -> None:
     assert f"fix: see `ingestor {words[0]} list`" in done.stderr
 
 
+def test_of_several_letters_the_detail_is_the_lasts_and_the_record_the_firsts(
+    letter: str, database: str
+) -> None:
+    (listed,) = document(database, "dead-letters", "list")["dead_letters"]
+
+    told = printed(database, "dead-letters", "show", listed["id"])
+
+    assert listed["occurrences"] > 1
+    assert "detail     of the last: " in told
+    assert "record     of the first: " in told
+
+
 def test_an_account_without_any_says_so(sql: Query, database: str) -> None:
     insert(sql, "account", account=ACCOUNT, environment="custom", created_at=ago("1 day"))
 
