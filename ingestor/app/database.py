@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import psycopg
 
@@ -10,6 +11,7 @@ from ingestor.adapters.embedded_postgres import EmbeddedPostgres, address_of_run
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.failures import ConnectionFailed
+from ingestor.adapters.postgres.reading import rows
 from ingestor.adapters.postgres.roles import roles_sql
 from ingestor.adapters.postgres.schema import SchemaState, schema_state
 from ingestor.config import EmbeddedDatabase, ExternalDatabase, Settings, database_target
@@ -175,6 +177,25 @@ def connect_url(
             yield connection
     finally:
         database_session.close()
+
+
+def require_account(
+    connection: psycopg.Connection, account: str, schema: Literal["ingest", "report"]
+) -> None:
+    """Raise BadConfiguration if the database has no such account, so that a mistyped name does not look like
+    an account without rows.
+
+    Args:
+        schema: where the role may read the table or view `account`.
+    """
+    query = f"SELECT account FROM {schema}.account ORDER BY 1"  # noqa: S608 - one of two words
+    known = [name for (name,) in rows(connection, query)]
+    if account not in known:
+        raise BadConfiguration(
+            f"there is no account {account} in this database\n"
+            f"why: no daemon has run for it; the database has {', '.join(known) or 'no account'}\n"
+            "fix: check the setting account"
+        )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from ingestor.adapters.postgres.reading import rows
-from ingestor.app.database import connect, snapshot
+from ingestor.app.database import connect, require_account, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 
@@ -82,11 +82,12 @@ def export(
     """Write a file for each view, and `manifest.json` last: if it exists, the export is complete.
 
     Raises:
-        BadConfiguration: the directory is not empty, or cannot be written.
+        BadConfiguration: there is no such account, or the directory is not empty or cannot be written.
         Transient: the database cannot be reached.
     """
-    _make(selection.directory)
     with connect(settings) as connection, snapshot(connection):
+        require_account(connection, selection.account, "report")
+        _make(selection.directory)
         # As text: what is pending lasts to infinity, and Python has no such time.
         connection.adapters.register_loader("tstzrange", TextLoader)
         files = [_write(connection, selection, view, progress) for view in selection.views]

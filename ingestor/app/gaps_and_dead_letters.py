@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ingestor.adapters.postgres import gaps_and_dead_letters
 from ingestor.adapters.postgres.gaps_and_dead_letters import DeadLetter, Gap
-from ingestor.app.database import connect
+from ingestor.app.database import connect, require_account
 from ingestor.app.masking import cleaned, masked
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
@@ -74,9 +74,11 @@ class DiscardDocument:
 
 
 def gaps(settings: Settings, *, only_open: bool, limit: int) -> GapsDocument:
-    """The account's gaps, the newest first. Raises as `connect`."""
+    """The account's gaps, the newest first. Raises as `connect`; if there are none, as `require_account`."""
     with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.gaps(connection, settings.account, only_open=only_open, limit=limit)
+        if not found:
+            require_account(connection, settings.account, "ingest")
     return GapsDocument(settings.account, found)
 
 
@@ -90,9 +92,11 @@ def gap(settings: Settings, number: str) -> GapDocument:
 
 
 def dead_letters(settings: Settings, limit: int, *, only_open: bool = False) -> DeadLettersDocument:
-    """The account's dead letters by last occurrence, the newest first. Raises as `connect`."""
+    """The account's dead letters by last occurrence, the newest first. Raises as `gaps`."""
     with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.dead_letters(connection, settings.account, limit, only_open=only_open)
+        if not found:
+            require_account(connection, settings.account, "ingest")
     return DeadLettersDocument(settings.account, [_shown(each) for each in found])
 
 
@@ -105,12 +109,15 @@ def dead_letter(settings: Settings, number: str) -> DeadLetterDocument:
 
 
 def export_of(settings: Settings, limit: int, number: str | None = None) -> Iterator[DeadLetterDocument]:
-    """The dead letters with their records, one at a time. Raises as `connect`."""
+    """The dead letters with their records, one at a time. Raises as `gaps`."""
     account = settings.account
     with connect(settings, reads_only=True) as connection:
-        for each in gaps_and_dead_letters.dead_letters(
+        found = gaps_and_dead_letters.dead_letters(
             connection, account, limit, None if number is None else [number]
-        ):
+        )
+        if not found and number is None:
+            require_account(connection, account, "ingest")
+        for each in found:
             record = None
             if stored := gaps_and_dead_letters.stored_record(connection, account, each):
                 size, sha256, raw = stored
@@ -126,6 +133,8 @@ def open_letters(settings: Settings, numbers: Sequence[str] | None) -> list[Dead
     account = settings.account
     with connect(settings, reads_only=True) as connection:
         found = gaps_and_dead_letters.dead_letters(connection, account, None, numbers)
+        if not found and numbers is None:
+            require_account(connection, account, "ingest")
     for number in sorted(set(numbers or ()) - {each.id for each in found}):
         raise _unknown("dead letter", number, account, "ingestor dead-letters list")
     return [_shown(each) for each in found if each.discarded_at is None]

@@ -60,7 +60,7 @@ class Observer:
         self.started_at: datetime = clock.now()
 
     def watch(self, writer: Writer, servers: Sequence[LoopbackServer]) -> None:
-        """Set these afterwards, because they need the heartbeat and the picture of this object."""
+        """Set these afterwards, because they need the heartbeat and the status of this object."""
         self._writer = writer
         self._servers = servers
 

@@ -1,10 +1,8 @@
 """Pauses and resumes an account, by a row that its daemon reads with each heartbeat."""
 
-from ingestor.adapters.postgres.reading import rows
 from ingestor.adapters.postgres.signals import Signal, send
-from ingestor.app.database import connect
+from ingestor.app.database import connect, require_account
 from ingestor.config import Settings
-from ingestor.domain.errors import BadConfiguration
 
 __all__ = ["READ_WITHIN_SECONDS", "Signal", "signal"]
 
@@ -20,13 +18,5 @@ def signal(settings: Settings, word: Signal) -> None:
         BadConfiguration: the database has no such account, or the role may not do this.
     """
     with connect(settings) as connection:
-        if send(connection, settings.account, word):
-            return
-        known = ", ".join(
-            name for (name,) in rows(connection, "SELECT account FROM ingest.account ORDER BY 1")
-        )
-    raise BadConfiguration(
-        f"this database has no account {settings.account}\n"
-        f"why: no daemon has run for it; the database has {known or 'no account'}\n"
-        "fix: check the setting account"
-    )
+        require_account(connection, settings.account, "ingest")
+        send(connection, settings.account, word)

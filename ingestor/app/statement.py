@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import class_row, namedtuple_row
 
 import ingestor
-from ingestor.app.database import connect, snapshot
+from ingestor.app.database import connect, require_account, snapshot
 from ingestor.config import Settings
 from ingestor.domain.errors import BadConfiguration
 from ingestor.statement import page
@@ -96,13 +96,8 @@ class _Reader:
         return cursor.execute(query.encode(), self._given).fetchall()
 
     def environment(self) -> str:
+        require_account(self._connection, self.account, "report")
         found = self.rows("SELECT environment FROM report.account WHERE account = %(account)s")
-        if not found:
-            raise BadConfiguration(
-                f"there is no account {self.account} in this database\n"
-                "why: no daemon has written to it under this name\n"
-                "fix: set account, or let the daemon run first"
-            )
         return str(found[0].environment)
 
     def balances(self) -> list[Balance]:

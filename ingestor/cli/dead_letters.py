@@ -57,8 +57,9 @@ def show_command(invocation: Invocation, *, number: str) -> None:
 
 def _lines(document: DeadLetterDocument) -> Iterator[str]:
     letter, record = document.dead_letter, document.record
+    first, last = ("of the first: ", "of the last: ") if letter.occurrences > 1 else ("", "")
     yield f"letter     {letter.id}, {letter.stage}: {letter.reason}, {letter.occurrences} times"
-    yield f"detail     {letter.detail}"
+    yield f"detail     {last}{letter.detail}"
     yield f"received   {letter.received_at.isoformat()}, last {letter.last_received_at.isoformat()}"
     yield f"event      session {letter.session_id}, ordinal {letter.ordinal}, position {letter.position}"
     if letter.discarded_at is not None:
@@ -67,7 +68,7 @@ def _lines(document: DeadLetterDocument) -> Iterator[str]:
     if record is None:
         yield "record     not stored any more"
     else:
-        yield f"record     {record.size} bytes, sha256 {record.sha256}"
+        yield f"record     {first}{record.size} bytes, sha256 {record.sha256}"
         yield f"           {record.text}"
 
 

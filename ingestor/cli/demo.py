@@ -22,7 +22,9 @@ _WIDTH = 80
 @click.command("demo")
 @click.option("--for", "seconds", type=click.FloatRange(min=2), help="Run for this many seconds, then stop.")
 @json_option("Print only one JSON document, at the end.")
-@click.option("--rate", default=20.0, show_default=True, help="Account changes per second.")
+@click.option(
+    "--rate", type=click.FloatRange(0), default=20.0, show_default=True, help="Account changes per second."
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of the faults and their times.")
 @click.pass_obj
 def demo_command(invocation: Invocation, *, seconds: float | None, rate: float, seed: int) -> int:

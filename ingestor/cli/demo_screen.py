@@ -103,7 +103,14 @@ def summary(ending: Ending) -> Iterator[str]:
 
 def _table(rows: Sequence[Any]) -> Iterator[str]:
     cells = [rows[0]._fields, *rows] if rows else [("no rows",)]
-    texts = [[f"{each:f}" if isinstance(each, Decimal) else str(each) for each in row] for row in cells]
+    texts = [[_shown(each) for each in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row in texts:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def _shown(value: object) -> str:
+    """As psql shows it: an amount without an exponent, and nothing for null."""
+    if value is None:
+        return ""
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)

@@ -43,7 +43,9 @@ def export_command(
     """
     settings = invocation.load_quietly().settings
     period = between(since, until, zone)
-    selection = ExportSelection(settings.account, views or tuple(TIMES), *period, form, directory)
+    selection = ExportSelection(
+        settings.account, tuple(dict.fromkeys(views or TIMES)), *period, form, directory
+    )
     with progress_bars() as progress:
         files = export(settings, selection, progress)
     written = [(str(each.rows), each.name) for each in files] + [("", "manifest.json")]

@@ -34,7 +34,12 @@ _FAULT_HELP = (
     help="Port on 127.0.0.1; 0 takes a free one.",
 )
 @click.option(
-    "--rate", "changes_per_second", default=2.0, show_default=True, help="Account changes per second."
+    "--rate",
+    "changes_per_second",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="Account changes per second.",
 )
 @click.option(
     "--seed", default=1, show_default=True, help="Seed of the account's changes and of random faults."

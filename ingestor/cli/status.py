@@ -20,6 +20,7 @@ from ingestor.cli.documents import LiveStatusDocument, StatusDocument
 from ingestor.cli.exits import Exit
 from ingestor.cli.invocation import Invocation, json_option, with_invocation
 from ingestor.domain.errors import CredentialRefused, Transient, parts_of
+from ingestor.domain.scrub import printable
 from ingestor.logs import redact
 
 
@@ -72,7 +73,8 @@ def lines(account: AccountStatus) -> Iterator[str]:
     """The status as text, without the problems."""
     yield f"account   {account.account}"
     yield from _process_lines(account)
-    yield from map(_stream_line, account.streams)
+    users = {each.user_id for each in account.streams if each.kind == "balances"}
+    yield from (_stream_line(each, several=len(users) > 1) for each in account.streams)
     yield f"gaps      {account.open_gaps} open"
     yield f"dropped   {account.dropped_records} records in the last 24 hours"
     yield f"links     {account.links_lost_last_hour} lost in the last hour"
@@ -82,7 +84,7 @@ def lines(account: AccountStatus) -> Iterator[str]:
     for each in account.sequence_steps:
         yield (
             f"steps     {each.share:.1%} of the versions that were {each.origin} rose by {each.step} "
-            f"({each.versions}, user {each.user_id})"
+            f"({each.versions}, user {_shown(each.user_id)})"
         )
 
 
@@ -109,12 +111,19 @@ def _process_lines(account: AccountStatus) -> Iterator[str]:
         yield f"clock     {offset(process.clock_offset_seconds)} the database's"
 
 
-def _stream_line(stream: StreamStatus) -> str:
+def _shown(user_id: str) -> str:
+    """The hub's name of a user, which could contain commands to the terminal."""
+    return printable(user_id, 128)
+
+
+def _stream_line(stream: StreamStatus, *, several: bool) -> str:
+    """With the user, if the account has several of them."""
     if stream.seconds_since_confirmed is None:
         return f"{stream.kind:<9} never confirmed"
     pending = f", {len(stream.pending_confirmations)} pending" if stream.pending_confirmations else ""
-    former = ", of a former user" if stream.is_fresh is None else ""
+    former = "former " if stream.is_fresh is None else ""
+    user = f", {former}user {_shown(stream.user_id)}" if several and stream.user_id else ""
     return (
         f"{stream.kind:<9} epoch {stream.epoch}, sequence {stream.sequence}, "
-        f"confirmed {stream.seconds_since_confirmed:.0f} s ago{pending}{former}"
+        f"confirmed {stream.seconds_since_confirmed:.0f} s ago{pending}{user}"
     )

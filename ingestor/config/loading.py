@@ -16,7 +16,8 @@ from ingestor.config.values import Refused
 from ingestor.domain.errors import BadConfiguration
 
 DEFAULT = "default"
-_ALIASES = {"database.dsn": "database.url"}
+ALIASES = {"database.dsn": "database.url"}
+"""Other names of settings."""
 _LOOKS_LIKE_A_KEY = {"api_key", "apikey", "key", "token", "access_token", "secret", "hercle_api_key"}
 
 
@@ -85,7 +86,7 @@ def load(
         try:
             values[name] = key.kind.read(given.value)
         except Refused as refused:
-            fix = refused.fix or f"expected: {key.kind.words}; the default is {key.default!s}"
+            fix = refused.fix or f"expected: {key.kind.words}; {_default(name)}"
             problems.append(Problem(name, refused.what, given.origin, fix))
     settings = _settings(values)
     origins = {name: given.origin for name, given in chosen.items()}
@@ -102,18 +103,23 @@ def _known_and_wrong(source: Iterable[Given]) -> tuple[dict[str, Given], list[Pr
     known: dict[str, Given] = {}
     problems: list[Problem] = []
     for given in source:
-        name = _ALIASES.get(given.name, given.name)
+        name = ALIASES.get(given.name, given.name)
         if name not in all_keys():
             problems.append(_unknown(given))
         elif name in known:
             fix = f"keep one of {known[name].spelling} and {given.spelling}"
             problems.append(Problem(name, "is set twice, under two names", given.origin, fix))
         elif given.value == "":
-            fix = f"give a value or remove it; the default is {all_keys()[name].default!s}"
+            fix = f"give a value or remove it; {_default(name)}"
             problems.append(Problem(name, "is empty", given.origin, fix))
         else:
             known[name] = given
     return known, problems
+
+
+def _default(name: str) -> str:
+    default = all_keys()[name].default
+    return "there is no default" if default is None else f"the default is {default!s}"
 
 
 def _unknown(given: Given) -> Problem:

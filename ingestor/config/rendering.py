@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from ingestor.config.keys import Key, all_keys, nearest, sections, value_of
-from ingestor.config.loading import Loaded
+from ingestor.config.loading import ALIASES, Loaded
 from ingestor.config.model import Settings
 from ingestor.config.values import Secret, bad, mask_url
 
@@ -84,7 +84,7 @@ def setting(loaded: Loaded, name: str) -> Setting:
     Raises:
         BadConfiguration: there is no such setting.
     """
-    key = all_keys().get(name)
+    key = all_keys().get(ALIASES.get(name, name))
     if key is None:
         guess = nearest(name, all_keys())
         raise bad(
@@ -117,7 +117,7 @@ def explain(loaded: Loaded, name: str) -> str:
         "default": _toml(found.default),
         "variable": found.variable,
     }
-    lines = [name, *wrap(found.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines = [found.name, *wrap(found.description, _WIDTH, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, *(f"  {label:<9} {text}" for label, text in rows.items())]) + "\n"
 
 

@@ -105,9 +105,10 @@ COMMENT ON FUNCTION report.as_number(jsonb) IS 'The number, with every digit; nu
 CREATE FUNCTION report.as_time(value jsonb) RETURNS timestamptz
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 BEGIN
-    -- Without a time zone, the result would depend on the session's.
+    -- Without a time zone, the result would depend on the session's. Further digits are cut off: rounded, .NET's
+    -- greatest time, which stands for none, would be in the year 10000, which many drivers cannot read.
     RETURN CASE WHEN value #>> '{}' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$'
-        THEN (value #>> '{}')::timestamptz END;
+        THEN regexp_replace(value #>> '{}', '(\.\d{6})\d+', '\1')::timestamptz END;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN NULL;
 END

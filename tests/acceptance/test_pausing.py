@@ -114,4 +114,4 @@ def test_an_account_that_nobody_knows_cannot_be_paused(database: str) -> None:
     done = command("pause", "--json", env=environment("http://127.0.0.1:1/hub", database, "a-key"))
 
     assert done.returncode == 78
-    assert f"has no account {ACCOUNT}" in json.loads(done.stdout)["error"]
+    assert f"there is no account {ACCOUNT} in this database" in json.loads(done.stdout)["error"]

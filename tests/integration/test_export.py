@@ -186,3 +186,28 @@ def test_an_end_before_the_start_is_refused(database: str, tmp_path: Path) -> No
 
     assert done.returncode == 2
     assert "is not after the start" in done.stderr
+
+
+def test_a_time_outside_of_pythons_years_is_refused(database: str, tmp_path: Path) -> None:
+    arguments = ("--from", "0001-01-01", "--until", "2025-04-01", "--zone", "Asia/Tokyo")
+
+    done = export(database, tmp_path / "x", *arguments)
+
+    assert done.returncode == 2
+    assert "not within the years 1 to 9999" in done.stderr
+
+
+def test_a_view_that_is_named_twice_is_written_once(story: Query, database: str, tmp_path: Path) -> None:
+    manifest = exported(database, tmp_path / "x", *MARCH, "--view", "gap", "--view", "gap")
+
+    assert [each["view"] for each in manifest["files"]] == ["gap"]
+
+
+def test_an_unknown_account_is_refused_and_leaves_nothing(
+    story: Query, database: str, tmp_path: Path
+) -> None:
+    done = export(database, tmp_path / "x", *MARCH, "--set", "account=nobody")
+
+    assert done.returncode == 78
+    assert "there is no account nobody in this database" in done.stderr
+    assert not (tmp_path / "x").exists()

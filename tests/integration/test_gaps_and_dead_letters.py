@@ -33,6 +33,7 @@ def letter(sql: Query) -> str:
     """A dead letter; gives the id of its session."""
     session = str(uuid4())
     where: dict[str, object] = {"account": ACCOUNT, "session_id": session, "ordinal": 7, "received_at": NOW}
+    insert(sql, "account", account=ACCOUNT, environment="custom", created_at=NOW)
     insert(sql, "raw_event", **where, size=len(RECORD), raw=RECORD)
     insert(
         sql,
@@ -202,9 +203,36 @@ def test_an_unknown_id_is_said(words: tuple[str, ...], database: str) -> None:
     assert f"fix: see `ingestor {words[0]} list`" in done.stderr
 
 
+def test_of_several_letters_the_detail_is_the_lasts_and_the_record_the_firsts(
+    letter: str, database: str
+) -> None:
+    (listed,) = document(database, "dead-letters", "list")["dead_letters"]
+
+    told = printed(database, "dead-letters", "show", listed["id"])
+
+    assert listed["occurrences"] > 1
+    assert "detail     of the last: " in told
+    assert "record     of the first: " in told
+
+
 def test_an_account_without_any_says_so(sql: Query, database: str) -> None:
     insert(sql, "account", account=ACCOUNT, environment="custom", created_at=ago("1 day"))
 
     assert printed(database, "gaps", "list") == f"no gaps of the account {ACCOUNT}\n"
     assert printed(database, "gaps", "list", "--open") == f"no open gaps of the account {ACCOUNT}\n"
     assert printed(database, "dead-letters", "list") == f"no dead letters of the account {ACCOUNT}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["gaps list", "dead-letters list", "dead-letters export", "dead-letters discard --all --reason x"],
+)
+def test_a_mistyped_account_is_not_one_without_rows(words: str, sql: Query, database: str) -> None:
+    env = environment("http://127.0.0.1:1/hub", database, KEY)
+    insert(sql, "account", account="main", environment="custom", created_at=NOW)
+
+    done = command(*words.split(), "--set", "account=nobody", env=env)
+    assert done.returncode == 78
+    assert "there is no account nobody in this database\n  why: no daemon has run for it" in done.stderr
+    assert "the database has main" in done.stderr
+    assert command(*words.split(), "--set", "account=main", env=env).returncode == 0

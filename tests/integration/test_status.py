@@ -126,6 +126,20 @@ def test_the_steps_of_the_counter_are_shown(healthy: Query, database: str) -> No
     assert "steps     75.0% of the versions that were pushed rose by 1 (3, user u)" in shown(database)
 
 
+def test_several_users_are_told_apart_and_cannot_command_the_terminal(healthy: Query, database: str) -> None:
+    assert "user u" not in shown(database)
+
+    stream(healthy, "x\x1b[2J\n", name=ACCOUNT)
+    for sequence in (2, 3):
+        version(healthy, sequence, user="x\x1b[2J\n", name=ACCOUNT)
+
+    assert {each[-8:] for each in lines(read_status(database)) if each.startswith("balances")} == {
+        ", user u",
+        "x1b[2J\\n",
+    }
+    assert "(2, user x\\x1b[2J\\n)" in shown(database)
+
+
 def test_the_gap_of_a_clean_stop_is_no_damage(healthy: Query, database: str) -> None:
     gap(healthy, "{balances,pairs}", name=ACCOUNT)
     healthy("UPDATE ingest.gap SET cause = 'stopped', missed_until = NULL")

@@ -383,3 +383,9 @@ def test_metrics_are_served_nowhere_else(address: str) -> None:
     text = rejected(overrides={"metrics.listen": address})
     assert "the value is not a loopback address with a port" in text
     assert "write it like 127.0.0.1:9464" in text
+
+
+def test_a_setting_without_a_default_is_not_said_to_have_one() -> None:
+    text = rejected(overrides={"retention.history_days": 1})
+
+    assert text.endswith("whole number of at least 2 and at most 36_500; there is no default")

@@ -76,3 +76,9 @@ def test_explain_tells_value_origin_kind_default_and_variable() -> None:
 def test_explain_suggests_the_nearest_setting() -> None:
     with pytest.raises(BadConfiguration, match=r"did you mean hub.negotiate"):
         explain(load(environ={}), "hub.negociate")
+
+
+def test_explain_knows_a_setting_by_its_other_name() -> None:
+    loaded = load(environ={})
+
+    assert explain(loaded, "database.dsn") == explain(loaded, "database.url")

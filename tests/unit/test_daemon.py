@@ -129,7 +129,7 @@ def test_threads_that_are_all_late_once_because_the_process_was_stopped_are_not_
     threads.turns = lambda: next(looks, {"writer": 0.1, "link": 0.2})  # type: ignore[method-assign]
     with capture_logs() as logs:
         for _ in range(3):
-            heard(manager, "WATCHDOG=1")
+            notified(manager, "WATCHDOG=1")
     assert next(looks, None) is None
     assert logs == []
 

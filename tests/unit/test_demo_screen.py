@@ -31,7 +31,7 @@ class Holding(NamedTuple):
 
 class Row(NamedTuple):
     cause: str
-    share: Decimal
+    share: Decimal | None
 
 
 def fault(minute: int, healed_by: str | None = None, seconds: float | None = None) -> InjectedFault:
@@ -142,7 +142,7 @@ def test_every_fault_of_a_demonstration_has_a_name_that_fits() -> None:
 
 def test_the_summary_counts_names_and_answers() -> None:
     totals = AccountTotals(9, 9, {}, 0, 1, 1, {}, 1, 1)
-    rows = [Row("known", Decimal("0.9000")), Row("disconnected", Decimal("1E-4"))]
+    rows = [Row("known", Decimal("0.9000")), Row("disconnected", Decimal("1E-4")), Row("stopped", None)]
     faults = [fault(1, "x", 0.5), fault(2, "x", 1.25), fault(3)]
     answers = [Answer("For which share?", "SELECT cause,\n    share", rows), Answer("Which?", "SELECT", [])]
 
@@ -159,6 +159,7 @@ def test_the_summary_counts_names_and_answers() -> None:
         "cause         share\n"
         "known         0.9000\n"
         "disconnected  0.0001\n"
+        "stopped\n"
         "\nWhich?\n\n"
         "    SELECT\n\n"
         "no rows"

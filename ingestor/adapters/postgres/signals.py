@@ -16,7 +16,6 @@ class Signal(StrEnum):
 
 
 _NEWEST = b"SELECT signal FROM ingest.signal WHERE account = $1 ORDER BY sent_at DESC LIMIT 1"
-_KNOWN = b"SELECT 1 FROM ingest.account WHERE account = $1"
 _SEND = b"INSERT INTO ingest.signal (account, signal) VALUES ($1, $2)"
 
 
@@ -32,10 +31,6 @@ def is_paused(connection: psycopg.Connection, account: str) -> bool:
     return row is not None and row[0] == Signal.PAUSE
 
 
-def send(connection: psycopg.Connection, account: str, signal: Signal) -> bool:
-    """Store a signal for the account's daemon. False if the database has no such account."""
-    cursor = psycopg.RawCursor(connection)
-    if cursor.execute(_KNOWN, (account,)).fetchone() is None:
-        return False
-    cursor.execute(_SEND, (account, signal.value))
-    return True
+def send(connection: psycopg.Connection, account: str, signal: Signal) -> None:
+    """Store a signal for the account's daemon."""
+    psycopg.RawCursor(connection).execute(_SEND, (account, signal.value))

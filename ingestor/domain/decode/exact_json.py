@@ -46,7 +46,9 @@ def read(text: str, depth: int) -> object:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise DecodeError(Reason.NOT_JSON, f"{error.msg} at character {error.pos} of {len(text)}") from None
+        raise DecodeError(
+            Reason.NOT_JSON, f"{error.msg.removesuffix(' at')} at character {error.pos} of {len(text)}"
+        ) from None
     except RecursionError:
         raise DecodeError(Reason.TOO_DEEP, "nested deeper than the reader supports") from None
     brackets = text.count("[") + text.count("{")

@@ -17,6 +17,7 @@ from ingestor.domain.limits import Limits
 from ingestor.domain.scrub import scrub
 
 TARGET = "executionEvents"
+"""In any case: Microsoft's JavaScript client, which the vendor recommends, does not distinguish it either."""
 BALANCES = "account.balances.snapshot"
 PAIRS = "execution.pairs"
 
@@ -63,15 +64,15 @@ def _envelopes(raw: bytes, limits: Limits, size: int | None) -> tuple[list[objec
     if record.repeated is not None:
         raise DecodeError(Reason.DUPLICATE_KEY, f"{shown(record.repeated)} appears twice in the record")
     kind, target = record.get("type"), record.get("target")
-    if not isinstance(kind, Number):
-        raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "type is not a number")
+    if not (isinstance(kind, Number) and kind.lexeme.lstrip("-").isdigit()):
+        raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "type is not a whole number")
     if kind in _RESULTS:
         return _returned(record.get(_RESULTS[kind]), limits), record.get("invocationId")
     if kind != _INVOCATION:
         return [], None
     if not isinstance(target, str):
         raise DecodeError(Reason.NOT_A_HUB_MESSAGE, "target is not a string")
-    return ([] if target != TARGET else _opened(record.get("arguments"), limits)), None
+    return ([] if target.lower() != TARGET.lower() else _opened(record.get("arguments"), limits)), None
 
 
 def _returned(result: object, limits: Limits) -> list[object]:

@@ -72,6 +72,19 @@ def test_an_order_that_was_executed(as_text: bool, sql: Query) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("9999-12-31T23:59:59.9999999Z", "9999-12-31 23:59:59.999999+00"),  # .NET's greatest
+        ("2023-10-11T23:00:57.9309417Z", "2023-10-11 23:00:57.930941+00"),
+        ("2023-10-11T23:00:57.9309417+05:30", "2023-10-11 17:30:57.930941+00"),
+        ("2023-10-11T23:00:57.930941", None),
+    ],
+)
+def test_digits_beyond_microseconds_are_cut_off(text: str, moment: str | None, sql: Query) -> None:
+    assert sql("SELECT report.as_time(to_jsonb(%s::text)) IS NOT DISTINCT FROM %s", text, moment) == [(True,)]
+
+
 def test_personal_data_stays_private(sql: Query) -> None:
     arrived(sql, "account.withdrawals.snapshot", record("account.withdrawals.snapshot", WITHDRAWALS))
     arrived(sql, "banking.payees.snapshot", record("banking.payees.snapshot", '[{"name":"Ada"}]'))

@@ -125,6 +125,7 @@ def test_one_asset_only(story: Query, database: str) -> None:
         ("main", "2999-01", 78, "it has not begun"),
         ("nobody", "2025-03", 78, "there is no account nobody"),
         ("main", "March", 2, "write it like 2026-03"),
+        ("main", "9999-12", 2, "write it like 2026-03"),
     ],
 )
 def test_what_cannot_be_told_is_an_error_that_helps(

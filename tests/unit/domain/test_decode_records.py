@@ -69,6 +69,7 @@ def rejected(raw: bytes, **limits: int) -> Undecodable:
         (b"{}", Reason.NOT_A_HUB_MESSAGE),
         (b'{"type":"1","target":"executionEvents","arguments":[{}]}', Reason.NOT_A_HUB_MESSAGE),
         (b'{"type":true,"target":"executionEvents","arguments":[{}]}', Reason.NOT_A_HUB_MESSAGE),
+        (b'{"type":1.0,"target":"executionEvents","arguments":[{}]}', Reason.NOT_A_HUB_MESSAGE),
         (b'{"type":1,"arguments":[{}]}', Reason.NOT_A_HUB_MESSAGE),
         (b'{"type":1,"target":["executionEvents"],"arguments":[{}]}', Reason.NOT_A_HUB_MESSAGE),
         (b'{"type":1,"target":"executionEvents"}', Reason.NOT_A_HUB_MESSAGE),
@@ -98,12 +99,18 @@ def test_a_record_that_cannot_be_read_is_one_rejected_event(raw: bytes, reason: 
         b'{"type":-1}',
         b'{"type":99999999999999999999999,"target":"executionEvents","arguments":[{}]}',
         GOOD.replace(b"executionEvents", b"subscriptions", 1),
-        GOOD.replace(b"executionEvents", b"EXECUTIONEVENTS", 1),
+        GOOD.replace(b"executionEvents", b"executionEvent", 1),
         b'{"type":1,"target":"","arguments":[]}',
     ],
 )
 def test_a_record_for_another_target_or_of_another_type_is_not_ours(raw: bytes) -> None:
     assert decode(raw) == (Event(0, None, None, Unhandled()),)
+
+
+@pytest.mark.parametrize("target", [b"EXECUTIONEVENTS", b"ExecutionEvents"])
+def test_the_targets_case_does_not_matter(target: bytes) -> None:
+    """Microsoft's JavaScript client does not distinguish it, so the hub could change it unnoticed."""
+    assert decode(GOOD.replace(b"executionEvents", target, 1)) == decode(GOOD)
 
 
 @pytest.mark.parametrize("size", [10, 1_048_576 + 1, 10_000_000])
