@@ -1,9 +1,10 @@
-"""Life of the process: start in order, watch, drain, stop in reverse order, and say how it ended.
+"""The process from start to end: start in order, watch, drain, stop in reverse order, return the exit code.
 
-READY means that database and schema are known to be good and all threads run: a hub that is away is a state
-to report, not a reason to fail a start. The watchdog is fed only while every thread that matters comes round,
-so a stuck one is restarted. Any thread that dies ends the process; systemd starts it again. Deadlines nest:
-statement < transaction < drain < systemd's TimeoutStopSec.
+READY means that the database can be used, its schema fits, and all threads run. The hub need not be
+connected: that is reported as a state, and does not fail the start. The watchdog is notified only while every
+thread makes progress, so systemd restarts a daemon with a stuck thread. If a thread ends unexpectedly, the
+process ends, and systemd starts it again. Each deadline is shorter than the next: statement, transaction,
+drain, systemd's TimeoutStopSec.
 """
 
 import gc
@@ -20,9 +21,9 @@ from ingestor.domain.errors import Fatal, IngestorError
 log = structlog.get_logger()
 
 _TICK_SECONDS = 2.0
-"""Or sooner, where systemd's watchdog wants it."""
+"""Shorter if systemd's watchdog requires it."""
 _START_TURN_SECONDS = 60.0
-"""More than one turn of a start that waits may take."""
+"""Longer than one turn of a start that waits for the database."""
 _SWITCH_SECONDS = 0.0002
 
 
@@ -33,13 +34,13 @@ def run(
     stop: threading.Event,
     each_turn: Callable[[], object] = lambda: None,
 ) -> int:
-    """Run until `stop` is set or something dies. Returns the exit code.
+    """Run until `stop` is set or a thread ends unexpectedly. Returns the exit code.
 
     Args:
         each_turn: called every two seconds or sooner, by this thread.
 
     Raises:
-        Fatal: nothing that waiting could cure; its `exit_code` says which sort.
+        Fatal: waiting would not help; its `exit_code` is the kind of error.
     """
 
     def waiting(reason: str) -> None:
@@ -67,8 +68,8 @@ def run(
 def _watch(
     daemon: Ingestor, notifier: Notifier, stop: threading.Event, each_turn: Callable[[], object]
 ) -> None:
-    """Until asked to stop: pass the threads' turns on to systemd, and notice the stuck and the dead."""
-    looks: dict[str, int] = {}
+    """Until `stop` is set: notify systemd's watchdog, log stuck threads, and raise if a thread has ended."""
+    late_turns: dict[str, int] = {}
     tick = min(_TICK_SECONDS, notifier.watchdog_interval_seconds or _TICK_SECONDS)
     while not stop.wait(tick):
         dead = daemon.dead()
@@ -76,8 +77,8 @@ def _watch(
             raise _as_fatal(dead, daemon.failure())
         each_turn()
         late = stuck(daemon.turns())
-        looks = {name: looks.get(name, 0) + 1 for name in late}
-        for name, times in looks.items():
+        late_turns = {name: late_turns.get(name, 0) + 1 for name in late}
+        for name, times in late_turns.items():
             if times == 2:  # after a stop of the whole process (SIGSTOP, a frozen machine) all are late once
                 log.error("thread_stuck", thread=name, seconds=round(late[name], 1))
         notifier.status(daemon.status_line())
@@ -94,10 +95,11 @@ def _as_fatal(name: str, failure: BaseException | None) -> BaseException:
 
 
 def _tune_the_interpreter() -> None:
-    """Once all that lives as long as the process is there."""
-    # What stays need not be looked through again: it would cost a quiet stream tens of milliseconds at times.
+    """Called after the start, when all long-lived objects exist."""
+    # Long-lived objects are left out of later garbage collections, which would delay records by tens of
+    # milliseconds at times.
     gc.collect()
     gc.freeze()
-    # The committer comes back from each wait for Postgres to a busy writer; Python's 5 ms until it gets its
-    # turn would be as long as Postgres itself needs (decision 0008 has the figures).
+    # After each answer of Postgres, the committer waits for the interpreter lock, which the busy writer holds
+    # for Python's default of 5 ms: as long as Postgres itself needs (decision 0008 has the figures).
     sys.setswitchinterval(_SWITCH_SECONDS)

@@ -1,8 +1,7 @@
 """The only module that reads the time.
 
-All stamps are the database's time, so that whoever compares them with its `now()` compares one clock with
-itself. It is read when a connection opens and with each heartbeat; in between the monotonic clock carries it
-on.
+All stamps are the database's time, so that queries can compare them with its `now()`. The database's clock is
+read when a connection opens and with each heartbeat; in between, the elapsed monotonic time is added.
 """
 
 import threading
@@ -15,11 +14,11 @@ from ingestor.pipeline.ports import ClockStep
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STEP_SECONDS = 1.0
-"""Above this, a difference between two clocks is a step; below, they merely run at different speeds."""
+"""A larger difference between two clocks is a step; a smaller one is drift."""
 
 
 class _Reading(NamedTuple):
-    """The database's time at a moment, and the time that `now` gave then."""
+    """The database's time at a moment, and the time that `now` returned then."""
 
     monotonic: float
     database: datetime
@@ -31,7 +30,7 @@ def _wall() -> datetime:
 
 
 def _monotonic() -> float:
-    if hasattr(time, "CLOCK_BOOTTIME"):  # goes on while the machine is suspended
+    if hasattr(time, "CLOCK_BOOTTIME"):  # continues while the machine is suspended
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
@@ -39,7 +38,7 @@ def _monotonic() -> float:
 class DatabaseClock:
     """`ingestor.pipeline.ports.SynchronisedClock`. Thread-safe.
 
-    Until it has been synchronised it tells the wall clock of this host.
+    Until it has been synchronised, it returns the wall clock of this host.
     """
 
     def __init__(
@@ -64,10 +63,10 @@ class DatabaseClock:
             return self.wall() if self._reading is None else _slewed(self._reading, self.monotonic())
 
     def synchronise(self, database: datetime, sent: float, received: float) -> tuple[ClockStep, ...]:
-        """Take a reading of the database's clock.
+        """Use a reading of the database's clock.
 
         Args:
-            database: what it said.
+            database: the time that was read.
             sent: monotonic time before the query.
             received: monotonic time after its answer; it was read at some moment in between.
 
@@ -85,7 +84,7 @@ class DatabaseClock:
                 now = given = earliest + (latest - earliest) / 2
             else:
                 expected = self._reading.database + timedelta(seconds=monotonic - self._reading.monotonic)
-                # What lies within the round trip agrees: a slow answer moves nothing.
+                # A difference within the round trip is no difference: a slow answer changes nothing.
                 now = min(max(expected, earliest), latest)
                 given = _slewed(self._reading, monotonic)
                 steps = [

@@ -1,8 +1,7 @@
 """Small HTTP servers for one machine: pages by path, one connection at a time, in one thread.
 
-One does no more than a scrape, a probe or a command needs: no body, no keep-alive. Each connection has a
-deadline for all of it, and few may wait, so a client that is slow or never stops delays nothing but the next
-client.
+They implement what a scrape, a probe or a command needs: no request body, no keep-alive. Each connection has
+one deadline, and few may wait, so a client that is slow or never stops delays only the next client.
 """
 
 import errno
@@ -42,13 +41,13 @@ Pages = Mapping[str, Callable[[str], Page]]
 
 
 class LoopbackServer:
-    """`start` and `stop` once. An address that is taken is tried again until it is free."""
+    """`start` and `stop` once. If the address is in use, it is tried again until it is free."""
 
     name = "metrics"
     """Of its thread."""
 
     def __init__(self, host: str, port: int, pages: Pages, clock: Clock) -> None:
-        """`port`: 0 takes a free one, which `metrics_listening` names."""
+        """`port`: 0 for any free one, which `metrics_listening` logs."""
         self._address = (host, port)
         self._pages = pages
         self._clock = clock
@@ -132,7 +131,7 @@ class LoopbackServer:
             return Page(404, "".join(f"{each}\n" for each in self._pages).encode())
         try:
             return page(query)
-        except Exception as error:  # noqa: BLE001 - a page that fails must not end what it tells of
+        except Exception as error:  # noqa: BLE001 - a page that fails must not end the process
             self._failed(f"{type(error).__name__}: {error}")
             return Page(503, b"this page failed; see " + self.name.encode() + b"_failed in the log\n")
 
@@ -162,10 +161,10 @@ class ControlServer(LoopbackServer):
 
     @override
     def _listening(self) -> socket.socket:
-        if _answers(self._path):  # a standby's turn comes when the other process has ended
+        if _answers(self._path):  # a standby waits until the other process has ended
             raise OSError(errno.EADDRINUSE, f"another process listens on {self._path}")
         self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        # Nobody can connect before it has its mode; the rename also replaces what a killed process has left.
+        # Nobody can connect before the mode is set; the rename also replaces the socket of a killed process.
         making = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         making.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
@@ -201,7 +200,7 @@ def _answers(path: Path) -> bool:
 
 
 def ask(path: Path, method: str, target: str, timeout: float) -> bytes | None:
-    """What a control server answers; None where none does, or not within `timeout` seconds for each step.
+    """A control server's answer; None without one within `timeout` seconds for each step.
 
     Raises:
         PermissionError: the socket is for another user and group.

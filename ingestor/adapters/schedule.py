@@ -1,8 +1,9 @@
-"""The schedule of snapshots, by APScheduler: a table of (interval, job); a job only enqueues a wish.
+"""The schedule of snapshots, by APScheduler: a table of (interval, job); a job only enqueues a request.
 
 APScheduler 3.11 drops a job that is a second late, stops an interval job when the wall clock is set back, and
-goes silent when one hangs. So: no grace limit, runs that pile up count as one, jobs do nothing that could
-hang, its complaints become log events, and the request scheduler has a monotonic guard beside it.
+stops without an error when a job hangs. So there is no grace limit, overdue runs are merged into one, jobs do
+nothing that could hang, its warnings become log events, and the request scheduler checks the age of snapshots
+by the monotonic clock as well.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,14 +37,16 @@ class SnapshotSchedule:
                 (command, RequestCause.SCHEDULE),
                 id=command.value,
             )
-        self._scheduler.add_listener(_complain, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.add_listener(
+            _log_missed, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
 
     def start(self) -> None:
         """Begin; the first runs come one interval from now, because link-up requests both anyway."""
         self._scheduler.start()
 
     def use(self, interval_seconds: Mapping[Command, float]) -> None:
-        """Go by these from now on: where one has changed, the next run comes one interval from now."""
+        """Use these intervals from now on: if one has changed, its next run comes one interval from now."""
         for command, seconds in interval_seconds.items():
             if seconds != self._interval_seconds[command]:
                 trigger = IntervalTrigger(seconds=seconds, timezone=UTC)
@@ -52,13 +55,13 @@ class SnapshotSchedule:
 
     def alive(self) -> bool:
         """False once its thread has ended, for whatever reason."""
-        thread = self._scheduler._thread  # noqa: SLF001 - APScheduler has no public word for it
+        thread = self._scheduler._thread  # noqa: SLF001 - APScheduler has no public attribute for it
         return thread is not None and thread.is_alive()
 
     def stop(self) -> None:
-        """End it. First of all things to be stopped: it has nothing to lose."""
+        """End it. It is stopped first, because it holds no data."""
         self._scheduler.shutdown(wait=False)
 
 
-def _complain(event: JobEvent) -> None:
+def _log_missed(event: JobEvent) -> None:
     log.warning("scheduled_job_missed", job=event.job_id, code=event.code)

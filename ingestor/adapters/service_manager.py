@@ -1,4 +1,5 @@
-"""Asks systemd about units by `systemctl`, and says how a command is run in the sandbox of one."""
+"""Reads units of systemd by `systemctl`, and builds the command line that runs a command in a unit's
+sandbox."""
 
 import shlex
 import subprocess
@@ -8,29 +9,30 @@ from pathlib import Path
 from ingestor.domain.errors import Transient
 
 SYSTEMD = Path("/run/systemd/system")
-"""There where systemd is the service manager."""
+"""Exists if systemd is the service manager."""
 
 _OF_A_DAEMON = (
     *("Type", "NotifyAccess", "WatchdogSec", "WatchdogSignal", "OOMPolicy", "SyslogIdentifier"),
     *("StandardInput", "StandardOutput", "StandardError", "BusName", "PIDFile", "RemainAfterExit"),
 )
-"""What belongs to a service that stays, and not to a command of a few seconds whose output is read here."""
+"""Settings for a service that keeps running, unsuitable for a command of a few seconds whose output is
+read."""
 _KINDS_OF_A_DAEMON = ("Exec", "Restart", "Timeout", "StartLimit", "FileDescriptorStore", "RuntimeDirectory")
-"""First words of more of it. At the end of a command, systemd would remove the daemon's runtime directory."""
+"""First words of more such settings. After a command, systemd would remove the daemon's runtime directory."""
 
 
 class NoAnswer(Transient):
-    """systemd does not say what it is asked."""
+    """systemd does not answer."""
 
 
 def properties(unit: str, names: Iterable[str], seconds: float) -> dict[str, str]:
-    """Of a unit, as systemd knows it now.
+    """Properties of a unit as systemd has them now.
 
     Raises:
-        NoAnswer: there is no systemctl, or no answer of it.
+        NoAnswer: systemctl is missing, fails, or does not answer in time.
     """
-    said = _systemctl("show", "--property", ",".join(names), unit, seconds=seconds)
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    shown = _systemctl("show", "--property", ",".join(names), unit, seconds=seconds)
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
 
 def unit_text(unit: str, seconds: float) -> str:
@@ -59,7 +61,7 @@ def sandboxed(
     credentials and within its limits.
 
     Args:
-        text: of `unit_text`; its `ExecStart=` ends in the command `run`, in whose place `arguments` go.
+        text: of `unit_text`; its `ExecStart=` ends in the command `run`, which `arguments` replace.
         instance: the unit's part between `@` and `.service`.
         seconds: how long the command may take.
         environment: variables besides those of the unit.
@@ -111,7 +113,7 @@ def _systemctl(*arguments: str, seconds: float) -> str:
             stdin=subprocess.DEVNULL,
         ).stdout
     except subprocess.CalledProcessError as error:
-        said = " ".join(str(error.stderr).split())
-        raise NoAnswer(f"systemctl {arguments[0]} ended with {error.returncode}: {said}") from error
+        text = " ".join(str(error.stderr).split())
+        raise NoAnswer(f"systemctl {arguments[0]} ended with {error.returncode}: {text}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NoAnswer(str(error)) from error

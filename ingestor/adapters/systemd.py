@@ -1,6 +1,7 @@
-"""Tells systemd our state: one datagram a message, as in sd_notify(3). Without systemd, does nothing.
+"""Notifies systemd of our state: one datagram for each message, as in sd_notify(3). Without systemd, does
+nothing.
 
-Errors are never raised: a daemon must not stop because its supervisor did not listen.
+Errors are never raised: a daemon must not stop because systemd did not receive a message.
 """
 
 import re
@@ -17,14 +18,14 @@ _LONGEST_STATUS = 80
 
 
 class Notifier:
-    """One process's line to its service manager."""
+    """Sends messages of one process to its service manager."""
 
     def __init__(self, address: str | None, watchdog_interval_seconds: float | None = None) -> None:
         """
         Args:
             address: path of the manager's datagram socket, `@` for an abstract one; None sends nothing.
             watchdog_interval_seconds: how often `watchdog()` should be called, half of what the unit allows;
-                None where no watchdog waits for this process.
+                None if the watchdog is off for this process.
         """
         self.watchdog_interval_seconds = watchdog_interval_seconds
         self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
@@ -41,7 +42,7 @@ class Notifier:
         return cls(usable, int(allowed) / 2_000_000 if armed else None)
 
     def ready(self, status: str) -> bool:
-        """The start is complete. Like all of these, returns whether the message was handed over."""
+        """The start is complete. Like all these methods, returns whether the message was sent."""
         return self._send("READY=1", f"STATUS={_one_line(status)}")
 
     def status(self, status: str) -> bool:
@@ -49,7 +50,7 @@ class Notifier:
         return self._send(f"STATUS={_one_line(status)}")
 
     def watchdog(self) -> bool:
-        """Proof of life. Call it from the loop whose life matters, never from a timer of its own."""
+        """The process makes progress. To be called from the loop that is watched, not from a timer."""
         return self._send("WATCHDOG=1")
 
     def stopping(self, status: str) -> bool:
@@ -65,7 +66,7 @@ class Notifier:
             return False
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-                sender.setblocking(False)  # a manager that does not read must not hold up the loop
+                sender.setblocking(False)  # a manager that does not read must not delay the loop
                 sender.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
             if not self._failing:

@@ -1,4 +1,4 @@
-"""Log records: one line each on standard error, for people on a terminal and for machines elsewhere."""
+"""Log records: one line each on standard error, readable text on a terminal and JSON elsewhere."""
 
 from ingestor.logs.output import drain, is_journal, writer_alive
 from ingestor.logs.redaction import redact, register_secret

@@ -1,8 +1,8 @@
-"""Writes lines in a thread of its own: whoever logs never waits for whoever reads.
+"""Writes log lines in a thread of its own, so that a slow reader of the log delays no other thread.
 
-A pipe that nobody reads would otherwise stop each thread at its next record. The queue is bounded; what finds
-it full, or cannot be written, is dropped and counted, and the count is a record of its own once lines get
-through again.
+A pipe that nobody reads would otherwise block each thread at its next log line. The queue is bounded; a line
+that does not fit, or cannot be written, is dropped and counted, and the count is logged once lines can be
+written again.
 """
 
 import atexit
@@ -24,7 +24,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("ingestor.logs")
 
 
 class LineHandler(logging.Handler):
-    """A bounded queue before a stream, and the thread that empties it."""
+    """A bounded queue, and the thread that writes its lines to a stream."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001 - the library's way would print arguments that nobody has redacted
+        except Exception:  # noqa: BLE001 - the library would print the arguments with secrets in them
             line = f'{{"event":"log_record_lost","level":"error","line":{record.lineno}}}'
         if self._lines.qsize() < MOST_LINES:
             self._lines.put(f"{line}\n")
@@ -75,7 +75,7 @@ class LineHandler(logging.Handler):
                 logged = lost
 
     def _write(self, line: str) -> bool:
-        """Past the stream's own buffer: a lock on that would be held while the pipe is full."""
+        """Without the stream's own buffer, whose lock would be held while the pipe is full."""
         try:
             number = _number(self.stream)
             if number is None:
@@ -85,7 +85,7 @@ class LineHandler(logging.Handler):
             while data:
                 try:
                     data = data[os.write(number, data) :]
-                except BlockingIOError:  # somebody who shares the pipe has made it non-blocking
+                except BlockingIOError:  # another process that shares the pipe has made it non-blocking
                     select.select([], [number], [])
         except (OSError, ValueError):
             return False
@@ -100,7 +100,8 @@ def _number(stream: TextIO) -> int | None:
 
 
 def is_journal(stream: TextIO | None) -> bool:
-    """Whether this very stream is the journal's: $JOURNAL_STREAM is inherited by redirected children too."""
+    """Whether this stream is the journal's. $JOURNAL_STREAM alone is also set where a stream is
+    redirected."""
     number = None if stream is None else _number(stream)
     if number is None:
         return False
@@ -110,7 +111,7 @@ def is_journal(stream: TextIO | None) -> bool:
 
 @atexit.register
 def drain() -> None:
-    """Wait until all that has been logged is written, or nobody seems to read it."""
+    """Wait until all that has been logged is written, at most a second or two."""
     for handler in _handlers():
         handler.drain()
 

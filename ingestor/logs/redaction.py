@@ -1,4 +1,4 @@
-"""The secrets of this process, which no log record may hold."""
+"""The secrets of this process, which no log line may contain."""
 
 from ingestor.domain.redaction import Redactor
 

@@ -1,7 +1,7 @@
-"""From an event and its facts to one line of at most 4 KB, without secrets and control characters.
+"""Renders an event and its facts as one line of at most 4 KB, without secrets and control characters.
 
-structlog renders; what it gets has been made harmless before, because its renderers print foreign text as it
-is, escape codes included. A record that is too long is rendered again with tighter limits until it fits.
+structlog's renderers print text unchanged, terminal escape codes included, so it is escaped before. A record
+that is too long is rendered again with lower limits until it fits.
 """
 
 import re
@@ -23,7 +23,7 @@ _TRACE = "exception"
 _PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 _MOST_ITEMS = 20
 _MARGIN = 256
-"""Characters looked at beyond a limit, so that a secret is known also where the limit cuts it."""
+"""Characters examined beyond a limit, so that a secret is masked also where the limit cuts it."""
 
 # C0, DEL and C1 can drive a terminal; the line and paragraph separators break a line for some viewers;
 # the direction marks reorder what is read; a lone surrogate cannot be encoded at all.
@@ -51,7 +51,9 @@ class LineRenderer:
         for limit in _LIMITS:
             line = str(self._render(logger, method, self._clean(event, limit)))
             if len(line.encode()) <= MAX_BYTES:
-                return indent(line, prefix)  # of a traceback for people each line is a record of the journal
+                return indent(
+                    line, prefix
+                )  # each line of a readable traceback becomes a record of the journal
         essence = {name: event[name] for name in _FIRST if name in event}
         essence["dropped_facts"] = len(event) - len(essence)
         return prefix + str(self._render(logger, method, self._clean(essence, _LIMITS[-2])))
@@ -68,7 +70,7 @@ class LineRenderer:
         }
 
     def _harmless(self, value: Any, limit: int) -> Any:
-        """A value of JSON's kinds: numbers keep theirs, lists hold texts, all else becomes its `str`."""
+        """A value for JSON: numbers stay numbers, lists become lists of texts, all else becomes its `str`."""
         if isinstance(value, list | tuple | set | frozenset):
             return [self._text(item, limit) for item in list(value)[:_MOST_ITEMS]]
         plain = (
@@ -86,7 +88,8 @@ class LineRenderer:
         return clean if missing <= 0 else f"{clean[:limit]}…(+{missing})"
 
     def _trace(self, text: str, limit: int) -> str:
-        """A traceback keeps its line breaks, and of a long one the end, where it says what it was."""
+        """A traceback keeps its line breaks. A long one is shortened in the middle: its end names the
+        error."""
         if len(text) > 8 * (limit + _MARGIN):
             text = text[: limit + _MARGIN] + text[-4 * (limit + _MARGIN) :]
         clean = printable(self._redact(text.rstrip()), keep_newlines=True)
@@ -101,7 +104,7 @@ def as_json() -> Processor:
 
 
 def for_people(*, colours: bool) -> Processor:
-    """structlog's console line; a traceback below it is set off, so that it cannot forge one."""
+    """structlog's console line; lines of a traceback are marked, so that they cannot pass for log lines."""
     inner = structlog.dev.ConsoleRenderer(
         colors=colours,
         pad_event_to=0,

@@ -1,7 +1,7 @@
-"""Wires structlog and the standard library's logging into one handler on standard error.
+"""Connects structlog and the standard library's logging to one handler on standard error.
 
-Library loggers join by structlog's `ProcessorFormatter`: their sentence becomes the fact `message` of the
-event `library_logged`, because foreign text is a value and never an event's name.
+Records of libraries pass structlog's `ProcessorFormatter`: their text becomes the fact `message` of the event
+`library_logged`, so that event names are always ours.
 """
 
 import logging
@@ -28,10 +28,10 @@ _QUIET = (
     "websocket",
     "asyncio",
 )
-"""Libraries that tell frames, headers, parameters or every tick below WARNING."""
+"""Libraries that log frames, headers, parameters or every timer tick at levels below WARNING."""
 
-_AFTERMATH = "error ignored"
-"""How psycopg begins to tell what it could then not do with a connection whose end it raises as well."""
+_REPEATED = "error ignored"
+"""psycopg's log lines about a connection whose error it raises as well begin with this."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("ingestor.logs")
 
@@ -108,7 +108,7 @@ def _name_foreign_record(_: Any, __: str, event: MutableMapping[str, Any]) -> Mu
 
 
 def _name_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The class as a fact of its own: it survives any shortening, and can be searched for."""
+    """Add the error's class as a separate fact, which is never shortened and can be searched for."""
     match event.get("exc_info"):
         case True:
             error = sys.exception()
@@ -120,9 +120,9 @@ def _name_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutable
 
 
 def _quieten(record: logging.LogRecord) -> bool:
-    """A second lock on the door: signalrcore sets its logger's level itself."""
+    """Needed in addition to the level of the loggers, because signalrcore sets its logger's level itself."""
     library = record.name.partition(".")[0]
-    if library == "psycopg" and str(record.msg).startswith(_AFTERMATH):
+    if library == "psycopg" and str(record.msg).startswith(_REPEATED):
         return False
     return record.levelno >= logging.WARNING or library not in _QUIET
 
@@ -143,7 +143,7 @@ def _thread_died(arguments: threading.ExceptHookArgs) -> None:
 
 def _exception_ignored(arguments: "sys.UnraisableHookArgs") -> None:
     if issubclass(arguments.exc_type, KeyboardInterrupt):
-        return  # remembered by its handler
+        return  # the signal's handler has recorded it
     error = arguments.exc_value
     where = type(arguments.object).__name__
     log.error("exception_ignored", where=where, exc_info=(arguments.exc_type, error, arguments.exc_traceback))
