@@ -89,7 +89,9 @@ def export(settings: Settings, wanted: Wanted, progress: Progress = lambda *_: N
         connection.adapters.register_loader("tstzrange", TextLoader)
         files = [_write(connection, wanted, view, progress) for view in wanted.views]
         manifest = _manifest(connection, wanted, files)
-    (wanted.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    unfinished = wanted.directory / ".manifest.json.new"  # killed, or on a full disk, it gets no further
+    unfinished.write_text(json.dumps(manifest, indent=2) + "\n")
+    unfinished.replace(wanted.directory / "manifest.json")
     return files
 
 
