@@ -92,7 +92,9 @@ def export(
         connection.adapters.register_loader("tstzrange", TextLoader)
         files = [_write(connection, selection, view, progress) for view in selection.views]
         manifest = _manifest(connection, selection, files)
-    (selection.directory / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    unfinished = selection.directory / ".manifest.json.new"  # killed, or on a full disk, it gets no further
+    unfinished.write_text(json.dumps(manifest, indent=2) + "\n")
+    unfinished.replace(selection.directory / "manifest.json")
     return files
 
 

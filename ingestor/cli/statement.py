@@ -1,6 +1,5 @@
 """`ingestor statement`: a month of the account as one HTML file."""
 
-import sys
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -35,7 +34,7 @@ def statement_command(
     settings = invocation.load_quietly().settings
     document = statement(settings, *of_month(month, zone), zone, assets)
     if output == Path("-"):
-        sys.stdout.write(document)
+        click.echo(document, nl=False)
         return
     path = output or Path(f"statement-{settings.account}-{month:%Y-%m}.html")
     path.write_text(document, encoding="utf-8")

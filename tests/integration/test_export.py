@@ -54,6 +54,24 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_manifest_that_cannot_be_written_whole_does_not_exist(
+    story: Query, database: str, tmp_path: Path
+) -> None:
+    """On this disk there is room for the rows of the year before the story, which are none."""
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    env = {
+        **surroundings(),
+        "INGESTOR_ACCOUNT": "main",
+        "INGESTOR_DATABASE__URL": database,
+        "PYTHONPATH": str(tmp_path),
+    }
+    done = command("export", str(tmp_path / "x"), "--from", "2024-01-01", "--until", "2025-01-01", env=env)
+    assert done.returncode == 74, done.stderr
+    assert {path.stem for path in (tmp_path / "x").glob("*.csv")} == set(TIMES)
+    assert not (tmp_path / "x" / "manifest.json").exists()
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_contradiction_that_is_pending_lasts_to_infinity(
     form: str, story: Query, database: str, tmp_path: Path

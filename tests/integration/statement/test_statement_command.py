@@ -3,13 +3,14 @@
 import hashlib
 import re
 import subprocess
+import sys
 from html import unescape
 from pathlib import Path
 
 import pytest
 
 from tests.integration.statement.story import cells
-from tests.support.daemon import command, surroundings
+from tests.support.daemon import ROOT, command, surroundings
 from tests.support.rows import Query
 from tests.support.story import USER, tell
 
@@ -135,6 +136,27 @@ def test_what_cannot_be_told_is_an_error_that_helps(
 
     assert done.returncode == code
     assert text in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reader", "code", "text"),
+    [("> /dev/full", 74, "error: standard output cannot be written"), ("| true", 141, "")],
+)
+def test_a_statement_that_is_not_read_says_so(
+    story: Query, database: str, reader: str, code: int, text: str
+) -> None:
+    words = f"'{sys.executable}' -m ingestor statement --month 2025-03 -o - {reader}"
+    env = {**surroundings(), "INGESTOR_ACCOUNT": "main", "INGESTOR_DATABASE__URL": database}
+    done = subprocess.run(
+        ["bash", "-c", f"{words}; exit ${{PIPESTATUS[0]}}"],
+        env=env,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.partition("\n")[0]) == (code, text)
 
 
 def test_it_is_written_to_a_file_of_its_own_name(story: Query, database: str, tmp_path: Path) -> None:
