@@ -6,7 +6,7 @@ SELECT
     known.valid_from,
     known.confirmed_until,
     CASE
-        WHEN EXISTS (
+        WHEN known.is_silent OR EXISTS (
             SELECT FROM ingest.gap AS g
             WHERE g.account = known.account AND g.ended_at IS NULL AND known.kind = ANY (g.affects)
               AND CASE known.kind WHEN 'balances' THEN g.balances_confirmed_at ELSE g.pairs_confirmed_at END IS NULL
@@ -47,7 +47,9 @@ FROM (
         CASE w.kind
             WHEN 'balances' THEN coalesce(h.balances_interval, interval '1 minute')
             ELSE coalesce(h.pairs_interval, interval '5 minutes')
-        END AS expected_every
+        END AS expected_every,
+        -- A process that has died: as in report.gap_interval.
+        coalesce(h.stopped_at IS NULL AND h.heartbeat_at < statement_timestamp() - interval '30 seconds', false) AS is_silent
     FROM ingest.watermark AS w
     LEFT JOIN ingest.heartbeat AS h ON h.account = w.account
 ) AS known;

@@ -69,8 +69,8 @@ BEGIN ATOMIC
         least(last_day::timestamp, now() AT TIME ZONE zone),
         interval '1 day'
     ) AS d (day)
-    CROSS JOIN LATERAL report.balance_as_of((d.day + interval '1 day') AT TIME ZONE zone, known_at) AS b
-    WHERE (d.day + interval '1 day') AT TIME ZONE zone <= least(known_at, statement_timestamp());
+    CROSS JOIN LATERAL report.balance_as_of(report.local_moment(d.day + interval '1 day', zone), known_at) AS b
+    WHERE report.local_moment(d.day + interval '1 day', zone) <= least(known_at, statement_timestamp());
 END;
 COMMENT ON FUNCTION report.balance_eod(date, date, text, timestamptz) IS
     'What did the accounts contain at the end of each local day? Days may have 23 or 25 hours; a day that has not ended has no row. The rows are those of report.balance_as_of at the midnight that ends the day.
@@ -87,9 +87,12 @@ LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT b.bucket_from, least(b.bucket_until, until)
     FROM (
-        SELECT t AT TIME ZONE zone AS bucket_from, (t + step) AT TIME ZONE zone AS bucket_until
+        -- Where clocks go back, the range may begin or end at the second of two moments with the same local time.
+        SELECT greatest(since, report.local_moment(t, zone)) AS bucket_from, report.local_moment(t + step, zone) AS bucket_until
         FROM generate_series(
-            CASE WHEN isfinite(since) AND isfinite(until) THEN since AT TIME ZONE zone END, until AT TIME ZONE zone, step
+            CASE WHEN isfinite(since) AND isfinite(until) THEN since AT TIME ZONE zone END,
+            (until AT TIME ZONE zone) + interval '1 day',
+            step
         ) AS t
         WHERE step >= interval '1 day'
         UNION ALL

@@ -62,8 +62,8 @@ BEGIN ATOMIC
     maintained AS MATERIALIZED (
         -- On the night on which clocks go forward, a window may end before it begins.
         SELECT tstzrange(
-            (d.day + w.starts_at) AT TIME ZONE w.zone,
-            greatest((d.day + w.starts_at) AT TIME ZONE w.zone, (d.day + w.ends_at) AT TIME ZONE w.zone)
+            report.local_moment(d.day + w.starts_at, w.zone),
+            greatest(report.local_moment(d.day + w.starts_at, w.zone), report.local_moment(d.day + w.ends_at, w.zone))
         ) * tstzrange(since, greatest(since, until)) AS during
         FROM report.maintenance_window AS w
         CROSS JOIN LATERAL generate_series(
@@ -310,9 +310,9 @@ BEGIN ATOMIC
         interval '1 day'
     ) AS d (day)
     CROSS JOIN LATERAL report.coverage(
-        d.day AT TIME ZONE zone, (d.day + interval '1 day') AT TIME ZONE zone, known_at
+        report.local_moment(d.day, zone), report.local_moment(d.day + interval '1 day', zone), known_at
     ) AS c
-    WHERE d.day AT TIME ZONE zone < least(known_at, statement_timestamp());
+    WHERE report.local_moment(d.day, zone) < least(known_at, statement_timestamp());
 END;
 COMMENT ON FUNCTION report.coverage_daily(date, date, text, timestamptz) IS
     'For which share of each local day was the state known, and what caused the rest? The rows are those of report.coverage; days may have 23 or 25 hours.

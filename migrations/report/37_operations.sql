@@ -21,8 +21,8 @@ BEGIN ATOMIC
         interval '1 day'
     ) AS d (day)
     JOIN report.request AS r
-        ON r.account = a.account AND r.requested_at >= d.day AT TIME ZONE zone
-        AND r.requested_at < (d.day + interval '1 day') AT TIME ZONE zone
+        ON r.account = a.account AND r.requested_at >= report.local_moment(d.day, zone)
+        AND r.requested_at < report.local_moment(d.day + interval '1 day', zone)
     GROUP BY d.day, r.account, r.command;
 END;
 COMMENT ON FUNCTION report.vendor_latency_daily(date, date, text) IS

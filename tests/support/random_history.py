@@ -4,6 +4,7 @@ Only the times at which the database stored something are set afterwards, since 
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -11,15 +12,17 @@ from uuid import UUID
 from ingestor.adapters.postgres.connecting import DatabaseTiming
 from ingestor.adapters.postgres.database_session import DatabaseSession
 from ingestor.adapters.postgres.store import PostgresStore
+from ingestor.domain.decision import Policy, Step
 from ingestor.domain.records import Item, Record, SessionEnd
 from ingestor.domain.requests import Command
+from ingestor.pipeline.apply import Rules
 from ingestor.pipeline.ports import ClockStep
-from ingestor.pipeline.resume import ends_of_left_sessions
+from ingestor.pipeline.resume import ends_of_left_sessions, resumed
 from tests.support.feed import Feed
 from tests.support.hub_records import account, asset, quoted
 from tests.support.items import at, envelope, invocation
 from tests.support.rows import Query
-from tests.support.story import stopped
+from tests.support.story import beat
 from tests.support.told import Contents, Sent, Told
 
 ASSETS = ("BTC", "EUR", "ETH", "a 'quoted'; asset")
@@ -30,6 +33,11 @@ AMOUNTS = (
 PAIRS = ("BTCEUR", "ETHEUR", "ETHBTC")
 LIMITS = ("0.1", "5", "1000.000000000000000000000001")
 BROKEN = invocation(envelope("account.balances.snapshot", "not JSON"))
+_LOST = (
+    *("session", "raw_event", "outcome", "balance", "exposure", "exposure_total", "pair"),
+    *("epoch", "watermark", "gap", "confirmation", "request", "dead_letter"),
+)
+"""The tables of a commit; a table after those that it refers to."""
 _STAMPED = {
     "outcome": ("recorded_at",),
     "exposure": ("recorded_at",),
@@ -68,18 +76,20 @@ class History:
             DatabaseSession(url, DatabaseTiming(), self.clock), account, "custom", "0", self.clock
         )
         ((self.tested_at,),) = sql("SELECT now()")
-        self.feed = Feed(seconds=seconds)
+        step = random.choice((Step.RISING, Step.RISING, Step.CONTIGUOUS))
+        self.rules = Rules(policy=Policy(step=step), software_version="1.2.3")
+        self.feed = Feed(rules=self.rules, seconds=seconds)
         self.clock.moment = lambda: self.feed.now
         self.skew, self.late = 0.0, 0.0
         self.sent: dict[tuple[UUID, int], Sent] = {}
-        self.sessions = 0
+        self.sessions, self.left = 0, False
         self.users = {"u": (100, self._some(ASSETS, AMOUNTS))}
         self.user, self.deleted, self.up = "u", False, False
         self.pairs = self._some(PAIRS, LIMITS)
         self._start()
 
     def tell(self, length: int) -> Told:
-        """So many things happen; the process stops in good order, or goes on."""
+        """So many things happen; then the process stops in good order, or dies."""
         happens = [name for name in dir(self) if name.startswith("_do_")]
         usual = ["_do_push", "_do_answer", "_do_answer_pairs", "_do_reconnect"] * 2
         for _ in range(length):
@@ -88,7 +98,8 @@ class History:
             getattr(self, self.random.choice([*happens, *usual]))()
         self.told.end = self.feed.now + timedelta(seconds=self.random.choice((0, 10, 3600)))
         self.store.close()
-        stopped(self.sql, self.told.account, self.told.end)
+        self.told.died = self.random.random() < 0.3
+        beat(self.sql, self.told.account, self.told.end, self.told.end if not self.told.died else None)
         return self.told
 
     # --- what can happen ---
@@ -177,8 +188,32 @@ class History:
         self._move(1)
         self._commit(self.feed.dropped(self.random.choice((1, 7))))
 
+    def _do_lose_commits(self) -> None:
+        """The server loses what is committed meanwhile, and the daemon notices it."""
+        told = deepcopy(self.told)
+        for name in _LOST:
+            self.sql(f"CREATE TEMP TABLE kept_{name} AS TABLE ingest.{name}")
+        happens = (self._do_push, self._do_answer, self._do_answer_pairs, self._do_repeat, self._do_conflict)
+        more = (self._do_broken, self._do_drop, self._do_reset, self._do_no_answer, self._reconnect)
+        for each in self.random.choices((*happens, *more), k=self.random.choice((1, 1, 3))):
+            if not self.up:
+                self._open()
+            each()
+        for name in reversed(_LOST):
+            self.sql(f"DELETE FROM ingest.{name}")
+        for name in _LOST:
+            self.sql(f"INSERT INTO ingest.{name} TABLE kept_{name}")
+            self.sql(f"DROP TABLE kept_{name}")
+        self.told = told
+        self.feed.state, facts = resumed(self.feed.state, self.store.open())
+        self.left = True
+        pushed = [self._pushed(moves=True)] if self.up and self.random.random() < 0.5 else []
+        self._commit(*facts, *pushed)
+
     def _do_reconnect(self) -> None:
-        cause = self.random.choice(("reset", "stopped", "paused"))
+        self._reconnect(self.random.choice(("reset", "stopped", "paused")))
+
+    def _reconnect(self, cause: str = "reset") -> None:
         end = SessionEnd.LINK_LOST if cause == "reset" else SessionEnd.CLEAN
         self._wait()
         self._commit(self.feed.closed(cause, end))
@@ -207,10 +242,9 @@ class History:
 
     def _start(self) -> None:
         """A process starts."""
-        self.feed = Feed(seconds=self.feed.seconds + 5)
+        self.feed = Feed(rules=self.rules, seconds=self.feed.seconds + 5)
         self.feed.state = self.store.open()
-        self.up = False
-        self.told.abandon(self.feed.now, self._stamp())
+        self.up, self.left = False, True
 
     def _open(self) -> None:
         self._wait()
@@ -221,7 +255,11 @@ class History:
     def _commit(self, *items: Item) -> None:
         batch = self.feed.apply(*items)
         self.store.write(batch)
-        self.told.note(items, self.sent, batch, self._stamp())
+        recorded = self._stamp()
+        if self.left:
+            self.told.abandon(self.feed.now, recorded)
+        self.left = False
+        self.told.note(items, self.sent, batch, recorded)
         self._wait()
 
     def _stamp(self) -> datetime:

@@ -32,6 +32,8 @@ _DAY = 2 * 86_400_000_000
 TWO_INTERVALS = {"balances": timedelta(minutes=2), "pairs": timedelta(minutes=10)}
 
 
+SILENT = timedelta(seconds=30)
+"""A process without a heartbeat for so long counts as dead."""
 TOLERANCE = 4_000_000
 """Two seconds, as ticks: stamps and `known_at` are of clocks that may differ by so much."""
 
@@ -84,9 +86,13 @@ class Held(NamedTuple):
 class Oracle:
     """Answers for one account, as known at one moment."""
 
-    def __init__(self, told: Told, known_at: datetime) -> None:
+    def __init__(self, told: Told, known_at: datetime, history_from: datetime | None = None) -> None:
         self.told, self.known_at, self.limit = told, known_at, tick(known_at)
+        self.begins = None if history_from is None else tick(history_from)
+        """Of what was before, the reports say nothing."""
         self.gaps: list[GapRow] = _latest(told.gaps.values(), known_at)
+        if told.died and told.end + SILENT <= known_at:
+            self.gaps.append(_died(told.end))
         self.confirmations: list[ConfirmationRow] = _latest(told.confirmations.values(), known_at)
 
     def versions(self, kind: str, user: str) -> list[Version]:
@@ -110,6 +116,8 @@ class Oracle:
         """`report.stream_as_of`."""
         if at > self.limit + TOLERANCE:
             return Answer(None, None, None, [])
+        if self.begins is not None and at < self.begins:
+            return Answer(None, "before_first", None, [])
         versions = self.versions(kind, user)
         seen = [v for v in versions if tick(v.valid_from) <= min(at, self.limit)]
         if not seen:
@@ -210,6 +218,8 @@ class Oracle:
         """Of an asset: present, at most, the currency, and the receipt of the snapshot that brought it."""
         known: tuple[str | None, str | None] = (None, None)
         base, since = None, None
+        if self.begins is not None and at < self.begins:
+            return None, None, None, None
         for received, recorded, sent in self.told.exposed:
             if (sent.kind, sent.user) != ("balances", user) or recorded > self.known_at:
                 continue
@@ -283,12 +293,24 @@ class Oracle:
             edges |= {tick(time) for time in (row.raised_at, row.resolved_at) if time is not None}
         for day in range(first, last + _DAY, _DAY):
             edges |= {edge for window in maintenance(day) for edge in window}
+        edges |= {self.begins or first}
         cuts = sorted(edge for edge in edges if first <= edge <= last)
         parts: dict[str, timedelta] = {}
         for begin, end in pairwise(cuts):
             cause = self.cause(kind, user, (begin + end) // 2)
             parts[cause] = parts.get(cause, timedelta(0)) + timedelta(microseconds=(end - begin) // 2)
         return parts
+
+
+def _died(at: datetime) -> GapRow:
+    """From the last heartbeat of a process on."""
+    known = {
+        "kind": "unclean_end",
+        "cause": "no_heartbeat",
+        "missed_from": at,
+        "touches": ("balances", "pairs"),
+    }
+    return GapRow(**dict.fromkeys(GapRow.__struct_fields__) | known)  # type: ignore[arg-type]
 
 
 def _latest(histories: Iterable[list[tuple[datetime, _Row]]], known_at: datetime) -> list[_Row]:

@@ -452,6 +452,11 @@ def open_session(sql: Query, account: str, session: str, opened: object) -> None
 
 def stopped(sql: Query, account: str, at: object) -> None:
     """The process of an account stopped in good order."""
+    beat(sql, account, at, at)
+
+
+def beat(sql: Query, account: str, at: object, stopped_at: object) -> None:
+    """The last heartbeat of the process of an account; `stopped_at` is None if it has not stopped."""
     insert(
         sql,
         "heartbeat",
@@ -462,12 +467,12 @@ def stopped(sql: Query, account: str, at: object) -> None:
         software_version="1",
         started_at=_at("2025-03-03 08:59"),
         heartbeat_at=at,
-        link_state="stopped",
+        link_state="up" if stopped_at is None else "stopped",
         key_refused=False,
         inbox_records=0,
         inbox_bytes=0,
         dropped_records=0,
         balances_interval="1 minute",
         pairs_interval="5 minutes",
-        stopped_at=at,
+        stopped_at=stopped_at,
     )

@@ -61,6 +61,9 @@ class Told:
     sessions: dict[UUID, datetime] = field(default_factory=dict)
     commits: list[datetime] = field(default_factory=list)
     end: datetime = EPOCH
+    """The last heartbeat."""
+    died: bool = False
+    """The process, so there was no other heartbeat; else it stopped in good order."""
 
     def note(
         self, items: Iterable[Item], sent: Mapping[tuple[UUID, int], Sent], batch: Batch, recorded: datetime
@@ -105,7 +108,7 @@ class Told:
             self.exposed.append((row.valid_from, recorded, sent))
 
     def abandon(self, moment: datetime, recorded: datetime) -> None:
-        """A process has started: what waited for confirmation does so no more."""
+        """After a start, or a loss of commits, the first commit: what waited for confirmation does so no more."""
         for rows in self.confirmations.values():
             row = rows[-1][1]
             if row.resolution is None:

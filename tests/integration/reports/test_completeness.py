@@ -120,7 +120,11 @@ def test_a_process_that_died_counts_from_its_last_heartbeat_on(sql: Query) -> No
     assert sql("SELECT gap_kind, cause FROM report.gap_interval WHERE kind = 'balances'") == [
         ("unclean_end", "no_heartbeat")
     ]
+    silent = "SELECT kind, certainty FROM report.stream ORDER BY kind"
+    assert sql(silent) == [("balances", "in_gap"), ("pairs", "in_gap")]
+    assert sql("SELECT certainty FROM report.balance_current") == [("in_gap",)]
     sql("UPDATE ingest.heartbeat SET stopped_at = heartbeat_at")
+    assert sql(silent) == [("balances", "last_known"), ("pairs", "confirmed")]
     assert sql("SELECT * FROM report.gap_interval") == []
 
 

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from tests.support.items import EPOCH
 from tests.support.random_history import History
 from tests.support.report_oracle import WINDOWS, Answer, Held, Oracle, tick
 from tests.support.rows import Query
@@ -20,17 +21,27 @@ SEEDS = range(int(_FIRST), int(_LAST or _FIRST) + 1)
 LENGTH = 30
 Rows = dict[tuple[object, ...], tuple[object, ...]]
 EXACT = Context(prec=100)
-DST = 7_430_400.0 + 79_200.0
-"""Seconds from the tests' epoch to shortly before Rome's clocks go forward in 2026."""
+CLOCK_CHANGES = (
+    "2026-03-28 22:00",  # Rome and Beirut, forward
+    "2026-10-24 22:00",  # Rome, Beirut and the Azores, back: in the Azores midnight comes twice
+    "2026-04-04 12:00",  # Lord Howe Island, by half an hour, and the Chathams, back
+    "2026-10-03 12:00",  # Lord Howe Island, by half an hour, forward
+    "2026-03-08 02:00",  # Havana, forward at midnight; New York
+    "2026-11-01 02:00",  # Havana, back to midnight; New York
+    "2011-12-30 08:00",  # Samoa has no such day
+)
+"""Moments shortly before clocks change somewhere, in UTC."""
 
 
 def tell(sql: Query, url: str, seed: int) -> list[Told]:
     random = Random(seed)
     for window in WINDOWS[1:]:
         sql("INSERT INTO report.maintenance_window VALUES (%s, %s, %s, %s)", *window)
+    change = datetime.fromisoformat(random.choice(CLOCK_CHANGES) + "Z")
     accounts = []
     for name in ("main", "o'ther"):
-        history = History(sql, url, name, random, DST + random.choice((0.0, 1800.0, 86_000.0)))
+        begins = change + timedelta(seconds=random.choice((0, 1800, 86_000)))
+        history = History(sql, url, name, random, (begins - EPOCH).total_seconds())
         accounts.append(history.tell(LENGTH))
     return accounts
 

@@ -24,7 +24,7 @@ def test_what_holds_now_is_what_the_oracle_says(seed: int, sql: Query, database:
         differ += compare_balances_and_pairs(sql, oracle)
         differ += compare_versions(sql, told)
         differ += compare_history(sql, oracle, random)
-        differ += compare_blind(sql, told)
+        differ += compare_blind(sql, oracle)
     assert not differ, f"{len(differ)}: {differ[:5]}"
 
 
@@ -77,7 +77,10 @@ def compare_streams(sql: Query, oracle: Oracle) -> list[object]:
     for key in told.streams:
         expected[key] = stands = standing(oracle, *key)
         since, until, _, pending, former = stands
-        expected_fresh[key] = (since, until, pending, None if former else False, False, told.end)
+        expected_fresh[key] = (
+            *(since, until, pending, None if former else False, False),
+            None if told.died else told.end,
+        )
     return [
         *differing(expected, streams, "streams", told.account),
         *differing(expected_fresh, fresh, "freshness", told.account),
@@ -167,13 +170,14 @@ def compare_history(sql: Query, oracle: Oracle, random: Random) -> list[object]:
     return [*differ, *differing(expected, found, "history", oracle.told.account)]
 
 
-def compare_blind(sql: Query, told: Told) -> list[object]:
+def compare_blind(sql: Query, oracle: Oracle) -> list[object]:
+    told = oracle.told
     columns = "kind, user_id, blind_from, blind_until FROM report.blind_interval"
     found: Rows = dict.fromkeys(sql(f"SELECT {columns} WHERE account = %s", told.account), ())
     expected: Rows = {}
     for kind, user in told.streams:
         merged: list[tuple[datetime, datetime]] = []
-        for since, until in sorted(gaps(told, kind, user)):
+        for since, until in sorted(gaps(oracle, kind, user)):
             if merged and since <= merged[-1][1]:
                 merged[-1] = merged[-1][0], max(until, merged[-1][1])
             elif since < until:
@@ -183,10 +187,9 @@ def compare_blind(sql: Query, told: Told) -> list[object]:
     return differing(expected, found, "blind", told.account)
 
 
-def gaps(told: Told, kind: str, user: str) -> Iterator[tuple[datetime, datetime]]:
+def gaps(oracle: Oracle, kind: str, user: str) -> Iterator[tuple[datetime, datetime]]:
     """Each gap of a stream as it stands now, to its proof."""
-    for rows in told.gaps.values():
-        gap = rows[-1][1]
+    for gap in oracle.gaps:
         if kind in gap.affects and gap.user_id in {None, user}:
             proof = gap.balances_confirmed_at if kind == "balances" else gap.pairs_confirmed_at
             yield gap.missed_from, proof or FOREVER

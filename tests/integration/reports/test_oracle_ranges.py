@@ -22,7 +22,10 @@ from tests.integration.reports.test_oracle import (
 from tests.support.report_oracle import Oracle, tick
 from tests.support.rows import Query
 
-ZONES = ("UTC", "Europe/Rome", "America/New_York", "Asia/Kolkata", "Asia/Beirut", "Pacific/Chatham")
+ZONES = (
+    *("UTC", "Europe/Rome", "America/New_York", "Asia/Kolkata", "Asia/Beirut", "Pacific/Chatham"),
+    *("Atlantic/Azores", "Australia/Lord_Howe", "America/Havana", "Pacific/Apia", "Asia/Kathmandu"),
+)
 STEPS = (timedelta(minutes=17), timedelta(hours=1), timedelta(hours=7), timedelta(days=1))
 
 
@@ -88,12 +91,13 @@ def compare_movements(sql: Query, oracle: Oracle, since: datetime, until: dateti
 
 
 def midnight(day: date, zone: str) -> datetime:
+    """The first moment of a local day, or of the next one if there is no such day."""
     return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
 def compare_days(sql: Query, oracle: Oracle, zone: str) -> list[object]:
     told, known_at = oracle.told, oracle.known_at
-    first, last = date(2026, 3, 28), told.end.date() + timedelta(days=1)
+    first, last = min(told.commits).date() - timedelta(days=1), told.end.date() + timedelta(days=1)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     found: Rows = {
         row[:3]: row[3:]
@@ -141,14 +145,13 @@ def compare_buckets(sql: Query, oracle: Oracle, since: datetime, random: Random)
     }
     expected: Rows = {}
     edges = [since]
+    local = since.astimezone(ZoneInfo(zone))
     while edges[-1] < until:
         # A day is one of the calendar.
-        local = edges[-1].astimezone(ZoneInfo(zone))
-        after = local.replace(tzinfo=None) + step
         edges.append(
             edges[-1] + step
             if step < timedelta(days=1)
-            else after.replace(tzinfo=local.tzinfo).astimezone(UTC)
+            else (local + len(edges) * step).replace(fold=0).astimezone(UTC)
         )
     edges[-1] = until
     for begin, end in pairwise(edges):

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -37,9 +37,9 @@ pytestmark = pytest.mark.slow
 def test_a_statement_says_what_the_oracle_says(seed: int, sql: Query, database: str) -> None:
     differ: list[object] = []
     for told in tell(sql, database, seed):
-        # The day before, that of 23 hours, and the one after it.
-        for day in (28, 29, 30):
-            since, until = (datetime(2026, 3, each, tzinfo=ROME) for each in (day, day + 1))
+        first = datetime.combine(min(told.commits).astimezone(ROME), time(), ROME)
+        for day in range(3):
+            since, until = (first + timedelta(days=each) for each in (day, day + 1))
             with psycopg.connect(libpq_url(database)) as connection:
                 reader = statement._Reader(connection, told.account, since, until, ROME, ())
                 figures = statement._figures(reader)
