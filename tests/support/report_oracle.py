@@ -308,7 +308,7 @@ def _died(at: datetime) -> GapRow:
         "kind": "unclean_end",
         "cause": "no_heartbeat",
         "missed_from": at,
-        "touches": ("balances", "pairs"),
+        "affects": ("balances", "pairs"),
     }
     return GapRow(**dict.fromkeys(GapRow.__struct_fields__) | known)  # type: ignore[arg-type]
 

@@ -52,7 +52,7 @@ def test_no_interval_ends_before_it_begins_although_the_clock_steps_back() -> No
     assert (word.missed_until, word.ended_at) == (UNANSWERED.missed_from, UNANSWERED.opened_at)
 
 
-def test_every_kind_that_it_touches_must_be_confirmed_and_each_has_its_own_end() -> None:
+def test_every_kind_that_it_affects_must_be_confirmed_and_each_has_its_own_end() -> None:
     half = confirmed(BOUNDED, BALANCES, 11, BY, at(6))
     whole = confirmed(half, PAIRS, 12, LATER, at(7))
 
@@ -97,7 +97,7 @@ def test_the_answer_for_one_user_confirms_nothing_of_another() -> None:
     assert confirmed(skip, BALANCES, 11, BY, at(6)).ended_at == at(6)
 
 
-def test_what_touches_every_user_is_confirmed_by_any() -> None:
+def test_what_affects_every_user_is_confirmed_by_any() -> None:
     half = confirmed(BOUNDED, StreamKey(Kind.BALANCES, "user-2"), 11, BY, at(6))
 
     assert half.is_unconfirmed(Kind.PAIRS)
