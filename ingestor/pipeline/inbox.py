@@ -1,7 +1,7 @@
 """The one bounded queue between the link and the writer.
 
 The receive thread puts records, the writer takes them. When they arrive faster than they are written,
-`put_records` first waits, which slows the hub down through TCP and loses nothing. Only if the writer takes
+`put_records` first waits, which is TCP back-pressure and loses nothing. Only if the writer takes
 nothing for `put_timeout_seconds` (the database is away), the inbox drops the oldest records, because a newer
 snapshot contains the newer state. A `Dropped` item replaces them and becomes a gap row.
 

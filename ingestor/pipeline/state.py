@@ -49,7 +49,7 @@ class Stream(Struct, frozen=True, gc=False):
     exposures: Mapping[str, Exposure] = MappingProxyType({})
     exposure_total: ExposureTotal | None = None
     observed_at: datetime = EARLIEST
-    """No exposure is stamped earlier, whatever a clock says, because the stamps tell which is the newest. As
+    """No exposure gets an earlier stamp, even if a clock is set back, because stamps define the newest. As
     loaded, it is later than all stored ones, which are of other sessions."""
     pairs: Mapping[str, Pair] = MappingProxyType({})
     """Listed ones only."""

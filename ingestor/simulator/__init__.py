@@ -20,7 +20,7 @@ no code with the client, so that both sides cannot share a misunderstanding.
 * `HubConfig`: every switch, with units; `AnswersIn`, `ArgumentForm`, `DataForm`, `HandlerForm` are what the
   vendor leaves open.
 * `Fault`, and `FaultSpec` for a fault's parameters.
-* `journal` says what the lines of the journal hold.
+* `journal` defines the lines of the journal.
 """
 
 from importlib.util import find_spec

@@ -51,10 +51,10 @@ class HandlerForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HubConfig:
-    """The defaults are a healthy ASP.NET Core hub with an account that changes only when told to."""
+    """The defaults are a healthy ASP.NET Core hub with an account that changes only on command."""
 
     port: int = 0
-    """Port on 127.0.0.1; 0 takes a free one, which is then kept over restarts."""
+    """Port on 127.0.0.1; 0 for any free one, which is then kept over restarts."""
     api_key: str = field(default="simulated-key", repr=False)
     """The bearer key that opens the hub."""
     seed: int = 1

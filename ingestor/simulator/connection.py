@@ -1,7 +1,7 @@
 """One WebSocket connection: handshake, the records it receives, the records it sends, and how it ends.
 
 All that is sent goes through one queue and one sender task, which owns the order and the journal's numbers.
-The sender takes all that waits, applies faults, writes the journal, and only then touches the socket.
+The sender takes all queued messages, applies faults, writes the journal, and only then writes to the socket.
 """
 
 import asyncio

@@ -98,7 +98,7 @@ STAGE_OF: Final[Mapping[Fault, Stage]] = {
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """A fault and its parameters; `Fault` says which of them matter."""
+    """A fault and its parameters; `Fault` documents which of them it uses."""
 
     fault: Fault
     count: int | None = 1
@@ -171,7 +171,7 @@ class FaultQueue:
         return self.occurred(one.spec, record)
 
     def occurred(self, spec: FaultSpec, record: ChannelRecord | None = None) -> FaultSpec:
-        """Count it and tell of it; gives it with its final error text."""
+        """Count it and notify the listener; returns it with its final error text."""
         with self._lock:
             self.counts[spec.fault] += 1
         self._on_fault(spec, record)

@@ -37,7 +37,7 @@ class SimulatedHub:
         self.config = config or HubConfig()
         self._pending: deque[Snapshot] = deque()
         self.account = Account(self.config, self._changed)
-        """`change()`, `change_pairs()`, `sequence` …: changes are pushed if the configuration says so."""
+        """`change()`, `change_pairs()`, `sequence` …: changes are pushed if the configuration enables it."""
         self._journal = JournalWriter(self.config.journal_path, fsync=self.config.journal_fsync)
         self._changes = threading.Condition()
         self._on_fault = on_fault

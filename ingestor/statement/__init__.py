@@ -1,6 +1,6 @@
 """The monthly statement: one HTML file that opens without a network and prints on A4.
 
-`figures` is what it says, `charts` draws, `page` writes. Nothing here knows the database.
+`figures` has its data, `charts` draws, `page` renders the HTML. Nothing here uses the database.
 """
 
 from ingestor.domain.errors import BadConfiguration

@@ -1,4 +1,4 @@
-"""What a statement says. Amounts are exact; times are aware, and shown in the statement's zone."""
+"""The data of a statement. Amounts are exact; times are aware, and shown in the statement's zone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ class Proof:
     last_position: str
     versions: int
     rows_sha256: str
-    """Of the balances above, one line an asset; the page says how."""
+    """Of the balances above, one line for each asset; the page explains how they are computed."""
 
 
 @dataclass(frozen=True, slots=True)

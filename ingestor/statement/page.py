@@ -66,7 +66,7 @@ def _span(span: timedelta | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """Rounded down, so that 100 % says that nothing is missing."""
+    """Rounded down, so that 100 % means that nothing is missing."""
     return f"{int(share * 10_000) / 100:.2f} %"
 
 

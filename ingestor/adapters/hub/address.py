@@ -22,7 +22,7 @@ def require_safe(url: str) -> None:
     if not is_safe(url):
         raise BadConfiguration(
             f"hub.url {shown(url)!r} is refused\n"
-            "why: the key would travel unencrypted; plain http and ws are for loopback only\n"
+            "why: the key would be sent unencrypted; plain http and ws are for loopback only\n"
             "fix: use https or wss"
         )
 

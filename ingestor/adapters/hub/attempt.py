@@ -24,7 +24,7 @@ from ingestor.pipeline.ports import Clock, LinkListener
 
 _REASON_SECONDS = 0.5
 _MOST_CLEANED = 10_000
-"""More characters than are kept of any text of the hub."""
+"""Texts of the hub are cut to this before masking; fewer characters of them are kept in any case."""
 
 
 class Attempt:
@@ -37,7 +37,8 @@ class Attempt:
         self.session = _uuid7(clock.now())
         self.events: queue.SimpleQueue[LinkEvent | BaseException] = queue.SimpleQueue()
         self.opened = threading.Event()
-        """Set once the listener knows of the session: its records may flow."""
+        """Set once the listener knows of the session, or the attempt was cut: then records may be
+        delivered."""
         self.up_since: float | None = None
         self.received_at = self._clock.monotonic()
         """When the last bytes of any kind were received."""
@@ -50,14 +51,14 @@ class Attempt:
         """How many keep-alive pings were sent."""
         self.key = ""
         self._credential: str | None = None
-        """What is sent as bearer token: the key, or what a redirect gave instead."""
+        """Sent as bearer token: the key, or the token of a redirect."""
         self._gate = threading.Lock()
         self._muted = False
         self._ended = False
         self._tcp: SocketConnection | None = None
         self._socket: OneShotWebSocket | None = None
         self.connection: OneShotConnection
-        """There from the upgrade on."""
+        """Set from the upgrade on."""
         self.receiver = Receiver(
             self.session,
             self._clock.now,
@@ -72,20 +73,21 @@ class Attempt:
         self._connector.start()
 
     def next_event(self, seconds: float) -> LinkEvent | None:
-        """What happened next; None if nothing did for so long. Raises how it ended: LinkFailure, or a bug."""
+        """The next event; None if there was none in this time. Raises what ended the attempt: LinkFailure,
+        or a bug."""
         try:
-            said = self.events.get(timeout=seconds)
+            event = self.events.get(timeout=seconds)
         except queue.Empty:
             return None
-        if isinstance(said, LinkFailure) and said.cause == LinkCause.SEND_FAILED:
-            # The receive thread may be about to report why the hub accepts nothing any more.
+        if isinstance(event, LinkFailure) and event.cause == LinkCause.SEND_FAILED:
+            # The receive thread may be about to report why the connection ended.
             with suppress(queue.Empty):
                 reason = self.events.get(timeout=_REASON_SECONDS)
                 asked = isinstance(reason, LinkFailure) and reason.cause in ASKED
-                said = said if asked else reason
-        if isinstance(said, BaseException):
-            raise said
-        return said
+                event = event if asked else reason
+        if isinstance(event, BaseException):
+            raise event
+        return event
 
     def ping(self) -> None:
         """Send a keep-alive ping."""
@@ -96,7 +98,7 @@ class Attempt:
         self.pings += 1
 
     def send_failed(self, error: OSError) -> None:
-        """The hub did not take a message: the link is down."""
+        """A message could not be sent: the link is down."""
         self.events.put(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
 
     def clean(self, text: str) -> str:
@@ -110,13 +112,13 @@ class Attempt:
         except LinkFailure:
             return False
 
-    def say_goodbye(self) -> None:
-        """Tell the hub that we leave, if that can be done at once."""
+    def send_close(self) -> None:
+        """Send a close frame, if that is possible at once."""
         if self._socket is not None:
-            self._socket.say_goodbye()
+            self._socket.send_close()
 
     def cut(self) -> None:
-        """End whatever this attempt is doing, from any thread."""
+        """End this attempt, from any thread, even while it waits."""
         with self._gate:
             self._ended = True
             tcp = self._tcp
@@ -125,10 +127,10 @@ class Attempt:
             tcp.cut()
 
     def end(self, seconds: float, keep_waiting: Callable[[], bool]) -> list[threading.Thread]:
-        """Cut everything; gives the threads that did not end in time.
+        """Cut everything; returns the threads that did not end in time.
 
-        A receive thread that waits for the listener is waited for as long as `keep_waiting` says: what it
-        holds has been received, and belongs before the end of the session.
+        A receive thread that waits for the listener is waited for while `keep_waiting` returns True: its
+        records have been received, and must be delivered before the end of the session.
         """
         self.cut()
         self._connector.join(seconds)
@@ -162,7 +164,9 @@ class Attempt:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise LinkFailure(LinkCause.NO_KEY, reason[:200]) from None
         if not fits_a_header(key):
-            raise LinkFailure(LinkCause.NO_KEY, "the key is empty, or holds what no HTTP header can carry")
+            raise LinkFailure(
+                LinkCause.NO_KEY, "the key is empty, or has characters that an HTTP header cannot contain"
+            )
         return key
 
     def _target(self) -> Target:
@@ -184,7 +188,7 @@ class Attempt:
         except LinkFailure as failure:
             if not (failure.cause == "http_404" and target.token and self._options.negotiation == "auto"):
                 raise
-            # The server that answers may not be the one that negotiated; without a token any of them will do.
+            # Another server than the one that negotiated may have answered; without a token any server can.
             try:
                 self._start(replace(target, token=None))
             except LinkFailure as second:
@@ -201,7 +205,7 @@ class Attempt:
         self.connection.start()
 
     def _new_connection(self, url: str) -> SocketConnection:
-        """The next TCP connection of this attempt; the one before it is over. Raises LinkFailure once cut."""
+        """The next TCP connection of this attempt; closes the previous one. Raises LinkFailure once cut."""
         with self._gate:
             if self._ended:
                 raise LinkFailure(LinkCause.STOPPED)
@@ -232,14 +236,14 @@ class Attempt:
             lambda: self._listener.completed(self.session, request_id, text), self.last_delivered_ordinal
         )
 
-    def _report(self, tell: Callable[[], None], last_ordinal: int) -> None:
+    def _report(self, report: Callable[[], None], last_ordinal: int) -> None:
         with self._gate:
             if self._muted:
                 return  # the session has been closed without it: its records count as never received
             self.last_delivered_ordinal = last_ordinal
-            self.delivering = True  # our own back-pressure must not look like the hub's silence
+            self.delivering = True  # while we do not read, nothing can be received: no sign of a silent hub
         try:
-            tell()
+            report()
         finally:
             self.received_at = self._clock.monotonic()
             self.delivering = False

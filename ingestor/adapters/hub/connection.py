@@ -23,7 +23,7 @@ class _Transport(WebsocketTransport):  # type: ignore[misc] # the library is unt
     """The library's transport around our socket."""
 
     def __init__(self, socket: OneShotWebSocket) -> None:
-        # Version 1, said explicitly: the library's own choice is 0, which older hubs refuse.
+        # Version 1 explicitly: the library's default is 0, which older hubs refuse.
         super().__init__(url=socket.url, protocol=_Protocol(version=1))
         self._socket = socket
 
@@ -60,5 +60,5 @@ class OneShotConnection(BaseHubConnection):  # type: ignore[misc] # the library 
         """Send one invocation: the only place from which a command is ever sent to a hub. Raises OSError."""
         try:
             self.invoke(command.value, arguments, invocation_id=request_id)
-        except HubConnectionError as error:  # signalrcore's word for a transport that is not up
+        except HubConnectionError as error:  # signalrcore raises it if the transport is not connected
             raise OSError(str(error)) from error

@@ -1,9 +1,9 @@
-"""The link supervisor: one fresh connection per attempt, watched, closed, and tried again until stopped.
+"""The link supervisor: opens a new connection for each attempt, watches and closes it, until it is stopped.
 
-One thread runs the table in `states`. It never waits without a deadline, nor without noticing `stop`. What
-can hang beyond that (a name lookup, TCP, TLS) happens in a connector thread, which is left behind if it
-must be, and counted. Each attempt reports to the supervisor through its own queue, so late reports of an
-old one have no effect.
+One thread runs the table in `states`. Each of its waits has a deadline, and ends at `stop`. Calls that can
+hang (a name lookup, TCP, TLS) are made in a connector thread; one that does not end in time is abandoned and
+counted. Each attempt reports to the supervisor through its own queue, so late reports of an old one have no
+effect.
 """
 
 import threading
@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 _JOIN_SECONDS = 1.0
 _LONGEST_TURN_SECONDS = 2.0
-"""What happens in the session ends a turn at once. A machine that was suspended is awake for so long before
-its dead link is noticed."""
+"""An event of the session ends a turn at once. After a machine was suspended, it takes so long until its dead
+link is detected."""
 _BEGINS: dict[LinkState, LinkEvent] = {LinkState.IDLE: LinkEvent.START, LinkState.PAUSED: LinkEvent.RESUME}
 """Why an attempt begins; in other states, because the pause before it is over."""
 _ENDS: dict[str, LinkEvent] = {LinkCause.STOPPED: LinkEvent.STOP, LinkCause.PAUSED: LinkEvent.PAUSE}
@@ -53,7 +53,7 @@ class HubLink:
         self._stop = threading.Event()
         self._paused = threading.Event()
         self._wake = threading.Event()
-        """Ends a wait: somebody wants to stop, to pause, to go on, or to connect at once."""
+        """Ends a wait: set to stop, to pause, to resume, or to connect at once."""
         self._lock = threading.Lock()
         self._state = LinkState.IDLE
         self._attempt: Attempt | None = None
@@ -65,12 +65,12 @@ class HubLink:
         self._last_message_at: datetime | None = None
         self._abandoned: list[threading.Thread] = []
         self.failure: BaseException | None = None
-        """What ended the thread, if it was not asked to."""
+        """The error that ended the thread; None if it was stopped."""
         self._thread = threading.Thread(target=self._run, name="link supervisor", daemon=True)
         self.turned_at = clock.monotonic()
-        """Monotonic time at which the supervisor last came round, waiting or not."""
+        """Monotonic time of the last turn of the supervisor's loop."""
 
-    # --- for everybody ---
+    # --- for other threads ---
 
     def start(self) -> None:
         """Begin to connect."""
@@ -87,14 +87,14 @@ class HubLink:
         if self._thread.ident is not None:
             self._thread.join(timeout / 2)
             if self._thread.is_alive() and attempt is not None:
-                attempt.cut()  # it may be in the middle of a ping that the hub does not take
+                attempt.cut()  # it may be sending a ping that the hub does not receive
             self._thread.join(timeout / 2)
         return not self._thread.is_alive()
 
     def pause(self, *, paused: bool) -> None:
-        """End the session, if there is one, and connect no more; or, once not paused any more, at once.
+        """End the session, if there is one, and do not connect; with `paused=False`, connect again at once.
 
-        Saying the same again does nothing. It may be said before `start`.
+        A repeated call has no effect. It may be called before `start`.
         """
         if paused == self._paused.is_set():
             return
@@ -123,7 +123,7 @@ class HubLink:
 
     @property
     def state(self) -> LinkStatus:
-        """How things stand."""
+        """The present state."""
         now = self._clock.monotonic()
         with self._lock:
             attempt = self._attempt
@@ -257,7 +257,7 @@ class HubLink:
                 raise LinkFailure(LinkCause.SILENT, f"nothing received for {seconds:.0f} s")
             is_silent = seconds > timing.receive_seconds / 2
             if is_silent and not was_silent:
-                # A hub that has nothing to say answers; a dead one does not.
+                # The listener sends a request: a hub without news answers it, a dead one does not.
                 self._listener.silent(attempt.session)
             was_silent = is_silent
             until_silent = timing.receive_seconds * (1.0 if is_silent else 0.5) - seconds
@@ -267,7 +267,7 @@ class HubLink:
         failure = failure.cleaned(attempt.clean)
         clean = failure.cause in ASKED
         if clean and attempt.up_since is not None:
-            attempt.say_goodbye()
+            attempt.send_close()
         abandoned = attempt.end(_JOIN_SECONDS, lambda: not self._stop.is_set())
         with self._lock:
             self._attempt = None
@@ -315,7 +315,7 @@ class HubLink:
             if watches_key and attempt.key_has_changed():
                 log.info("hub_key_changed")
                 break
-        self._wake.clear()  # whoever wants to stop is noticed by `_stop`
+        self._wake.clear()  # a stop remains recorded in `_stop`
 
     def _note_loss(self, attempt: Attempt, failure: LinkFailure, lived: float) -> None:
         suspect = self._losses.add(

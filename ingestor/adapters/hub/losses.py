@@ -1,4 +1,4 @@
-"""The sessions that were lost lately: how many, and whether one of our settings explains it."""
+"""The sessions lost within the last hour: how many, and whether one of our settings explains it."""
 
 from collections import deque
 
@@ -7,13 +7,13 @@ from ingestor.adapters.hub.causes import LinkCause
 _HOUR_SECONDS = 3600.0
 _ENOUGH = 3
 _FEW = 1
-"""Pings: ASP.NET Core's hub begins to watch for a client's silence with the first one."""
+"""Pings: ASP.NET Core's hub applies its time limit for a silent client from the first one on."""
 _ENDED_BY_HUB = {LinkCause.EOF, LinkCause.RESET, LinkCause.CLOSED_BY_HUB}
 
 RECEIVE_DEADLINE, PING_INTERVAL = "hub.receive_deadline_seconds", "hub.ping_interval_seconds"
 HINTS = {
     RECEIVE_DEADLINE: "the hub is silent for longer than this; if it pings less often, raise it",
-    PING_INTERVAL: "the hub ended these sessions before our second ping; lower it if silence is why",
+    PING_INTERVAL: "the hub ended these sessions before our second ping; if it waits for pings, lower this",
 }
 
 
@@ -28,7 +28,7 @@ class Losses:
     def add(
         self, now: float, cause: str, *, lived_seconds: float, pings: int, ping_seconds: float
     ) -> str | None:
-        """Note a loss; gives the setting to name, if several losses in a row point to it.
+        """Count a loss; returns the setting that explains it, if it explains several losses in a row.
 
         Args:
             now: on the monotonic clock.

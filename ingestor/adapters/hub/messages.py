@@ -19,11 +19,12 @@ _OTHER_DATA = (OP_CONT, OP_BINARY)
 _LONGEST_CONTROL = 125
 """RFC 6455, section 5.5. Also more than any part of a frame's header."""
 _MOST_TIMES_THE_LIMIT = 64
-"""A message this many times its limit is not waited for: its length is wrong, or it takes for ever."""
+"""A message of more than this many times its limit ends the link: its length is wrong, or never ends."""
 _MOST_BYTES = 2**31 - 1
-"""Nor one of more bytes than the store's `integer` can count."""
+"""So does one of more bytes than an `integer` column can hold."""
 _NOT_KEPT = bytes(_LONGEST_CONTROL + 1)
-"""Stands for a payload that went to the digest. Too long for a control frame: that stays an error."""
+"""Replaces a payload that was only added to the digest. Too long for a control frame, so that one is an
+error."""
 _END = b"\x1e"
 
 _WHOLE_TEXT, _16_BITS_FOLLOW, _PLAIN_HEADER = 0x81, 126, 4
@@ -69,7 +70,7 @@ class MessageReader:
         next(self._frames)
 
     def feed(self, data: bytes) -> None:
-        """Take what was received. Raises LinkFailure for bad frames, and what the callbacks raise."""
+        """Read bytes that were received. Raises LinkFailure for bad frames, and what the callbacks raise."""
         self._buffer += data
         next(self._frames)
 
@@ -104,7 +105,7 @@ class MessageReader:
                 self._on_control(frame)
 
     def _read(self, count: int) -> Generator[None, None, bytes]:
-        """The library's way to ask for bytes: parts of a header, and then the payload."""
+        """Called by the library to read bytes: parts of a header, and then the payload."""
         buffer = self._buffer
         if count > _LONGEST_CONTROL and self._size + count > self._limit:
             yield from self._digest(count)
@@ -133,7 +134,7 @@ class MessageReader:
         if (frame.opcode is OP_CONT) is not self._begun:
             raise LinkFailure(LinkCause.BAD_FRAME, f"opcode {frame.opcode.value} out of turn")
         data = frame.data
-        assert isinstance(data, bytes)  # noqa: S101 - `_read` gives nothing else
+        assert isinstance(data, bytes)  # noqa: S101 - `_read` returns nothing else
         if data is not _NOT_KEPT:
             self._size += len(data)
             if self._overflow is not None or self._size > self._limit:

@@ -1,6 +1,6 @@
 """Our own negotiate: a POST that can be cut, with a size limit and without HTTP redirects.
 
-signalrcore's cannot be ended, follows redirects with the key in hand, forgets cookies, and speaks version 0
+signalrcore's cannot be ended, sends the key to the target of a redirect, drops cookies, and uses version 0
 only. The redirect of the protocol itself (`url` and `accessToken` in the answer) is followed once, without
 our key: https://github.com/dotnet/aspnetcore/blob/main/src/SignalR/docs/specs/TransportProtocols.md
 """
@@ -28,7 +28,7 @@ _WEBSOCKETS = "websockets"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the WebSocket is to be opened, and what goes with the upgrade."""
+    """Where the WebSocket is to be opened, and what is sent with the upgrade."""
 
     hub_url: str
     """Of the hub that answers: a redirect may have changed it."""
@@ -37,9 +37,10 @@ class Target:
     token: str | None = None
     """Of the negotiated connection."""
     cookie: str | None = None
-    """What the hub, or a balancer before it, set at negotiate: it leads to the same server again."""
+    """Set by the hub, or a load balancer before it, at negotiate, so that the upgrade reaches the same
+    server."""
     date: str | None = None
-    """The time by the hub's clock, as its answer to negotiate has it in the header `Date`."""
+    """The header `Date` of the answer to negotiate: the time of the hub's clock."""
 
     @property
     def url(self) -> str:
@@ -60,12 +61,12 @@ Connect = Callable[[str], SocketConnection]
 
 
 def negotiate(hub_url: str, key: str, seconds: float, connect: Connect) -> Target:
-    """Negotiate a connection. Ends at once when the connection that `connect` gave is cut.
+    """Negotiate a connection. Ends at once when the connection that `connect` returned is cut.
 
     Args:
         hub_url: http(s) or ws(s).
         key: sent as bearer token, to this host only.
-        seconds: the longest wait for the next bytes. How long the whole may take is the caller's business.
+        seconds: the longest wait for the next bytes. The caller limits the whole duration.
 
     Raises:
         LinkFailure: with the cause.
@@ -113,7 +114,7 @@ def _post(
             with closing(request.getresponse()) as response:
                 body = response.read(_MOST_BYTES + 1)
         except TimeoutError:
-            raise LinkFailure(LinkCause.TIMEOUT_NEGOTIATE, f"nothing came for {seconds:g} s") from None
+            raise LinkFailure(LinkCause.TIMEOUT_NEGOTIATE, f"nothing received for {seconds:g} s") from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             text = " ".join(f"{type(error).__name__}: {error}".split())
             raise LinkFailure(cause_of(error), text[:200]) from None
@@ -157,7 +158,7 @@ def _redirected(answer: dict[str, object]) -> Target:
             LinkCause.REDIRECT, f"negotiate pointed to {text}, which is not https; not followed"
         )
     if token is not None and not (isinstance(token, str) and fits_a_header(token)):
-        raise LinkFailure(LinkCause.NOT_JSON, "negotiate redirected with a token that no header can carry")
+        raise LinkFailure(LinkCause.NOT_JSON, "negotiate redirected with a token that no header can contain")
     return Target(str(url), token if isinstance(token, str) else None)
 
 

@@ -1,4 +1,4 @@
-"""How the link connects: where to, how patiently, and how much it takes."""
+"""The options of the link: address, key, deadlines and limits."""
 
 import ssl
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class LinkTiming:
     """A link that was silent for longer is dead: a hub pings every 15 s."""
     ping_seconds: float = 10.0
     send_seconds: float = 10.0
-    """For one message; a hub that accepts nothing for so long counts as gone."""
+    """For one message; if the hub accepts no bytes for so long, the link is down."""
     backoff_base_seconds: float = 1.0
     backoff_cap_seconds: float = 60.0
     refused_first_seconds: tuple[float, ...] = (5.0, 15.0, 60.0)
@@ -51,7 +51,7 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True)
 class LinkOptions:
-    """What every attempt needs to know."""
+    """The options of every attempt."""
 
     url: str
     key: Callable[[], str]

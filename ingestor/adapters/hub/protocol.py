@@ -2,8 +2,8 @@
 
 Every record that is, or may be, meant for the application (an invocation of any target, a result, and
 whatever cannot be read as a hub message) becomes a `Record` with its place in the session and its bytes as
-received. Pings, completions without a result and Close records are the link's own. One unreadable record
-costs only itself.
+received. Pings, completions without a result and Close records are handled by the link. An unreadable record
+does not affect others.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from ingestor.domain.records import Record
 
 _END = b"\x1e"
 _INVOCATION_HEAD = b'{"type":1,'
-"""How System.Text.Json begins every invocation: with it, nothing inside needs to be read here."""
+"""How System.Text.Json begins every invocation: the rest of such a record need not be read here."""
 
 _STREAM_ITEM, _COMPLETION, _CLOSE = 2, 3, 7
 _OWN_TYPES = range(2, 10)
@@ -29,7 +29,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class _Envelope(msgspec.Struct, rename="camel"):
-    """What the link needs of a record; msgspec skips the rest without building it."""
+    """The fields of a record that the link needs; msgspec skips the rest."""
 
     type: int | None = None
     """Missing in the answer to the handshake, and in what is no hub message."""
@@ -56,7 +56,7 @@ def _read(piece: bytes) -> _Envelope | None:
 
 
 class Receiver:
-    """One session's incoming side. Lives in signalrcore's receive thread."""
+    """The incoming side of one session. Used in signalrcore's receive thread only."""
 
     def __init__(
         self,
@@ -78,14 +78,14 @@ class Receiver:
         self._handshake_done = False
         self._pending: list[Record] = []
         self._begun = b""
-        """The beginning of a record whose end has not come."""
+        """The beginning of a record whose end has not been received."""
         self.ordinal = 0
-        """The last one given."""
+        """The last one assigned."""
         self.last_message_at: datetime | None = None
         """When the last whole hub record of any type was received; the handshake's answer counts."""
 
     def received(self) -> None:
-        """Bytes came in: the messages that they complete have this time."""
+        """Bytes were received: the messages that they complete get this time."""
         self._received_at = self._now()
 
     def messages(self, frames: Sequence[bytes | Oversized]) -> None:
@@ -125,12 +125,12 @@ class Receiver:
             self._begin(rest)
 
     def finish(self) -> None:
-        """Hand over everything, even a record without its end: nothing more will come."""
+        """Deliver everything, even a record without its end: nothing more will be received."""
         self._give_begun()
         self.flush()
 
     def flush(self) -> None:
-        """Hand over what has been read so far: called before we wait for the socket."""
+        """Deliver what has been read so far: called before a wait for the socket."""
         if self._pending:
             pending, self._pending = self._pending, []
             self._on_records(pending)
@@ -143,7 +143,7 @@ class Receiver:
             self._begun = rest
 
     def _join(self, whole: list[bytes], rest: bytes) -> bytes:
-        """Put the begun record and its continuation together, if they fit; gives the new rest."""
+        """Join the begun record and its continuation, if they are one record; returns the new rest."""
         if not whole:
             begun, self._begun = self._begun, b""
             return begun + rest
@@ -181,7 +181,7 @@ class Receiver:
             return
         read = _read(piece)
         if read is None or read.type not in _OWN_TYPES or read.carries_value:
-            self._record(piece)  # the writer will say what is wrong with it, if anything
+            self._record(piece)  # the decoder finds out what is wrong with it, if anything
         if read is None:
             return
         if read.type == _COMPLETION and read.invocation_id is not None:

@@ -9,7 +9,7 @@ from ingestor.domain.backoff import full_jitter
 
 
 class Retry:
-    """What earlier attempts say about the next pause. Used by the supervisor alone."""
+    """Computes the next pause from earlier attempts. Used by the supervisor only."""
 
     def __init__(self, timing: LinkTiming, rng: Random) -> None:
         self._timing = timing
@@ -19,7 +19,7 @@ class Retry:
         self._worked: set[bytes] = set()
 
     def opened(self, key: str) -> None:
-        """The hub let this key in."""
+        """The hub accepted this key."""
         self._worked.add(_digest(key))
         self._refusals = 0
 
@@ -34,7 +34,8 @@ class Retry:
         """
         timing = self._timing
         healthy = lived_seconds >= timing.healthy_seconds
-        # Not at once: a hub that ends each session right after its answer would see us in a tight loop.
+        # Not at once: with a hub that ends each session right after its answer, we would connect in a tight
+        # loop.
         answered = answered and lived_seconds >= timing.answered_seconds
         self._failures = 1 if healthy or answered else self._failures + 1
         random_fraction = self._rng.random()
@@ -50,7 +51,7 @@ class Retry:
         return pause + (failure.retry_after_seconds or 0.0)
 
     def _refused_pause(self, key: str) -> float:
-        """Short at first for a key that has worked: hubs that restart refuse good keys for a while."""
+        """Short at first for a key that has worked: a hub that restarts may refuse valid keys for a while."""
         self._refusals += 1
         first = self._timing.refused_first_seconds
         if _digest(key) not in self._worked or self._refusals > len(first):

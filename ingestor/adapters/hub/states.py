@@ -19,7 +19,7 @@ class LinkState(StrEnum):
     CLOSING = "closing"
     WAITING = "waiting"
     PAUSED = "paused"
-    """An operator wants no link."""
+    """An operator has paused the account."""
     STOPPED = "stopped"
 
 
@@ -67,7 +67,7 @@ TRANSITIONS: dict[tuple[LinkState, LinkEvent], LinkState] = {
 
 
 def after(state: LinkState, event: LinkEvent) -> LinkState:
-    """The state that follows. Raises KeyError for what the table does not allow: a bug."""
+    """The next state. Raises KeyError for a transition that is not in the table, which is a bug."""
     return TRANSITIONS[state, event]
 
 

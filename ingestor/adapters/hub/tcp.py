@@ -1,10 +1,10 @@
 """One TCP or TLS connection that any thread can cut at any moment.
 
-Three things are not obvious. The socket is known before it connects, so `cut` reaches a connect or a TLS
-handshake that hangs; only a name lookup is out of reach. Once established it does not block: whoever waits
-does so in `poll`, outside OpenSSL, which must not be entered by a reader and a writer at the same time
-(Python 3.11 has no lock of its own there). And `SSLSocket.shutdown` would remove the encryption while a
-reader reads, who would then take ciphertext for frames; so the plain socket's shutdown is called.
+Three things are not obvious. The socket is stored before it connects, so `cut` also ends a connect or a TLS
+handshake that hangs; only a name lookup cannot be ended. Once established, the socket does not block: threads
+wait in `poll`, outside OpenSSL, which must not be used by a reader and a writer at the same time (Python 3.11
+has no lock of its own there). And `SSLSocket.shutdown` would remove the encryption while a reader reads, so
+that ciphertext would be read as frames; so the plain socket's shutdown is called.
 """
 
 import select
@@ -98,7 +98,7 @@ class SocketConnection:
         return b""
 
     def send(self, data: bytes, seconds: float) -> None:
-        """All of it. Raises OSError, of which TimeoutError if the peer takes nothing for that long."""
+        """Send all bytes. Raises OSError; TimeoutError if the peer accepts no bytes for `seconds`."""
         sock = self._socket()
         poll = select.poll()
         poll.register(sock, select.POLLOUT)
@@ -112,7 +112,7 @@ class SocketConnection:
             except _WAIT_MORE as want:
                 poll.modify(sock, select.POLLIN if isinstance(want, ssl.SSLWantReadError) else select.POLLOUT)
                 if not poll.poll(seconds * 1000):
-                    raise TimeoutError(f"the hub took nothing for {seconds:g} s") from None
+                    raise TimeoutError(f"the hub accepted no bytes for {seconds:g} s") from None
 
     def _socket(self) -> socket.socket:
         if self._sock is None:
@@ -122,7 +122,7 @@ class SocketConnection:
     # --- ending ---
 
     def cut(self) -> None:
-        """Wake whoever connects, reads or writes; the connection cannot be used afterwards."""
+        """End a connect, read or write of any thread; the connection cannot be used afterwards."""
         with self._guard:
             self._is_cut = True
             if self._sock is None:
@@ -133,7 +133,7 @@ class SocketConnection:
                 return  # it never was connected, or is down already
 
     def close(self) -> None:
-        """Give the descriptor back; after the reader has ended."""
+        """Close the descriptor; only after the reader has ended."""
         with self._guard:
             if self._sock is not None:
                 self._sock.close()

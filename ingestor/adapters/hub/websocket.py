@@ -1,8 +1,8 @@
-"""signalrcore's WebSocket client, with what a daemon and RFC 6455 need, by the `websockets` library.
+"""signalrcore's WebSocket client, corrected according to RFC 6455 by the `websockets` library.
 
-It replaces the parts that cost the connection or the process: pings are answered, whatever they carry, also
-between fragments; the answer to the upgrade is checked, and bytes behind it are kept; messages are limited
-in size. One lock orders all senders.
+It replaces parts whose faults end the connection or the process: pings are answered, with any payload and
+also between fragments; the answer to the upgrade is checked, and bytes after it are kept; messages are
+limited in size. One lock orders all senders.
 """
 
 import socket
@@ -27,7 +27,7 @@ from ingestor.adapters.hub.states import LinkEvent
 from ingestor.adapters.hub.tcp import SocketConnection
 
 _CHUNK = 64 * 1024
-_GOODBYE_SECONDS = 0.2
+_CLOSE_SECONDS = 0.2
 _NO_CODE = 1005
 """RFC 6455's number for a close frame without a code."""
 
@@ -37,8 +37,8 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
 
     Args:
         receiver: gets the messages, in the receive thread.
-        on_bytes: called there when bytes of any kind came in.
-        report: gets UPGRADED, and how it ended: a LinkFailure, or a bug of ours.
+        on_bytes: called in that thread when bytes of any kind were received.
+        report: called with UPGRADED, and with what ended it: a LinkFailure, or a bug of ours.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         self._reader = MessageReader(
             limits.message_bytes, limits.head_bytes, receiver.messages, self._control
         )
-        self._behind_upgrade = b""
+        self._after_upgrade = b""
         self._send_lock = threading.Lock()
         self._send_failed = False
 
@@ -71,13 +71,13 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         """Open and upgrade. Raises LinkFailure."""
         try:
             sock = self._tcp.open(self._timing.start_seconds)
-            self._behind_upgrade = _upgrade(sock, self._target)
+            self._after_upgrade = _upgrade(sock, self._target)
             self._tcp.establish()
         except TimeoutError:
             raise LinkFailure(LinkCause.TIMEOUT_UPGRADE, "the hub did not answer the upgrade") from None
         except (OSError, ValueError) as error:  # ValueError: a host name that no DNS can hold
             raise LinkFailure(cause_of(error), str(error)[:200]) from None
-        self._report(LinkEvent.UPGRADED)  # before there is a thread that could report something later
+        self._report(LinkEvent.UPGRADED)  # before the receive thread exists, whose reports come after it
         self.running = True
         self.recv_thread = threading.Thread(target=self.run, name="hub receiver", daemon=True)
         self.recv_thread.start()
@@ -101,23 +101,23 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         try:
             self._tcp.send(data, seconds)
         except OSError:
-            self._send_failed = True  # half a frame may be on its way: whatever follows would be its rest
+            self._send_failed = True  # a part of the frame may be sent: other bytes would be read as its rest
             raise
 
-    def say_goodbye(self, payload: bytes = (1000).to_bytes(2, "big")) -> None:
-        """Send a close frame if that is possible right now: it is a courtesy, and nobody waits for it."""
+    def send_close(self, payload: bytes = (1000).to_bytes(2, "big")) -> None:
+        """Send a close frame if that is possible at once; errors are ignored."""
         with suppress(OSError):
-            self.send(payload, OP_CLOSE, _GOODBYE_SECONDS)
+            self.send(payload, OP_CLOSE, _CLOSE_SECONDS)
 
     # --- receiving, in the receive thread ---
 
     def run(self) -> None:
-        """Read until the connection ends, and report how it ended: a LinkFailure, or else a bug of ours."""
+        """Read until the connection ends, and report what ended it: a LinkFailure, or a bug of ours."""
         try:
             try:
                 self._read()
             finally:
-                self._receiver.finish()  # what was read before the end counts
+                self._receiver.finish()  # what was read before the end is delivered
         except BaseException as end:  # noqa: BLE001 - for the supervisor, which ends the process with it
             self._report(end)
 
@@ -127,9 +127,9 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         except OSError as error:
             raise LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]) from None
         self._on_bytes()
-        self._reader.feed(self._behind_upgrade)
+        self._reader.feed(self._after_upgrade)
         while True:
-            self._receiver.flush()  # what has been read so far is handed on before we wait for more
+            self._receiver.flush()  # what has been read so far is delivered before a wait for more
             try:
                 piece = self._tcp.receive()
             except OSError as error:
@@ -144,20 +144,20 @@ class OneShotWebSocket(WebSocketClient):  # type: ignore[misc] # the library is 
         if frame.opcode is OP_PING and not self._send_failed:
             try:
                 self.send(payload, OP_PONG)
-            except OSError as error:  # no reason to stop reading: what has come in counts, and may say why
+            except OSError as error:  # keep reading: received bytes count, and may contain the reason
                 self._report(LinkFailure(LinkCause.SEND_FAILED, str(error)[:200]))
         elif frame.opcode is OP_CLOSE:
-            self.say_goodbye(payload[:2])
+            self.send_close(payload[:2])
             code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else _NO_CODE
             reason = payload[2:].decode(errors="replace")
             raise LinkFailure(LinkCause.CLOSED_BY_HUB, f"WebSocket close {code} {reason}".rstrip())
 
 
 def _upgrade(sock: socket.socket, target: Target) -> bytes:
-    """Send the request and check the answer; gives the bytes that were received behind the answer.
+    """Send the request and check the answer; returns the bytes that were received after the answer.
 
     Raises:
-        LinkFailure: the hub did not agree, or what answered is not a WebSocket server.
+        LinkFailure: the hub refused, or the server is not a WebSocket server.
         OSError: the connection broke or took too long.
     """
     protocol = ClientProtocol(parse_uri(target.url))
@@ -192,7 +192,9 @@ def _response(sock: socket.socket, received: StreamReader) -> Response:
         response: Response = end.value
         return response
     except EOFError:
-        raise LinkFailure(LinkCause.UPGRADE_REFUSED, "the hub hung up during the upgrade") from None
-    except (ValueError, WebSocketException) as error:  # the library's words for what is not HTTP
+        raise LinkFailure(
+            LinkCause.UPGRADE_REFUSED, "the hub closed the connection during the upgrade"
+        ) from None
+    except (ValueError, WebSocketException) as error:  # raised by the library for what is not HTTP
         text = f"the answer to the upgrade is not HTTP: {error}"[:200]
         raise LinkFailure(LinkCause.UPGRADE_REFUSED, text) from None

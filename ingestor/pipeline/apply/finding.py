@@ -62,7 +62,7 @@ class Finding(Struct, frozen=True, gc=False):
     failure: str | None = None
     """Why it is no answer to the request whose id it carries."""
     refused: bool = False
-    """The hub said no."""
+    """The hub refused the request."""
 
     @property
     def confirms(self) -> bool:

@@ -1,6 +1,6 @@
-"""How a record is stored: whole, or by what it has that an earlier one has not (decision 0013).
+"""How a record is stored: whole, or as its difference from an earlier one (decision 0013).
 
-What an idle account says repeats what it said before. A duplicate that differs from a whole record of its
+The snapshots of an idle account repeat each other. A duplicate that differs from a whole record of its
 stream in one run of bytes refers to that record, and stores only the run. So does an answer that differs in
 our request's id as well, which is stored as a number.
 """

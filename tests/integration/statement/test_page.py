@@ -63,7 +63,7 @@ def test_each_table_has_its_figures() -> None:
             ["disconnected", "silent", "1", "5.0 h"],
             ["unanswered", "timed out", "1", "90.0 min"],
         ]),
-        (["From", "Confirmed again", "Kind", "Cause", "Touches"], [
+        (["From", "Confirmed again", "Kind", "Cause", "Affects"], [
             ["2026-03-04 04:00:00", "2026-03-04 09:00:00", "disconnected", "silent", "balances, pairs"],
             ["2026-03-31 22:30:00", DASH, "unanswered", "timed out", "balances"],
             ["2026-02-28 22:00:00", "2026-03-01 03:00:00", "disconnected", "eof", "pairs"],
