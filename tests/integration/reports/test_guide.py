@@ -12,8 +12,8 @@ ELSEWHERE = {
     "account", "allowed_field", "as_number", "as_time", "asset", "bucket", "clock_step", "contract_version",
     "dead_letter", "dead_letter_summary", "decoded_event", "exposure_history", "gap_interval", "known_pair",
     "local_moment", "maintenance_window", "order_snapshot", "pair_current", "pair_history", "pair_price",
-    "request_for_quote", "session", "size", "stream", "stream_as_of", "trade_snapshot", "transaction_snapshot", "unaccounted",
-    "withdrawal_snapshot",
+    "request_for_quote", "session", "size", "stream", "stream_as_of", "trade_snapshot",
+    "transaction_snapshot", "unaccounted", "withdrawal_snapshot",
 }  # fmt: skip
 """In the dictionary only: lists without a caveat, and what others are made of."""
 
