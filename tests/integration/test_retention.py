@@ -123,7 +123,7 @@ def test_of_moments_before_the_cut_nothing_is_said(sql: Query, database: str) ->
         asked[0],
     )
     assert said == [("before_first", None, None)]
-    found = dict(sql(before, *asked))
+    found: dict[str, timedelta] = dict(sql(before, *asked))
     assert found.pop("before_first") == begins - asked[0]
     assert sum(found.values(), timedelta(0)) == asked[1] - begins
     assert found.keys() == dict(after).keys()
