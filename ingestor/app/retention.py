@@ -56,6 +56,11 @@ def prune(
                 for target, parts in plan:
                     rows[target.table] += parts.total()
                 return cuts, rows
+            if cuts["history_days"] and any(parts for each, parts in plan if "history_days" in each.settings):
+                # Before the first row is removed, so that no report says too much in between.
+                deleting.execute(
+                    "SELECT ingest.begin_history(%s, %s)", (settings.account, cuts["history_days"])
+                )
             at_once = months(reading, settings.account, cuts, plan)
             for target, parts in plan:
                 show = partial(progress, target.table, parts.total())

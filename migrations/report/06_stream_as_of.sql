@@ -14,12 +14,15 @@ BEGIN ATOMIC
         s.account, s.kind, s.user_id, ts, v.valid_from, seen.confirmed_until,
         said.certainty, v.deleted, s.is_former, v.epoch, v.sequence, v.revision, v.session_id, v.ordinal
     FROM report.stream AS s
+    LEFT JOIN report.account AS a ON a.account = s.account
     LEFT JOIN LATERAL (
         SELECT x.*
         FROM report.version AS x
         WHERE x.account = s.account AND x.kind = s.kind AND x.user_id = s.user_id
           AND x.valid_from <= least(ts, known_at) AND x.recorded_at <= known_at
           AND ts <= known_at + interval '2 seconds'
+          -- Where history has been removed, the version that was valid may be missing.
+          AND (ts < a.history_from) IS NOT TRUE
         ORDER BY x.valid_from DESC, x.epoch DESC, x.sequence DESC, x.revision DESC
         LIMIT 1
     ) AS v ON true
@@ -107,7 +110,7 @@ BEGIN ATOMIC
     ) AS said;
 END;
 COMMENT ON FUNCTION report.stream_as_of(timestamptz, timestamptz) IS
-    'Which version of each stream was valid at a moment, as known at another moment, and how certain is that? confirmed: the hub confirmed this version at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed this one; lists of pairs have no number. last_known: neither, or a confirmation was pending. in_gap: the moment lies in a gap, before the snapshot that confirmed the state. before_first: no snapshot had been received yet. Null: the moment is later than known_at, by more than two seconds.
+    'Which version of each stream was valid at a moment, as known at another moment, and how certain is that? confirmed: the hub confirmed this version at or after the moment, or, outside any gap, pushed the next number in the session that had confirmed this one; lists of pairs have no number. last_known: neither, or a confirmation was pending. in_gap: the moment lies in a gap, before the snapshot that confirmed the state. before_first: no snapshot had been received yet, or the moment lies before report.account.history_from. Null: the moment is later than known_at, by more than two seconds.
 as_of: The moment.
 observed_at: Receipt of the version that was valid.
 confirmed_until: When the hub last confirmed that version, as far as it was known: until then the state was unchanged.

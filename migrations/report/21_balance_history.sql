@@ -46,6 +46,16 @@ FROM (
                 WHERE x.account = row.account AND x.kind = 'balances' AND x.user_id = row.user_id
                   AND x.valid_from > row.blind_from
                 ORDER BY x.valid_from, x.epoch, x.sequence, x.revision LIMIT 1
+            ),
+            -- Versions that followed it may have been removed.
+            (
+                SELECT row.valid_from
+                FROM ingest.account AS a
+                JOIN ingest.version AS x ON x.account = a.account AND x.kind = 'balances' AND x.user_id = row.user_id
+                WHERE a.account = row.account AND x.valid_from <= a.history_from
+                  AND (x.valid_from, x.epoch, x.sequence, x.revision)
+                      > (row.valid_from, row.epoch, row.sequence, row.revision)
+                LIMIT 1
             )
         ) AS confirmed_until
     FROM (

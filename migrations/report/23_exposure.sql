@@ -52,7 +52,15 @@ SELECT
     e.session_id,
     e.ordinal,
     e.position
-FROM ingest.exposure_total AS e;
+FROM ingest.exposure_total AS e
+-- Of what is older, only the currency is kept, without the rows in between.
+WHERE NOT EXISTS (
+    SELECT FROM ingest.account AS a
+    JOIN ingest.exposure_total AS x ON x.account = a.account AND x.user_id = e.user_id
+    WHERE a.account = e.account AND x.observed_at <= a.history_from AND x.recorded_at <= a.history_from
+      AND (x.observed_at, x.session_id, x.ordinal, x.position)
+          > (e.observed_at, e.session_id, e.ordinal, e.position)
+);
 
 COMMENT ON VIEW report.exposure_total_history IS
     'How did the exposure of each account change? One row per change.';
@@ -98,7 +106,7 @@ BEGIN ATOMIC
         SELECT x.current_exposure, x.max_exposure, x.observed_at, x.session_id, x.ordinal
         FROM report.exposure_history AS x
         WHERE x.account = k.account AND x.user_id = k.user_id AND x.asset = k.asset
-          AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at AND ts <= known_at + interval '2 seconds'
+          AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at AND s.observed_at IS NOT NULL
         ORDER BY x.observed_at DESC, x.session_id DESC, x.ordinal DESC, x.position DESC
         LIMIT 1
     ) AS e ON true
@@ -135,7 +143,7 @@ BEGIN ATOMIC
         SELECT x.*
         FROM report.exposure_total_history AS x
         WHERE x.account = s.account AND x.user_id = s.user_id
-          AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at AND ts <= known_at + interval '2 seconds'
+          AND x.observed_at <= least(ts, known_at) AND x.recorded_at <= known_at AND s.observed_at IS NOT NULL
         ORDER BY x.observed_at DESC, x.session_id DESC, x.ordinal DESC, x.position DESC
         LIMIT 1
     ) AS e ON true

@@ -23,7 +23,13 @@ BEGIN ATOMIC
     WITH asked AS MATERIALIZED (
         SELECT
             s.account, s.kind, s.user_id, s.is_former, s.confirmed_until,
-            tstzrange(since, greatest(since, least(until, known_at, statement_timestamp()))) AS span,
+            greatest(since, least(until, known_at, statement_timestamp())) AS ended,
+            -- What lies before the history counts for itself, at the end.
+            least(greatest(since, h.history_from), greatest(since, least(until, known_at, statement_timestamp()))) AS begun,
+            tstzrange(
+                greatest(since, h.history_from),
+                greatest(since, h.history_from, least(until, known_at, statement_timestamp()))
+            ) AS span,
             (
                 SELECT v.valid_from
                 FROM report.version AS v
@@ -32,6 +38,7 @@ BEGIN ATOMIC
                 LIMIT 1
             ) AS first_at
         FROM report.stream_as_of(least(known_at, statement_timestamp()), known_at) AS s
+        LEFT JOIN report.account AS h ON h.account = s.account
         WHERE isfinite(since) AND until IS NOT NULL AND known_at IS NOT NULL
     ),
     hole AS MATERIALIZED (
@@ -81,10 +88,10 @@ BEGIN ATOMIC
         SELECT a.account, a.kind, a.user_id, v.intervals, v.duration
         FROM asked AS a
         CROSS JOIN LATERAL (
-            SELECT count(*) AS intervals, sum(x.valid_from - greatest(x.previous_confirmed_until, since)) AS duration
+            SELECT count(*) AS intervals, sum(x.valid_from - greatest(x.previous_confirmed_until, a.begun)) AS duration
             FROM report.version AS x
             WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
-              AND x.valid_from > since AND x.valid_from <= upper(a.span) AND x.recorded_at <= known_at
+              AND x.valid_from > a.begun AND x.valid_from <= a.ended AND x.recorded_at <= known_at
               AND x.previous_confirmed_until < x.valid_from
               AND (x.kind = 'pairs' OR x.origin <> 'pushed' OR x.passed_over <> 0 OR x.revision <> 0)
         ) AS v
@@ -262,6 +269,9 @@ BEGIN ATOMIC
             ), interval '0'),
             d.intervals
         FROM undated AS d
+        UNION ALL
+        SELECT account, kind, user_id, 'before_first', begun - since, CASE WHEN first_at <= begun THEN 1 ELSE 0 END
+        FROM asked
     ),
     summed AS (
         SELECT account, kind, user_id, cause, sum(duration) AS duration, sum(intervals)::bigint AS intervals
@@ -272,12 +282,12 @@ BEGIN ATOMIC
     SELECT
         a.account, a.kind, a.user_id, c.cause, c.duration,
         round(
-            extract(epoch FROM c.duration) / nullif(extract(epoch FROM upper(a.span) - lower(a.span)), 0), 9
+            extract(epoch FROM c.duration) / nullif(extract(epoch FROM a.ended - since), 0), 9
         ),
         c.intervals, a.is_former
     FROM asked AS a
     CROSS JOIN LATERAL (
-        SELECT 'known' AS cause, upper(a.span) - lower(a.span) - coalesce(sum(x.duration), interval '0') AS duration,
+        SELECT 'known' AS cause, a.ended - since - coalesce(sum(x.duration), interval '0') AS duration,
             NULL::bigint AS intervals
         FROM summed AS x
         WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
@@ -286,11 +296,11 @@ BEGIN ATOMIC
         FROM summed AS x
         WHERE x.account = a.account AND x.kind = a.kind AND x.user_id = a.user_id
     ) AS c
-    WHERE NOT isempty(a.span);
+    WHERE a.ended > since;
 END;
 COMMENT ON FUNCTION report.coverage(timestamptz, timestamptz, timestamptz) IS
     'For which share of a range was the state of each stream known, and what caused the rest? Known means that report.balance_as_of shows it as confirmed. Each moment counts once, so the parts add up to the range; a range that has not ended is counted up to now. One without a beginning has no rows.
-cause: known, or the cause: before_first, former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a confirmation was pending), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, maintenance, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
+cause: known, or the cause: before_first (also before report.account.history_from), former_user (the key is no longer in use), maintenance (unknown within report.maintenance_window), stopped (the process, in good order), a kind of gap, pending (a confirmation was pending), or unconfirmed (an answer brought a change that no push dates, or no answer has come since). Of several, the first in this order: before_first, former_user, maintenance, stopped, disconnected, unclean_end, commits_lost, dropped, undecodable, unanswered, sequence_skip, pending, unconfirmed.
 duration: Length of that part of the range.
 share: Its share of the range, from 0 to 1.
 intervals: Of how many intervals it consists; of unconfirmed: about how many changes no push dates; null for known.';

@@ -20,12 +20,14 @@ CREATE TABLE ingest.account (
     account text NOT NULL,
     environment text NOT NULL,
     created_at timestamptz NOT NULL,
+    history_from timestamptz,
     PRIMARY KEY (account)
 );
 COMMENT ON TABLE ingest.account IS 'The accounts that are ingested into this database, one process each.';
 COMMENT ON COLUMN ingest.account.account IS 'Name of the account, from the configuration.';
 COMMENT ON COLUMN ingest.account.environment IS 'sandbox, production or custom: one account never mixes two of them.';
 COMMENT ON COLUMN ingest.account.created_at IS 'When the account was first ingested.';
+COMMENT ON COLUMN ingest.account.history_from IS 'Versions, balances, pairs and exposures of before this moment may have been removed; null: none have.';
 
 CREATE TABLE ingest.session (
     account text NOT NULL,
@@ -791,3 +793,12 @@ $$;
 COMMENT ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) IS
     'Removes at once all rows of a partition except those at the addresses in kept. Returns false and removes nothing if the partition''s file or number of rows is no longer that in which the addresses were found.';
 REVOKE ALL ON FUNCTION ingest.empty_month(regclass, oid, bigint, tid[]) FROM PUBLIC;
+
+CREATE FUNCTION ingest.begin_history(name text, moment timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    UPDATE ingest.account SET history_from = greatest(history_from, moment) WHERE account = name;
+END;
+COMMENT ON FUNCTION ingest.begin_history(text, timestamptz) IS
+    'Notes that history of an account from before a moment is about to be removed. Never sets it back.';
+REVOKE ALL ON FUNCTION ingest.begin_history(text, timestamptz) FROM PUBLIC;

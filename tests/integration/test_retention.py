@@ -84,7 +84,7 @@ def test_no_report_of_a_moment_that_is_kept_changes(
     sql("SET timezone = 'UTC'")
     days: dict[str, Any] = dict.fromkeys(SETTINGS, days_to(cut))
     reached = datetime.now(UTC) - timedelta(days=days_to(cut))
-    moments = [reached + timedelta(hours=step) for step in (0, 1, 30, 200, 700)] + [datetime.now(UTC)]
+    moments = [reached + timedelta(hours=step) for step in (0.02, 1, 30, 200, 700)] + [datetime.now(UTC)]
     before, resumed_from = told(sql, account, moments), loaded(database, account)
 
     planned = pruned(database, account, dry_run=True, **days)
@@ -97,6 +97,44 @@ def test_no_report_of_a_moment_that_is_kept_changes(
     if cut == CUTS[-1] and account == "main":
         assert planned["outcome"] > 10
         assert planned["balance"] > 3
+
+
+def test_of_moments_before_the_cut_nothing_is_said(sql: Query, database: str) -> None:
+    """Versions are missing there, so that what is left would be called confirmed for too long."""
+    tell(sql)
+    cut = datetime.now(UTC) - timedelta(days=days_to(CUTS[2]))
+    before = (
+        "SELECT cause, duration FROM report.coverage(%s, %s) WHERE account = 'main' AND kind = 'balances'"
+    )
+    asked = cut - timedelta(days=1), cut + timedelta(days=1)
+    after = sql(before, cut, asked[1])
+    assert sql("SELECT history_from FROM report.account WHERE account = 'main'") == [(None,)]
+    pruned(database, "main", dry_run=True, history_days=days_to(CUTS[2]))
+    assert sql("SELECT history_from FROM report.account WHERE account = 'main'") == [(None,)]
+
+    pruned(database, "main", history_days=days_to(CUTS[2]))
+    ((begins, other),) = sql(
+        "SELECT max(history_from), count(*) FILTER (WHERE history_from IS NULL) FROM report.account"
+    )
+    assert timedelta(0) <= begins - cut < timedelta(minutes=1)
+    assert other == 1
+    said = sql(
+        "SELECT DISTINCT certainty, total, observed_at FROM report.balance_as_of(%s) WHERE account = 'main'",
+        asked[0],
+    )
+    assert said == [("before_first", None, None)]
+    found: dict[str, timedelta] = dict(sql(before, *asked))
+    assert found.pop("before_first") == begins - asked[0]
+    assert sum(found.values(), timedelta(0)) == asked[1] - begins
+    assert found.keys() == dict(after).keys()
+    # The oldest amounts are known at their receipt only: what followed them is not stored.
+    (oldest, *_) = sql(
+        "SELECT confirmed_until = valid_from, certainty FROM report.balance_history "
+        "WHERE account = 'main' AND asset = 'EUR' ORDER BY valid_from DESC"
+    )
+    assert oldest[0]
+    pruned(database, "main", history_days=days_to(CUTS[0]))
+    assert sql("SELECT history_from FROM report.account WHERE account = 'main'") == [(begins,)]
 
 
 def record(

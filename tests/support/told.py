@@ -108,7 +108,7 @@ class Told:
             self.exposed.append((row.valid_from, recorded, sent))
 
     def abandon(self, moment: datetime, recorded: datetime) -> None:
-        """After a start, or a loss of commits, the first commit: what waited for confirmation does so no more."""
+        """The first commit after a start, or after a loss: what waited for confirmation does so no more."""
         for rows in self.confirmations.values():
             row = rows[-1][1]
             if row.resolution is None:

@@ -114,7 +114,8 @@ NOT_UTF_8 = """
 import signal
 from ingestor.cli.stacks import stacks_on_signals
 
-code = compile("def waits():\\n    print('ready', flush=True)\\n    while alive(): signal.pause()", "/not/utf-8/\\udcff.py", "exec")
+lines = ["def waits():", "    print('ready', flush=True)", "    while alive(): signal.pause()"]
+code = compile("\\n".join(lines), "/not/utf-8/\\udcff.py", "exec")
 with stacks_on_signals() as alive:
     exec(code)
     waits()

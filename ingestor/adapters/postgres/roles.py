@@ -210,7 +210,7 @@ BEGIN
     REVOKE ALL ON SCHEMA ingest, report FROM PUBLIC, {everybody};
     {usage}
     GRANT EXECUTE ON FUNCTION ingest.require(boolean, text) TO "{writer}";
-    GRANT EXECUTE ON FUNCTION ingest.add_months, ingest.empty_month TO "{pruner}";
+    GRANT EXECUTE ON FUNCTION ingest.add_months, ingest.begin_history, ingest.empty_month TO "{pruner}";
     {grants}
     -- What an upgrade makes anew can be read at once.
     {later}

@@ -48,7 +48,7 @@ def test_a_day_ends_at_the_first_of_two_midnights(story: Query) -> None:
 
 
 def test_buckets_begin_where_the_range_begins_and_leave_nothing_out(sql: Query) -> None:
-    """At half past two in Rome, for the first or the second time; it ends at ten past, the second time."""
+    """From half past two in Rome, for the first or the second time; to ten past two, for the second time."""
     ask = "SELECT bucket_from, bucket_until FROM report.bucket(%s, %s, '1 day', 'Europe/Rome') ORDER BY 1"
     for since in (utc(2026, 10, 25, 0, 30), utc(2026, 10, 25, 1, 30)):
         next_day = utc(2026, 10, 26, 1, 30)
