@@ -128,11 +128,12 @@ def test_of_moments_before_the_cut_nothing_is_said(sql: Query, database: str) ->
     assert sum(found.values(), timedelta(0)) == asked[1] - begins
     assert found.keys() == dict(after).keys()
     # The oldest amounts are known at their receipt only: what followed them is not stored.
-    (oldest, *_) = sql(
-        "SELECT confirmed_until = valid_from, certainty FROM report.balance_history "
-        "WHERE account = 'main' AND asset = 'EUR' ORDER BY valid_from DESC"
+    oldest = sql(
+        "SELECT valid_from < %s, confirmed_until = valid_from FROM report.balance_history "
+        "WHERE account = 'main' AND asset = 'EUR' ORDER BY valid_from LIMIT 1",
+        begins,
     )
-    assert oldest[0]
+    assert oldest == [(True, True)]
     pruned(database, "main", history_days=days_to(CUTS[0]))
     assert sql("SELECT history_from FROM report.account WHERE account = 'main'") == [(begins,)]
 
