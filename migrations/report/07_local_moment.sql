@@ -7,4 +7,4 @@ RETURN CASE
     ELSE local AT TIME ZONE zone
 END;
 COMMENT ON FUNCTION report.local_moment(timestamp, text) IS
-    'When a local time is reached. Of a time that occurs twice, because clocks go back, the first moment; of one that clocks skip, the moment that is an hour later.';
+    'When a local time is reached. Of a time that occurs twice, because clocks go back, the first moment; of one that clocks skip, the moment later by as much as they skip.';
