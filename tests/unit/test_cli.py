@@ -265,7 +265,7 @@ def test_a_process_that_may_start_no_thread_says_which_limits_to_raise() -> None
     """For a stack of this size no machine has the addresses."""
     done = process(
         "-c",
-        "import sys, threading; threading.stack_size(1 << 46)\n"
+        "import sys, threading; threading.stack_size(1 << 50)\n"
         "from ingestor.cli.main import run\nsys.exit(run(['run']))",
     )
     assert done.returncode == Exit.OS, done.stderr
