@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,7 +18,7 @@ from tests.support.daemon import command, command_on_terminal, surroundings
 from tests.support.documents import document_of
 from tests.support.partitions import partitioned_since_2025
 from tests.support.postgres import libpq_url
-from tests.support.rows import SOME_ID, Query, insert
+from tests.support.rows import Query, insert
 from tests.support.story import SESSIONS, tell
 
 pytestmark = pytest.mark.slow
@@ -211,6 +212,23 @@ def test_duplicates_go_first_and_what_others_refer_to_stays(sql: Query, database
     assert sql(orphans) == []
 
 
+def test_an_answer_that_confirmed_nothing_stays_as_long_as_its_request(sql: Query, database: str) -> None:
+    """Of an answer that is gone, the reports assume that it repeated the state."""
+    tell(sql)
+    at = "2025-04-01 00:00+00"
+    for ordinal, outcome in ((1001, "stale"), (1002, "duplicate")):
+        record(sql, ordinal, at, outcome)
+        request(sql, at, "answered", ordinal)
+    request(sql, "2025-04-02 00:00+00", "answered")  # the last one stays
+    left = "SELECT ordinal FROM ingest.raw_event WHERE ordinal > 1000 ORDER BY 1"
+
+    pruned(database, "main", records_days=30)
+    assert sql(left) == [(1001,)]
+    pruned(database, "main", records_days=30, requests_days=30)
+    pruned(database, "main", records_days=30)
+    assert sql(left) == []
+
+
 def test_a_version_stays_as_long_as_its_record(sql: Query, database: str) -> None:
     """Else that record, and those that refer to it, would have no outcome."""
     tell(sql)
@@ -230,26 +248,35 @@ def test_a_version_stays_as_long_as_its_record(sql: Query, database: str) -> Non
     assert sql(still, *first) == []
 
 
+def request(sql: Query, at: str, outcome: str | None, ordinal: int | None = None) -> None:
+    insert(
+        sql,
+        "request",
+        account="main",
+        request_id=uuid4(),
+        requested_at=at,
+        command="GetBalances",
+        cause="scheduled",
+        attempt=1,
+        argument_form="positional",
+        session_id=SESSIONS["D"],
+        outcome=outcome,
+        ended_at=at if outcome else None,
+        end_recorded_at=at,
+        answer_ordinal=ordinal,
+    )
+
+
 def test_the_last_answer_and_open_requests_stay(sql: Query, database: str) -> None:
     tell(sql)
     sql("DELETE FROM ingest.request")
     for hour, outcome in enumerate(("answered", "answered", "timed_out", None)):
-        at = f"2025-04-01 0{hour}:00+00"
-        insert(
-            sql,
-            "request",
-            account="main",
-            request_id=SOME_ID,
-            requested_at=at,
-            command="GetBalances",
-            cause="scheduled",
-            attempt=1,
-            argument_form="positional",
-            session_id=SESSIONS["D"],
-            outcome=outcome,
-            ended_at=at if outcome else None,
-        )
-    assert pruned(database, "main", requests_days=30) == {"request": 2}
+        request(sql, f"2025-04-01 0{hour}:00+00", outcome)
+    late = "UPDATE ingest.request SET end_recorded_at = now() WHERE outcome = 'timed_out'"
+    sql(late)
+    assert pruned(database, "main", requests_days=30) == {"request": 1}, "as known at the cut, it was open"
+    sql(late.replace("now()", "ended_at"))
+    assert pruned(database, "main", requests_days=30) == {"request": 1}
     assert sql("SELECT outcome FROM ingest.request ORDER BY requested_at") == [("answered",), (None,)]
 
 

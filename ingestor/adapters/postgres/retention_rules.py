@@ -1,8 +1,8 @@
 # ruff: noqa: E501, S608 - SQL, of constants only
 """Selects the rows of one account that may be removed, by the settings of `[retention]`.
 
-Always kept: the current state, the state at the cut, and the records from which the current state,
-open gaps, pending confirmations, dead letters and epochs come.
+Always kept: the current state, the state at the cut, the records from which the current state, open gaps,
+pending confirmations, dead letters and epochs come, and those of answers to kept requests that confirmed nothing.
 """
 
 from datetime import datetime
@@ -107,6 +107,10 @@ source_record AS MATERIALIZED (
     UNION SELECT c.session_id, c.ordinal FROM cut JOIN ingest.confirmation AS c USING (account)
         WHERE c.resolution IS NULL
     UNION SELECT d.session_id, d.ordinal FROM cut JOIN ingest.dead_letter AS d USING (account)
+    -- An answer that did not repeat what was known confirms nothing; of one that is gone the reports assume that it did.
+    UNION SELECT o.session_id, o.ordinal FROM cut JOIN ingest.request AS r USING (account)
+        JOIN ingest.outcome AS o ON o.account = r.account AND o.session_id = r.session_id AND o.ordinal = r.answer_ordinal
+        WHERE o.outcome <> 'duplicate' AND o.valid_from IS NULL
     UNION SELECT e.first_evidence_session_id, e.first_evidence_ordinal FROM cut JOIN ingest.epoch AS e USING (account)
     UNION SELECT e.last_evidence_session_id, e.last_evidence_ordinal FROM cut JOIN ingest.epoch AS e USING (account)
     UNION (SELECT DISTINCT ON (e.user_id, e.asset) e.session_id, e.ordinal
@@ -163,7 +167,9 @@ TARGETS = (
         "request",
         ("requests_days",),
         "ingest.request AS doomed JOIN cut ON cut.account = doomed.account "
-        "WHERE doomed.outcome IS NOT NULL AND doomed.ended_at < cut.requests AND NOT EXISTS ("
+        "WHERE doomed.outcome IS NOT NULL AND doomed.ended_at < cut.requests "
+        # As known at the cut, a request whose end was stored later was still open.
+        "AND doomed.end_recorded_at < cut.requests AND NOT EXISTS ("
         "SELECT FROM last_answer AS l WHERE l.command = doomed.command AND l.requested_at = doomed.requested_at)",
     ),
     Target(
