@@ -219,14 +219,15 @@ def test_an_answer_that_confirmed_nothing_stays_as_long_as_its_request(sql: Quer
     for ordinal, outcome in ((1001, "stale"), (1002, "duplicate")):
         record(sql, ordinal, at, outcome)
         request(sql, at, "answered", ordinal)
-    request(sql, "2025-04-02 00:00+00", "answered")  # the last one stays
+    last = "2025-04-02 00:00+00"
+    record(sql, 1003, last, "stale")
+    request(sql, last, "answered", 1003)
     left = "SELECT ordinal FROM ingest.raw_event WHERE ordinal > 1000 ORDER BY 1"
 
     pruned(database, "main", records_days=30)
-    assert sql(left) == [(1001,)]
+    assert sql(left) == [(1001,), (1003,)]
     pruned(database, "main", records_days=30, requests_days=30)
-    pruned(database, "main", records_days=30)
-    assert sql(left) == []
+    assert sql(left) == [(1003,)], "the last answered request stays"
 
 
 def test_a_version_stays_as_long_as_its_record(sql: Query, database: str) -> None:

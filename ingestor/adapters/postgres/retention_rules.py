@@ -107,10 +107,14 @@ source_record AS MATERIALIZED (
     UNION SELECT c.session_id, c.ordinal FROM cut JOIN ingest.confirmation AS c USING (account)
         WHERE c.resolution IS NULL
     UNION SELECT d.session_id, d.ordinal FROM cut JOIN ingest.dead_letter AS d USING (account)
-    -- An answer that did not repeat what was known confirms nothing; of one that is gone the reports assume that it did.
+    -- An answer that did not repeat what was known confirms nothing; of one that is gone the reports assume that it
+    -- did. So it stays as long as its request.
     UNION SELECT o.session_id, o.ordinal FROM cut JOIN ingest.request AS r USING (account)
         JOIN ingest.outcome AS o ON o.account = r.account AND o.session_id = r.session_id AND o.ordinal = r.answer_ordinal
-        WHERE o.outcome <> 'duplicate' AND o.valid_from IS NULL
+        WHERE o.outcome <> 'duplicate' AND o.valid_from IS NULL AND (
+            (r.ended_at < cut.requests AND r.end_recorded_at < cut.requests) IS NOT TRUE
+            OR EXISTS (SELECT FROM last_answer AS l WHERE l.command = r.command AND l.requested_at = r.requested_at)
+        )
     UNION SELECT e.first_evidence_session_id, e.first_evidence_ordinal FROM cut JOIN ingest.epoch AS e USING (account)
     UNION SELECT e.last_evidence_session_id, e.last_evidence_ordinal FROM cut JOIN ingest.epoch AS e USING (account)
     UNION (SELECT DISTINCT ON (e.user_id, e.asset) e.session_id, e.ordinal
