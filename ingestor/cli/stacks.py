@@ -39,7 +39,7 @@ def stacks_on_signals() -> Iterator[Callable[[], bool]]:
                 signal.signal(number, former)
         signal.set_wakeup_fd(woken_before)
         os.close(wake)
-        thread.join()
+        thread.join(1.0)  # it may be writing to what nobody reads
         os.close(asked)
 
 
