@@ -20,9 +20,11 @@ _Handler = Callable[[int, FrameType | None], None]
 
 
 class SignalEvent(threading.Event):
-    """An event that a signal handler can set. That of `threading` guards its state by a lock, for which a
-    handler that has interrupted `wait` would wait for ever. Here the lock is locked while the event is not
-    set, and nothing else waits for it."""
+    """An event that a signal handler can set.
+
+    `threading.Event` has a lock. If a handler interrupted `wait` while the main thread held it, `set` would
+    wait for it for ever. Here the lock is locked while the event is not set, and only `wait` waits for it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
