@@ -57,12 +57,15 @@ def environment(hub_url: str, database_url: str, key: str, **more: str) -> dict[
     }
 
 
-def command(*arguments: str, env: Mapping[str, str], timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, env: Mapping[str, str], timeout: float = 60, stdin: int | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run one `ingestor` command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "ingestor", *arguments],
         env=dict(env),
         cwd=ROOT,
+        stdin=stdin,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -77,16 +80,7 @@ def command_on_terminal(
     ours, theirs = pty.openpty()
     try:
         os.write(ours, f"{typed}\n".encode())
-        return subprocess.run(
-            [sys.executable, "-m", "ingestor", *arguments],
-            env=dict(env),
-            cwd=ROOT,
-            stdin=theirs,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return command(*arguments, env=env, stdin=theirs)
     finally:
         os.close(ours)
         os.close(theirs)
